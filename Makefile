@@ -1,0 +1,39 @@
+# Every target sets up .venv first, so that `make demo` on a fresh machine is one command.
+PYTHON ?= python3.11
+BIN := .venv/bin
+# Two trainings of the same machine must not fight over its cores, and timings must mean something.
+export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint format clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+
+setup: .venv/installed  ## install everything into .venv
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup  ## train the plain baseline and the FPCN teacher on synthetic rocks, test both, print one table
+	$(BIN)/python -m fpcn_lightning +experiment=demo
+
+test: setup  ## the fast tests (under three minutes on two cores, no network)
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: setup  ## all tests, whole runs and several processes included
+	$(BIN)/python -m pytest
+
+lint: setup  ## ruff (style, imports) and mypy (types)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove outputs and caches, keep .venv
+	rm -rf outputs .pytest_cache .mypy_cache .ruff_cache build dist

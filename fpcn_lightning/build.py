@@ -1,0 +1,115 @@
+"""From config to objects: the only file that calls `hydra.utils.instantiate`."""
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import hydra
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+
+from fpcn_lightning.config import CONF
+from fpcn_lightning.errors import UserError, closest
+from fpcn_lightning.quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback, Trainer
+    from lightning.pytorch.loggers import Logger
+
+    from fpcn_lightning.data.datamodule import RockDataModule
+    from fpcn_lightning.models.network import Network
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The config as plain data, every interpolation resolved.
+
+    Raises:
+        UserError: a mandatory key is not set.
+    """
+    try:
+        return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
+    except MissingMandatoryValue as error:
+        key = error.full_key or str(error).split(":")[-1].strip()
+        raise UserError(f"{key} is not set: give it on the command line, {key}=VALUE.") from error
+
+
+def network(model: Mapping[str, Any], classes: int, image_size: int, *, trusted: bool = True) -> "Network":
+    """The network that a `model` section describes.
+
+    Args:
+        model: the section, with `_target_`.
+        classes: number of classes C.
+        image_size: side of the pictures in pixels; some transformers are built for one size.
+        trusted: False for a section that came out of a file (checkpoint, bundle): then `_target_` must be one that our
+            own `conf/model` names, and nothing is downloaded, because the weights are in the file.
+
+    Raises:
+        UserError: a key that the network does not know, a target that is not ours, weights that are not to be had.
+    """
+    section = dict(model)
+    if not trusted:
+        _check_target(section)
+        section |= {key: value for key, value in {"pretrained": False, "weights": None}.items() if key in section}
+    return cast("Network", _instantiate(section, "model", classes=classes, image_size=image_size))
+
+
+def datamodule(cfg: Mapping[str, Any], seed: int) -> "RockDataModule":
+    """The data module that a `data` section describes."""
+    from fpcn_lightning.data.datamodule import RockDataModule
+
+    return RockDataModule(seed=seed, **cfg)
+
+
+def loggers(section: Mapping[str, Any]) -> "list[Logger]":
+    """The loggers by name; null removes one."""
+    return [_instantiate(node, f"logger.{name}") for name, node in section.items() if node is not None]
+
+
+def callbacks(section: Mapping[str, Any], *, progress_bar: bool = True) -> "list[Callback]":
+    """The callbacks by name; null removes one, and a run without progress bar needs no callback for it."""
+    wanted = {name: node for name, node in section.items() if node is not None}
+    if not progress_bar:
+        wanted.pop("progress", None)
+    return [_instantiate(node, f"callbacks.{name}") for name, node in wanted.items()]
+
+
+def trainer(section: Mapping[str, Any], **parts: Any) -> "Trainer":
+    """The trainer, given its loggers, callbacks and root folder."""
+    import lightning.pytorch  # noqa: F401 - adds its log handlers when it is first imported
+
+    quiet_libraries()
+    return cast("Trainer", _instantiate(section, "trainer", **parts))
+
+
+def _instantiate(section: Mapping[str, Any], key: str, **extra: Any) -> Any:
+    target = section.get("_target_")
+    if target is None:
+        raise UserError(f"{key} has no _target_: it must name the class that is built.")
+    _check_keys(section, key, target)
+    try:
+        return hydra.utils.instantiate({"_convert_": "all", **section}, **extra)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        reason = error.__cause__ or error
+        raise UserError(f"{key} cannot be built: {type(reason).__name__}: {reason}") from error
+
+
+def _check_keys(section: Mapping[str, Any], key: str, target: str) -> None:
+    """A key that the class does not take is the user's slip of the pen, not a TypeError of a library."""
+    try:
+        signature = inspect.signature(hydra.utils.get_object(target))
+    except Exception as error:
+        raise UserError(f"{key}._target_={target} cannot be imported: {error}") from error
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
+        return
+    for name in section:
+        if not name.startswith("_") and name not in signature.parameters:
+            raise UserError(f"{key}.{name} is unknown to {target}{closest(name, signature.parameters)}.")
+
+
+def _check_target(section: Mapping[str, Any]) -> None:
+    known = {OmegaConf.load(path).model._target_ for path in sorted((CONF / "model").glob("*.yaml"))}
+    if section.get("_target_") not in known:
+        raise UserError(f"the file asks for the network {section.get('_target_')!r}, which is none of {sorted(known)}.")

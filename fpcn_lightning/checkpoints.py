@@ -1,0 +1,62 @@
+"""Checkpoints are data: tensors and plain values, never code.
+
+Beside Lightning's own entries a checkpoint of ours carries a record: the `model` section, the class names, the sizes of
+the pictures, and the fingerprint of the split. That is all it takes to build the network again.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from fpcn_lightning import build
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.models.network import Network
+from fpcn_lightning.modules.classifier import RECORD
+
+PREFIX = "network."
+
+
+class Loaded(NamedTuple):
+    """A network with its trained weights, and the record that came with it."""
+
+    network: Network
+    record: dict[str, Any]
+
+
+def make_record(config: Mapping[str, Any], classes: tuple[str, ...], fingerprint: str) -> dict[str, Any]:
+    """What a checkpoint says about its network."""
+    keys = ("model", "data", "loss", "optimisation", "seed", "experiment", "variant")
+    return {"schema": 1, "classes": list(classes), "split": fingerprint, **{key: config[key] for key in keys}}
+
+
+def load(path: Path, **changes: Any) -> Loaded:
+    """Read a checkpoint of ours without running anything that it contains.
+
+    Args:
+        path: the file.
+        changes: keys of the `model` section to set otherwise, such as `inference`.
+
+    Raises:
+        UserError: the file is missing, is no checkpoint of ours, or its weights do not fit its own description.
+    """
+    if not path.is_file():
+        raise UserError(f"checkpoint={path} is no file.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        record, state = content[RECORD], content["state_dict"]
+        section, classes, size = {**record["model"], **changes}, record["classes"], record["data"]["crop"]
+    except Exception as error:
+        raise UserError(
+            f"checkpoint={path} is no checkpoint of fpcn_lightning ({type(error).__name__}): give one that "
+            "task=train wrote, such as outputs/EXPERIMENT/VARIANT/seed-0/checkpoints/best.ckpt."
+        ) from error
+    network = build.network(section, len(classes), size, trusted=False)
+    weights = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise UserError(f"checkpoint={path} does not fit the network that it describes: {first}") from error
+    return Loaded(network.eval(), record)

@@ -1,0 +1,120 @@
+"""The schema of the config: every key that a yaml file or the command line may set, with its type and its meaning.
+
+Hydra merges `conf/config.yaml` into these dataclasses, so a misspelt key or a seed that is no integer is an error before
+anything is built. What is built by `_target_` (network, trainer, loggers, callbacks) is checked against the signature of
+its class when it is built, in `fpcn_lightning.build`.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+PACKAGE = Path(__file__).resolve().parent
+# In a checkout `conf/` lies beside the package, in a wheel inside it; a relative path fails under `python -m`.
+CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
+
+
+@dataclass
+class SplitConfig:
+    """Which pictures train, which choose, which are looked at once."""
+
+    validation: float = 0.15  # share of all pictures, 0..1
+    test: float = 0.20  # share of all pictures, 0..1
+    seed: int = 0  # not the run's seed: runs that differ in the seed must share their test set
+    published: dict[str, str] | None = None  # a split that came with the data: {train: FOLDER, test: FOLDER}
+
+
+@dataclass
+class CacheConfig:
+    """Pictures decoded and resized once, then read from a memory map."""
+
+    enabled: bool = True
+    max_gigabytes: float = 8.0  # pictures beyond this are decoded anew each time
+    directory: str | None = None  # null: $XDG_CACHE_HOME/fpcn_lightning or ~/.cache/fpcn_lightning
+
+
+@dataclass
+class SyntheticConfig:
+    """The embedded example set (`fpcn_lightning.data.synthetic`)."""
+
+    images_per_class: int = 200
+    size: int = 224  # pixels
+    seed: int = 0
+    shortcut: bool = False  # ties the background to the label in training and validation, not in test
+
+
+@dataclass
+class DataConfig:
+    """Pictures in, balanced batches out."""
+
+    root: str | None = None  # folder of class folders, or a CSV with path,label[,group][,split]
+    synthetic: SyntheticConfig | None = None  # draw the example set instead of reading `root`
+    split: SplitConfig = field(default_factory=SplitConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    resize: int = 512  # pixels, both sides: the papers squash
+    crop: int = 448  # pixels, both sides: random in training, centred otherwise
+    random_crop: bool = True
+    horizontal_flip: float = 0.5  # probability
+    samples_per_class: int = 14  # of every class in every batch of one process
+    epoch_length: str | int = "published"  # steps: published | longest_class | a number
+    evaluation_batch_size: int = 32
+    workers: int = 0  # loader processes; changes nothing but speed
+    max_unreadable_share: float = 0.05  # of all files; above it the run stops
+    conflicting_labels: str = "refuse"  # refuse | keep, for one picture under two labels
+
+
+@dataclass
+class LossConfig:
+    """Weights of the terms of the total loss (FPCN, equation 12) and the readings of the centre loss."""
+
+    classification: float = 1.0
+    ranking: float = 0.0
+    ranking_margin: float = 0.05  # of probability
+    center: float = 0.0  # lambda
+    center_update: str = "batch_mean"  # batch_mean (equation 10) | wen
+    center_rate: float = 0.5  # of wen's rule
+    center_normalise: bool = True  # L2-normalise the features first
+    center_reduction: str = "mean"  # mean | sum (equation 11 as printed)
+
+
+@dataclass
+class OptimisationConfig:
+    """SGD with momentum; the learning rate follows a half cosine, step by step."""
+
+    learning_rate: float = 0.01
+    head_learning_rate_factor: float = 1.0  # what is not backbone learns this many times as fast
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "cosine"  # cosine | constant
+    freeze_epochs: int = 0  # the backbone does not learn in the first epochs
+    frozen_batch_norm: str = "fixed"  # fixed | update: do its running statistics move meanwhile
+    channels_last: bool = True
+
+
+@dataclass
+class Config:
+    """One run."""
+
+    task: str = "train"  # train | evaluate | report
+    experiment: str = "single"  # first folder of the run
+    variant: str = MISSING  # second folder of the run
+    seed: int = 0
+    output: str = "outputs"
+    overwrite: bool = False  # throw away what lies in the run folder
+    checkpoint: str | None = None  # task=evaluate: the file to test
+    runs: str | None = None  # task=report: the folder to look through
+    data: DataConfig = field(default_factory=DataConfig)
+    model: dict[str, Any] = MISSING
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+    trainer: dict[str, Any] = MISSING
+    logger: dict[str, Any] = MISSING
+    callbacks: dict[str, Any] = MISSING
+
+
+def register() -> None:
+    """Make the schema known to Hydra under the name that `conf/config.yaml` lists first."""
+    ConfigStore.instance().store(name="schema", node=Config)

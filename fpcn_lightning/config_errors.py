@@ -1,0 +1,44 @@
+"""What Hydra and OmegaConf say about a config, as one sentence for the person at the keyboard."""
+
+import re
+
+from omegaconf import DictConfig, OmegaConf
+
+from fpcn_lightning.config import CONF, Config
+from fpcn_lightning.errors import closest
+
+
+def explain_config_error(error: Exception) -> str:
+    """One line out of what Hydra and OmegaConf say in several: the key, what is wrong with it, the way out."""
+    text = str(error.__cause__ or error)
+    unknown = re.search(r"[Kk]ey '([^']+)' (?:is not in struct|not in '(\w+)')", f"{error}\n{text}")
+    if unknown:
+        full_key = re.search(r"full_key: (\S+)", text)
+        name = full_key.group(1) if full_key else unknown.group(1)
+        return f"unknown key {name}{closest(name, _known_keys())}. `--cfg job` lists all keys."
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if error.__cause__ is not None:
+        lines.append(text.splitlines()[0].strip())
+    return "; ".join(line.rstrip(".;:") for line in dict.fromkeys(lines)) or type(error).__name__
+
+
+def _known_keys() -> list[str]:
+    """Every dotted key of the schema and of the groups' files."""
+
+    def keys(node: DictConfig, prefix: str) -> list[str]:
+        names = []
+        for key in node:
+            names.append(f"{prefix}{key}")
+            if OmegaConf.is_missing(node, key) or not OmegaConf.is_dict(node._get_node(key)):
+                continue
+            child = node._get_node(key)
+            if isinstance(child, DictConfig) and not child._is_none():
+                names += keys(child, f"{prefix}{key}.")
+        return names
+
+    found = keys(OmegaConf.structured(Config), "")
+    for path in CONF.glob("*/*.yaml"):
+        loaded = OmegaConf.load(path)
+        if isinstance(loaded, DictConfig):
+            found += keys(loaded, "" if path.read_text().startswith("# @package _global_") else f"{path.parent.name}.")
+    return list(dict.fromkeys(found))

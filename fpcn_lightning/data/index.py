@@ -1,0 +1,297 @@
+"""Which pictures there are: `find` lists files, `scan` decodes each once and sorts out what cannot be used."""
+
+import csv
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from fpcn_lightning.data.images import SUFFIXES, UnreadableImage, decode, read_file
+from fpcn_lightning.errors import UserError
+
+OnPixels = Callable[[int, NDArray[np.uint8]], None]
+SIDES = ("train", "validation", "test")
+
+_SIDE_WORDS = {**{side: side for side in SIDES}, "val": "validation", "": None}
+_MEMO_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that claims to be a picture, before anything of it was read."""
+
+    name: str  # posix path relative to the root; unique
+    path: Path  # absolute
+    label: str
+    group: str | None  # specimen, section, photographer, ...: pictures that belong on one side of a split
+    published: str | None  # the side that the data set's authors chose: one of SIDES, or None
+    size: int  # bytes; 0 where the file is missing
+    mtime_ns: int  # time of the last change; 0 where the file is missing
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A file that was decoded whole; the first five fields are those of `Found`."""
+
+    name: str
+    path: Path
+    label: str
+    group: str | None
+    published: str | None
+    digest: str  # SHA-1 of the file's bytes in hexadecimal
+    width: int  # columns and rows of the upright picture
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A file that is left out, and why."""
+
+    name: str
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """All usable pictures below a root; the tuples are sorted (by name)."""
+
+    root: Path  # the absolute path that `find` was given
+    classes: tuple[str, ...]  # those with at least one picture
+    pictures: tuple[Picture, ...]
+    refused: tuple[Refused, ...]
+
+
+_Facts = tuple[str, int, int]  # digest, width and height: what reading a picture showed
+_Memo = dict[tuple[str, int, int], _Facts]  # by name, size and mtime_ns
+
+
+def find(root: Path, published_folders: Mapping[str, str] | None = None) -> list[Found]:
+    """List the picture files of a data set without reading them.
+
+    Args:
+        root: a folder of class folders, which are searched at every depth (hidden files, and files whose suffix is not
+            in `SUFFIXES`, are passed over); or a CSV file with the columns path, label and, if wanted, group and split
+            (train, validation or val, test). Its paths are absolute or relative to its own folder; a file that is
+            missing is listed all the same, and refused when scanned.
+        published_folders: where the class folders of each side lie below root, for a data set that comes split, such as
+            {"train": "Training_Set", "test": "Testing_Set"}; nothing else is read then.
+
+    Returns:
+        Sorted by name.
+
+    Raises:
+        UserError: nothing at root, no class folders, fewer than two classes, or a CSV that contradicts itself.
+    """
+    root = root.absolute()
+    if root.is_dir():
+        found = list(_in_folders(root, published_folders or {}))
+    elif root.is_file() and root.suffix.lower() == ".csv":
+        found = _in_csv(root)
+    else:
+        problem = "is neither a folder nor a .csv file" if root.exists() else "does not exist"
+        raise UserError(f"{root} {problem}: set data.root to a folder of class folders or to a .csv file.")
+    labels = sorted({file.label for file in found})
+    if len(labels) < 2:
+        raise UserError(
+            f"{root} holds pictures of {' and '.join(labels) or 'no class'} only: at least two classes are needed, "
+            "each with a folder of pictures or with lines in the .csv."
+        )
+    return sorted(found, key=lambda file: file.name)
+
+
+def scan(
+    found: Sequence[Found],
+    root: Path,
+    *,
+    on_pixels: OnPixels | None = None,
+    size: int | None = None,
+    memo: Path | None = None,
+    max_unreadable_share: float = 0.05,
+    conflicting_labels: Literal["refuse", "keep"] = "refuse",
+) -> Index:
+    """Decode every file once, in one thread a processor core.
+
+    Args:
+        found: what `find` gave, or a part of it.
+        root: what `find` was given.
+        on_pixels: called with a position in `found` and the pixels of `read_square` there (uint8 [size, size, 3]), once
+            for each file that was decoded now; from several threads at once, in no fixed order.
+        size: side of those squares in pixels; needed with `on_pixels`.
+        memo: JSON file that keeps what reading showed, so that files unchanged since (same name, size and time) are
+            not decoded again. Refused files are tried again each time, since the cure may be a package installed.
+        max_unreadable_share: 0 to 1; more unreadable files than this is an error.
+        conflicting_labels: exact copies of one picture under several labels are all refused, or all kept.
+
+    Raises:
+        UserError: too many unreadable files, or fewer than two classes left.
+    """
+    root = root.absolute()
+    results = _read_all(found, _read_memo(memo), on_pixels, size)
+    if memo is not None:
+        _write_memo(memo, found, results)
+    unreadable, pictures = [], []
+    for file, result in zip(found, results, strict=True):
+        if isinstance(result, str):
+            unreadable.append(Refused(file.name, file.label, result))
+        else:
+            pictures.append(Picture(file.name, file.path, file.label, file.group, file.published, *result))
+    if len(unreadable) > max_unreadable_share * len(found):
+        raise UserError(
+            f"{len(unreadable)} of {len(found)} files ({len(unreadable) / len(found):.1%}) of {root} cannot be read, "
+            f"such as {_examples(unreadable)}: mend or remove them, or raise data.max_unreadable_share "
+            f"(now {max_unreadable_share:g})."
+        )
+    conflicts = _conflicts(pictures) if conflicting_labels == "refuse" else {}
+    kept = sorted((picture for picture in pictures if picture.name not in conflicts), key=lambda item: item.name)
+    refused = sorted((*unreadable, *conflicts.values()), key=lambda item: item.name)
+    classes = sorted({picture.label for picture in kept})
+    if len(classes) < 2:
+        raise UserError(f"{root} has pictures left of {len(classes)} class only; refused: {_examples(refused)}.")
+    return Index(root, tuple(classes), tuple(kept), tuple(refused))
+
+
+def write_refused(index: Index, path: Path) -> None:
+    """Write the files that were left out as a CSV with the columns name, label and reason."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("name", "label", "reason"))
+        writer.writerows((item.name, item.label, item.reason) for item in index.refused)
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Read a CSV file with a header, each line as its cells by column.
+
+    Raises:
+        UserError: the file cannot be read as CSV in UTF-8, or lacks one of the columns.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # spreadsheets put a mark first
+        header = [column.strip() for column in next(csv.reader(lines), [])]
+        rows = list(csv.DictReader(lines[1:], header, restval=""))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read as CSV in UTF-8 ({error}): mend it or save it as such.") from error
+    if missing := [column for column in columns if column not in header]:
+        raise UserError(f"{path} lacks {' and '.join(missing)}: the first line must name {','.join(columns)}.")
+    return rows
+
+
+def _found(path: Path, root: Path, label: str, group: str | None = None, published: str | None = None) -> Found:
+    name = Path(os.path.relpath(path, root)).as_posix()
+    stat = path.stat() if path.is_file() else None
+    size, mtime_ns = (stat.st_size, stat.st_mtime_ns) if stat else (0, 0)
+    return Found(name, path, label, group, published, size, mtime_ns)
+
+
+def _in_folders(root: Path, published_folders: Mapping[str, str]) -> Iterator[Found]:
+    if unknown := published_folders.keys() - set(SIDES):
+        raise UserError(f"data.published_folders names {min(unknown)!r}, which is no side: use {', '.join(SIDES)}.")
+    places: Mapping[str, str] | dict[None, str] = published_folders or {None: "."}
+    for side, place in ((side, root / folder) for side, folder in places.items()):
+        folders = [item for item in place.glob("*") if item.is_dir() and not item.name.startswith(".")]
+        if not folders:
+            problem = "holds no class folders" if place.is_dir() else "does not exist"
+            raise UserError(f"{place} {problem}: the pictures of each class belong in a folder of its name there.")
+        for folder in folders:
+            yield from (_found(path, root, folder.name, published=side) for path in _picture_files(folder))
+
+
+def _picture_files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
+            yield path
+
+
+def _in_csv(path: Path) -> list[Found]:
+    by_name: dict[str, Found] = {}
+    for row in read_rows(path, ("path", "label")):
+        found = _from_row(row, path)
+        if by_name.setdefault(found.name, found) != found:
+            raise UserError(f"{path} lists {row['path']} twice, with another label, group or split: remove one line.")
+    return list(by_name.values())
+
+
+def _from_row(row: Mapping[str, str], csv_path: Path) -> Found:
+    path, label, group, split = (row.get(column, "").strip() for column in ("path", "label", "group", "split"))
+    if not path or not label:
+        raise UserError(f"{csv_path} has a line with the path {path!r} and the label {label!r}: fill in or remove it.")
+    if split.lower() not in _SIDE_WORDS:
+        raise UserError(f"{csv_path} puts {path} on the side {split!r}: use train, validation or test in column split.")
+    # Joining keeps an absolute path as it is; normpath makes ./a.jpg and a.jpg one file.
+    file = Path(os.path.normpath(csv_path.parent / path))
+    return _found(file, csv_path.parent, label, group or None, _SIDE_WORDS[split.lower()])
+
+
+def _read_all(found: Sequence[Found], known: _Memo, on_pixels: OnPixels | None, size: int | None) -> list[_Facts | str]:
+    """What each file showed, or the reason why it gave nothing."""
+
+    def read(position: int) -> _Facts | str:
+        file = found[position]
+        if facts := known.get((file.name, file.size, file.mtime_ns)):
+            return facts
+        try:
+            data = read_file(file.path)
+            decoded = decode(data, size)
+        except UnreadableImage as error:
+            return str(error)
+        if on_pixels is not None:
+            on_pixels(position, decoded.pixels)
+        return hashlib.sha1(data, usedforsecurity=False).hexdigest(), decoded.width, decoded.height
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(read, range(len(found)))
+        # Without a terminal there is no bar, and none for what is over at once.
+        return list(tqdm(results, "reading pictures", len(found), unit="file", delay=2, disable=None, leave=False))
+
+
+def _read_memo(path: Path | None) -> _Memo:
+    """What was kept; nothing where the memo is missing, damaged or of another schema, since it can be made anew."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path else {}
+        if content["schema"] != _MEMO_SCHEMA:
+            return {}
+        return {
+            (str(name), int(size), int(mtime_ns)): (str(digest), int(width), int(height))
+            for name, size, mtime_ns, digest, width, height in content["files"]
+        }
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+
+
+def _write_memo(path: Path, found: Sequence[Found], results: Sequence[_Facts | str]) -> None:
+    files = [
+        (file.name, file.size, file.mtime_ns, *result)
+        for file, result in zip(found, results, strict=True)
+        if not isinstance(result, str)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own for each process, and a rename: a reader never sees half a memo.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps({"schema": _MEMO_SCHEMA, "files": files}), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _examples(refused: Sequence[Refused]) -> str:
+    return "; ".join(f"{item.name} ({item.reason})" for item in refused[:3])
+
+
+def _conflicts(pictures: Sequence[Picture]) -> dict[str, Refused]:
+    """Every copy of a picture that lies under several labels, by name."""
+    labels = defaultdict(set)
+    for picture in pictures:
+        labels[picture.digest].add(picture.label)
+    conflicts = {}
+    for picture in pictures:
+        if others := ", ".join(sorted(labels[picture.digest] - {picture.label})):
+            conflicts[picture.name] = Refused(picture.name, picture.label, f"the same picture is also under {others}")
+    return conflicts

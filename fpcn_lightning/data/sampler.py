@@ -1,0 +1,159 @@
+"""Which images form a step: balanced batches for training, every image exactly once for validation and test.
+
+Both are samplers of whole batches: the loader runs with `batch_size=None` and the data set turns one `Step` into one
+batch, so that the epoch travels with the indices into the worker processes, and Lightning finds `set_epoch`.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+from fpcn_lightning.errors import UserError
+
+ORDER_STREAM = 2  # keeps these draws apart from those of the augmentation under the same seed
+PADDING = -1  # fills the last batches, so that all ranks take the same number of steps; its rows count nowhere
+
+
+class Step(NamedTuple):
+    """The images of one batch of one process; `epoch` is None outside training."""
+
+    epoch: int | None
+    images: tuple[int, ...]
+
+
+class ClassOrder:
+    """The endless order in which the images of one class are drawn.
+
+    The order is one shuffled pass over the class after another, so every image is used before any is used again. A batch
+    that straddles two passes still holds no image twice, as long as the class has `block` images: those that ended the
+    old pass within the batch are moved behind the part of the new pass that falls into it.
+
+    Args:
+        images: the class's images.
+        block: draws of one step over all ranks.
+        seed: of the run.
+        label: number of the class.
+    """
+
+    def __init__(self, images: Sequence[int], block: int, seed: int, label: int) -> None:
+        self.images = np.sort(np.asarray(images, dtype=np.int64))
+        self.block = block
+        self.key = (ORDER_STREAM, seed, label)
+        self.passes: list[NDArray[np.int64]] = []
+
+    def step(self, number: int) -> NDArray[np.int64]:
+        """The `block` images of global step `number`, a pure function of (seed, label, number)."""
+        start, stop = number * self.block, (number + 1) * self.block
+        size = len(self.images)
+        drawn = [self._pass(index) for index in range(start // size, (stop - 1) // size + 1)]
+        offset = start // size * size
+        return np.concatenate(drawn)[start - offset : stop - offset]
+
+    def _pass(self, index: int) -> NDArray[np.int64]:
+        # Passes are made in order because each one depends on how the one before it ended.
+        while len(self.passes) <= index:
+            self.passes.append(self._next_pass(len(self.passes)))
+        return self.passes[index]
+
+    def _next_pass(self, index: int) -> NDArray[np.int64]:
+        size = len(self.images)
+        order = np.random.default_rng([*self.key, index]).permutation(self.images)
+        begun = index * size % self.block  # draws of the straddling batch that the old pass has already given
+        if begun == 0 or size < self.block:
+            return order
+        just_used = np.isin(order, self.passes[-1][-begun:])
+        completing = order[~just_used][: self.block - begun]
+        return np.concatenate([completing, order[~np.isin(order, completing)]])
+
+
+class BalancedBatches(Sampler[Step]):
+    """`samples_per_class` images of every class in every batch of every process.
+
+    The order of draws depends on (seed, class) alone; ranks cut each step's draws into disjoint parts. So two processes
+    with 7 images of a class each see in step k the same images as one process with 14.
+
+    Args:
+        labels: class number of every image in the data set.
+        images: the images to draw from (the training side).
+        classes: number of classes C.
+        samples_per_class: of one process; its batch has C times as many.
+        epoch_length: steps of an epoch: `published` (as many as the authors' sampler yields, one less than it takes to
+            draw as many images as there are), `longest_class` (every image of the largest class once), or a number.
+        seed: of the run.
+        rank, world_size: this process and how many there are.
+
+    Raises:
+        UserError: a class without images, or an epoch length that is none.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[int],
+        images: Sequence[int],
+        *,
+        classes: int,
+        samples_per_class: int,
+        epoch_length: str | int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if samples_per_class < 1:
+            raise UserError(f"data.samples_per_class={samples_per_class} must be at least 1.")
+        by_class = [[image for image in images if labels[image] == label] for label in range(classes)]
+        if not all(by_class):
+            raise UserError(f"class number {by_class.index([])} has no training image: a balanced batch needs one.")
+        self.block = samples_per_class * world_size
+        self.orders = [ClassOrder(members, self.block, seed, label) for label, members in enumerate(by_class)]
+        self.part = slice(rank * samples_per_class, (rank + 1) * samples_per_class)
+        self.steps = _steps(epoch_length, [len(members) for members in by_class], self.block)
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before an epoch is iterated."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[Step]:
+        for step in range(self.epoch * self.steps, (self.epoch + 1) * self.steps):
+            parts = [order.step(step)[self.part] for order in self.orders]
+            yield Step(self.epoch, tuple(int(image) for image in np.concatenate(parts)))
+
+
+class EveryImageOnce(Sampler[Step]):
+    """All `images` in order, cut over the ranks; the last batches are filled up with `PADDING`.
+
+    Every rank takes the same number of equally large batches, because collective operations inside a step would
+    otherwise wait for ever; padding rows carry the image number -1 and are left out of every metric.
+    """
+
+    def __init__(self, images: Sequence[int], batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        if batch_size < 1:
+            raise UserError(f"data.evaluation_batch_size={batch_size} must be at least 1.")
+        stride = batch_size * world_size
+        padded = [*images, *[PADDING] * (-len(images) % stride)]
+        self.batches = [
+            tuple(padded[start + rank * batch_size : start + (rank + 1) * batch_size])
+            for start in range(0, len(padded), stride)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Step]:
+        return (Step(None, batch) for batch in self.batches)
+
+
+def _steps(epoch_length: str | int, sizes: Sequence[int], block: int) -> int:
+    if epoch_length == "published":
+        return max(1, -(-sum(sizes) // (block * len(sizes))) - 1)
+    if epoch_length == "longest_class":
+        return -(-max(sizes) // block)
+    if isinstance(epoch_length, str) or epoch_length < 1:
+        raise UserError(f"data.epoch_length={epoch_length} must be published, longest_class or a number of steps.")
+    return epoch_length

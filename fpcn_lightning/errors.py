@@ -1,0 +1,17 @@
+"""The one exception whose message is meant for the person at the keyboard."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user can mend: the message names the file or key, what is wrong, and the way out.
+
+    The command line prints the message alone, without a stack trace, and exits with code 2.
+    """
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean ...` for a misspelt name, or nothing where none of the known ones is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}" if near else ""

@@ -1,0 +1,156 @@
+"""Centre loss (Wen et al., ECCV 2016), which draws features to the centre of their class, and what moves a centre."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.models.distributed import sum_over_ranks, world_size
+
+
+class _Totals(NamedTuple):
+    """Sum [C, D] of the features and number [C] of the images of each class."""
+
+    sums: Tensor
+    counts: Tensor
+
+
+def center_loss(
+    features: Tensor, labels: Tensor, centers: Tensor, reduction: Literal["mean", "sum"] = "mean"
+) -> Tensor:
+    """Half the squared distance of each feature vector to the centre of its class.
+
+    FPCN (Electronics 2023, 12(23), 4805), equation 11, and Wen et al., equation 2, are the sum; the mean over the batch
+    is that of Wen's published layer and does not depend on the size of the batch.
+
+    Args:
+        features: [B, D].
+        labels: long [B], 0..C-1.
+        centers: [C, D].
+        reduction: "mean" or "sum" over the batch.
+
+    Returns:
+        Scalar >= 0; 0 for an empty batch.
+    """
+    total = 0.5 * (features - centers[labels]).square().sum()
+    return total if reduction == "sum" else total / max(len(features), 1)
+
+
+def batch_mean_centers(features: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
+    """New centres [C, D] by FPCN, equation 10: c + sum_i (x_i - c) / m, which is the mean of the class in the batch.
+
+    m is read as the number of images of the class in the batch. Absent classes keep their centre.
+
+    Args:
+        features: [B, D].
+        labels: long [B], 0..C-1.
+        centers: [C, D].
+    """
+    return _batch_mean(centers, _totals(features, labels, len(centers)))
+
+
+def wen_centers(features: Tensor, labels: Tensor, centers: Tensor, rate: float = 0.5) -> Tensor:
+    """New centres [C, D] by Wen et al., equation 4: c_j - rate * sum_i (c_j - x_i) / (1 + n_j).
+
+    The sum is over the n_j images of class j. A centre moves n / (1 + n) * rate of the way to the mean of its class;
+    absent classes keep theirs.
+
+    Args:
+        features: [B, D].
+        labels: long [B], 0..C-1.
+        centers: [C, D].
+        rate: 0..1, alpha in the paper.
+    """
+    return _wen(centers, _totals(features, labels, len(centers)), rate)
+
+
+class CenterLoss(nn.Module):
+    """Centre loss with its centres; the gradient reaches the features only.
+
+    In training the centres move after the loss is taken, by the sums over the batches of all processes, so that every
+    process holds the centres that one process would have after the whole batch. In evaluation they rest.
+
+    A class that was never seen is measured against its mean in the batch, instead of against the zero it was made with,
+    towards which it would be pulled. The papers do not say where centres begin; this is ours. So is the L2 norm: the
+    papers leave the scale of the features open, on which the weight of this loss depends.
+
+    Computed in float32, or in float64 where features or centres are.
+
+    Args:
+        classes: C.
+        dim: D.
+        update: "batch_mean" (FPCN, equation 10) or "wen".
+        rate: of Wen's rule, 0..1.
+        normalise: divide each feature vector by its L2 norm first.
+        reduction: "mean", or "sum" as equation 11 is printed; a sum is over the batches of all processes.
+
+    Raises:
+        UserError: update or reduction has another name.
+    """
+
+    centers: Tensor
+    seen: Tensor
+
+    def __init__(
+        self,
+        classes: int,
+        dim: int,
+        *,
+        update: Literal["batch_mean", "wen"] = "batch_mean",
+        rate: float = 0.5,
+        normalise: bool = True,
+        reduction: Literal["mean", "sum"] = "mean",
+    ) -> None:
+        super().__init__()
+        if update not in ("batch_mean", "wen"):
+            raise UserError(f"loss.center_update is {update!r}: it must be 'batch_mean' or 'wen'.")
+        if reduction not in ("mean", "sum"):
+            raise UserError(f"loss.center_reduction is {reduction!r}: it must be 'mean' or 'sum'.")
+        self.update = update
+        self.rate = rate
+        self.normalise = normalise
+        self.reduction = reduction
+        self.register_buffer("centers", torch.zeros(classes, dim))
+        self.register_buffer("seen", torch.zeros(classes, dtype=torch.bool))
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Loss, a scalar >= 0, of features [B, D] with labels, long [B], 0..C-1; B is the same on every process.
+
+        The average over the processes is the loss of the whole batch, as DistributedDataParallel expects.
+        """
+        features = features.to(torch.promote_types(features.dtype, torch.float32))
+        if self.normalise:
+            features = functional.normalize(features, dim=1)
+        totals = _totals(features.detach(), labels, len(self.centers))
+        if self.training:
+            totals = _Totals(*map(sum_over_ranks, totals))
+        unseen = ~self.seen.unsqueeze(1)
+        centers = torch.where(unseen, _batch_mean(self.centers, totals), self.centers)
+        loss = center_loss(features, labels, centers, self.reduction)
+        if self.training:
+            self._move(centers, totals)
+        return loss * world_size() if self.training and self.reduction == "sum" else loss
+
+    @torch.no_grad()
+    def _move(self, centers: Tensor, totals: _Totals) -> None:
+        moved = _batch_mean(centers, totals) if self.update == "batch_mean" else _wen(centers, totals, self.rate)
+        self.centers.copy_(moved)
+        self.seen.logical_or_(totals.counts > 0)
+
+
+def _totals(features: Tensor, labels: Tensor, classes: int) -> _Totals:
+    sums = features.new_zeros(classes, features.shape[1]).index_add(0, labels, features)
+    counts = features.new_zeros(classes).index_add(0, labels, features.new_ones(len(labels)))
+    return _Totals(sums, counts)
+
+
+def _batch_mean(centers: Tensor, totals: _Totals) -> Tensor:
+    counts = totals.counts.unsqueeze(1)
+    return torch.where(counts > 0, totals.sums / counts.clamp(min=1), centers)
+
+
+def _wen(centers: Tensor, totals: _Totals, rate: float) -> Tensor:
+    counts = totals.counts.unsqueeze(1)
+    return centers - rate * (counts * centers - totals.sums) / (1 + counts)

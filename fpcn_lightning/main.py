@@ -1,0 +1,48 @@
+"""The entry: compose a config, hand it to its task, turn what the user can mend into one sentence.
+
+Nothing heavy is imported here before a task runs, so that `--help` and `--cfg job` answer at once.
+"""
+
+import os
+import sys
+from importlib import import_module
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from fpcn_lightning import config
+from fpcn_lightning.config_errors import explain_config_error
+from fpcn_lightning.errors import UserError
+
+TASKS = ("train", "evaluate", "report")
+
+
+def run_task(cfg: DictConfig) -> None:
+    """Run `cfg.task`.
+
+    Raises:
+        UserError: the task is unknown, or what the task finds wrong.
+    """
+    if cfg.task not in TASKS:
+        raise UserError(f"task={cfg.task} is unknown: choose one of {', '.join(TASKS)}.")
+    import_module(f"fpcn_lightning.tasks.{cfg.task}").run(cfg)
+
+
+def main() -> None:
+    """Run the command line; exits with 2 on an error the user can mend, 1 on any other."""
+    config.register()
+    # Hydra would print a shortened stack trace and exit by itself; with this it raises, and we say it in one sentence.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        hydra.main(config_path=str(config.CONF), config_name="config", version_base="1.3")(run_task)()
+    except UserError as error:
+        sys.exit(_complain(str(error)))
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(_complain(explain_config_error(error)))
+
+
+def _complain(sentence: str) -> int:
+    print(f"error: {sentence}", file=sys.stderr)
+    return 2

@@ -1,0 +1,72 @@
+"""Feature contrast: what two images have in common, and how it weighs the features of each."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fpcn_lightning.errors import UserError
+
+
+class Fusion(nn.Module):
+    """The pair network: the mutual vector of two images (FPCN, Electronics 2023, 12(23), 4805, equation 6).
+
+    Linear 2D -> hidden, activation, dropout, linear hidden -> D. The paper says MLP and leaves its shape open. The
+    authors' code, like API-Net (Zhuang, Wang, Qiao, AAAI 2020), has hidden 512, dropout 0.5 and no activation, which
+    makes it one linear map of rank 512 at most.
+
+    Args:
+        dim: D, features of an image.
+        hidden: width between the two layers.
+        activation: "relu" (an MLP, as the paper says) or "none" (authors' code).
+        dropout: probability, 0..1.
+
+    Raises:
+        UserError: the activation has another name.
+    """
+
+    def __init__(
+        self, dim: int, hidden: int = 512, activation: Literal["relu", "none"] = "relu", dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        activations: dict[str, nn.Module] = {"relu": nn.ReLU(), "none": nn.Identity()}
+        if activation not in activations:
+            raise UserError(f"model.fusion_activation is {activation!r}: it must be 'relu' or 'none'.")
+        self.reduce = nn.Linear(2 * dim, hidden)
+        self.activation = activations[activation]
+        self.dropout = nn.Dropout(dropout)
+        self.expand = nn.Linear(hidden, dim)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Mutual vectors [P, D] of the pairs of rows of a [P, D] and b [P, D]; (b, a) gives others than (a, b)."""
+        hidden = self.activation(self.reduce(torch.cat([a, b], dim=1)))
+        mutual: Tensor = self.expand(self.dropout(hidden))
+        return mutual
+
+
+def product_gate(a: Tensor, b: Tensor, mutual: Tensor) -> tuple[Tensor, Tensor]:
+    """Both images weighed with their mutual vector, all [P, D] (FPCN, equations 8 and 9).
+
+    Equation 9 is printed as X_bf = X_b * X_bf; it is read here as X_b * X_f, the counterpart of equation 8.
+    """
+    return a * mutual, b * mutual
+
+
+class Gated(NamedTuple):
+    """Features of both images of P pairs, each [P, D], weighed by their own gate and by that of the other image."""
+
+    self_a: Tensor
+    self_b: Tensor
+    other_a: Tensor
+    other_b: Tensor
+
+
+def residual_gates(a: Tensor, b: Tensor, mutual: Tensor) -> Gated:
+    """Gates of API-Net (Zhuang, Wang, Qiao, AAAI 2020), which the authors' code of FPCN uses; all [P, D].
+
+    The gate of an image is g = sigmoid(mutual * x), in 0..1; a feature x becomes x + x * g with its own gate or with
+    that of the other image. Where a equals b, so do self and other.
+    """
+    gate_a = torch.sigmoid(mutual * a)
+    gate_b = torch.sigmoid(mutual * b)
+    return Gated(self_a=a + a * gate_a, self_b=b + b * gate_b, other_a=a + a * gate_b, other_b=b + b * gate_a)

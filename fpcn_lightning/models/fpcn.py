@@ -1,0 +1,187 @@
+"""FPCN, the feature positioning comparison network: Electronics 2023, 12(23), 4805."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.losses.ranking import true_class_probability
+from fpcn_lightning.models.backbones import Backbone
+from fpcn_lightning.models.contrast import Fusion, product_gate, residual_gates
+from fpcn_lightning.models.distributed import gather_with_gradient, rank_slice
+from fpcn_lightning.models.network import Network, Views
+from fpcn_lightning.models.pairs import select_pairs
+from fpcn_lightning.models.positioning import Alpha, Located, Positioning, pool
+
+
+class FPCN(Network):
+    """Positions the rock, weighs it by its area, contrasts pairs of pictures of the batch.
+
+    With mask, alpha and contrast off it computes what `Plain` computes, bit for bit. The centre loss belongs to the
+    training (`loss.center`).
+
+    **As the paper has it** (`model=fpcn`): mask by threshold at the mean (equations 1 to 3), alpha (4, 5), fusion of a
+    pair (6), X_af = X_a * X_f (8). Mended: equation 1 counts C + 1 channels, here C; equation 7 prints a sum and calls it
+    global average pooling, here the mean; equation 9 prints X_bf = X_b * X_bf, here X_b * X_f, as its twin. Left open by
+    the paper and chosen here: theta 0, a ReLU between the two linear layers, dropout 0.5, one pair of the same and one of
+    another class for each picture, and inference.
+
+    **As the authors' code has it** (`model=fpcn_official`): the largest 8-connected component above the mean, and the
+    same of the previous block's map; alpha as the area share (features shrink with alpha squared); the pair head, the
+    ranking loss and the pairs of API-Net; no centre loss; inference on the unmasked map. Its bugs are left out:
+
+    - nine convolutions of the last stage were in no optimiser, because it chose parameters by name: here all learn;
+    - a constant or NaN map stopped the run: here it gives the full mask;
+    - 14 x 14 maps, a GPU and batches of two or more were wired in: here any size, device and batch;
+    - a picture alone in its class was paired with picture 0: here it gets no pair;
+    - squared distances cancelled in float32: here they do not;
+    - masks were made picture by picture in NumPy, also at inference, where they were thrown away: here in one batch;
+    - the head had 200 classes: here as many as there are;
+    - the first epochs froze all but the last stage, whose convolutions never learned: here `optimisation.freeze_epochs`
+      freezes the whole backbone, as in API-Net, where the code comes from.
+
+    Two readings of inference, both reported: `as_trained` sends the one picture through positioning and, with contrast,
+    through fusion and gate paired with itself (ours: the paper does not say what a single picture does); `unmasked` is
+    the linear layer on the mean of the unmasked map (authors' code).
+
+    Args:
+        classes: number of classes C.
+        image_size: side of the pictures, pixels.
+        backbone, pretrained, weights: see `fpcn_lightning.models.backbones.Backbone`.
+        mask, theta, alpha, strict_threshold, largest_component, previous_block: see
+            `fpcn_lightning.models.positioning.Positioning`.
+        pool_over: divide the masked sum by the area of the `map` or of the `mask`.
+        contrast: train on gated pairs instead of on single pictures.
+        gate: `product` (equations 8 and 9) or `residual` (API-Net: each picture by its own gate and by its partner's,
+            ranked).
+        pairs, pairs_per_image: see `fpcn_lightning.models.pairs.select_pairs`.
+        fusion_hidden, fusion_activation: see `fpcn_lightning.models.contrast.Fusion`.
+        dropout: in the fusion, and with the residual gate before the linear layer.
+        inference: the reading that `forward` uses.
+
+    Raises:
+        UserError: a value that its part does not know.
+    """
+
+    readings = ("as_trained", "unmasked")
+
+    def __init__(
+        self,
+        classes: int,
+        image_size: int,
+        backbone: str,
+        pretrained: bool = True,
+        weights: str | Path | None = None,
+        *,
+        mask: bool = True,
+        theta: float = 0.0,
+        alpha: Alpha = "area",
+        strict_threshold: bool = False,
+        largest_component: bool = False,
+        previous_block: bool = False,
+        pool_over: Literal["map", "mask"] = "map",
+        contrast: bool = True,
+        gate: Literal["product", "residual"] = "product",
+        pairs: Literal["nearest", "random", "all"] = "nearest",
+        pairs_per_image: int = 2,
+        fusion_hidden: int = 512,
+        fusion_activation: Literal["relu", "none"] = "relu",
+        dropout: float = 0.5,
+        inference: str = "as_trained",
+    ) -> None:
+        super().__init__()
+        _check_choice("gate", gate, ("product", "residual"))
+        _check_choice("pool_over", pool_over, ("map", "mask"))
+        _check_choice("pairs", pairs, ("nearest", "random", "all"))
+        self.backbone = Backbone(
+            backbone,
+            image_size=image_size,
+            pretrained=pretrained,
+            weights_file=weights,
+            previous_block=previous_block,
+        )
+        channels = self.backbone.channels
+        self.head = nn.Linear(channels, classes)
+        # Made last, so that a network without contrast draws the same initial weights as `Plain`.
+        self.fusion = Fusion(channels, fusion_hidden, fusion_activation, dropout) if contrast else None
+        self.head_dropout = nn.Dropout(dropout if gate == "residual" else 0.0)
+        self.positioning = Positioning(
+            mask=mask,
+            theta=theta,
+            alpha=alpha,
+            strict=strict_threshold,
+            largest_component=largest_component,
+            previous_block=previous_block,
+        )
+        self.pool_over: Literal["map", "mask"] = pool_over
+        self.gate, self.pairs, self.pairs_per_image = gate, pairs, pairs_per_image
+        self.mean, self.std = self.backbone.mean, self.backbone.std
+        self.weights_source = self.backbone.weights_source
+        self.feature_dim = channels
+        self.choose_inference(inference)
+
+    @property
+    def trunk(self) -> nn.Module:
+        """The backbone."""
+        return self.backbone
+
+    def answers(self, images: Tensor) -> dict[str, Tensor]:
+        """Logits [B, C] of both readings."""
+        features, _, maps = self._positioned(images)
+        return {"as_trained": self._alone(features), "unmasked": self.head(maps.mean((2, 3)))}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, C] of the configured reading; an unmasked one does not look for the object at all."""
+        if self.inference == "unmasked":
+            logits: Tensor = self.head(self.backbone(images).last.mean((2, 3)))
+            return logits
+        return self._alone(self._positioned(images)[0])
+
+    def views(self, images: Tensor, labels: Tensor) -> Views:
+        """Every picture with its partners in the batch of all processes; alone where contrast is off or nobody fits."""
+        features, located, _ = self._positioned(images)
+        own = self._alone(features)
+        alone = Views(own, labels, own, features, mask=located.mask, object_ratio=located.object_ratio)
+        if self.fusion is None:
+            return alone
+        everyone, everyones_labels = gather_with_gradient(features), gather_with_gradient(labels)
+        anchors = rank_slice(len(labels), labels.device)
+        pairs = select_pairs(self.pairs, everyone, everyones_labels, self.pairs_per_image, anchors=anchors)
+        if len(pairs.anchors) == 0:
+            # Still connected to the features of the other processes, which wait for this one in the backward pass.
+            nothing = own.new_zeros(0) if self.gate == "residual" else None
+            return alone._replace(logits=own + 0 * everyone.sum(), better=nothing, worse=nothing)
+        a, b = everyone[pairs.anchors], everyone[pairs.partners]
+        targets = torch.cat([everyones_labels[pairs.anchors], everyones_labels[pairs.partners]])
+        mutual = self.fusion(a, b)
+        if self.gate == "product":
+            return alone._replace(logits=self.head(torch.cat(product_gate(a, b, mutual))), targets=targets)
+        logits = self.head(self.head_dropout(torch.cat(residual_gates(a, b, mutual))))
+        by_own_gate, by_other_gate = logits.chunk(2)
+        return alone._replace(
+            logits=logits,
+            targets=targets.repeat(2),
+            better=true_class_probability(by_own_gate, targets),
+            worse=true_class_probability(by_other_gate, targets),
+        )
+
+    def _positioned(self, images: Tensor) -> tuple[Tensor, Located, Tensor]:
+        maps = self.backbone(images)
+        located = self.positioning(maps.last, maps.previous)
+        return pool(maps.last, located, self.pool_over), located, maps.last
+
+    def _alone(self, features: Tensor) -> Tensor:
+        """Logits of single pictures: each one is its own partner, so that its self and other gates are the same."""
+        if self.fusion is not None:
+            mutual = self.fusion(features, features)
+            gated = product_gate if self.gate == "product" else residual_gates
+            features = gated(features, features, mutual)[0]
+        logits: Tensor = self.head(features)
+        return logits
+
+
+def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UserError(f"model.{key}={value} is unknown: choose one of {', '.join(choices)}.")

@@ -1,0 +1,72 @@
+"""The contract of a network: what is deployed, what is reported, and what is trained on.
+
+A network answers two questions. `forward(images)` is what is deployed: one picture in, no partner, no label. `views(images,
+labels)` is its training call: it returns every tensor that a loss or a figure may want, by name. A network may offer
+several readings of inference; `answers` gives them all, `forward` the configured one.
+"""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from fpcn_lightning.errors import UserError
+
+
+class Views(NamedTuple):
+    """What a training step sees. B pictures, V classified views, R ranked pairs, C classes, D channels."""
+
+    logits: Tensor  # [V, C] every classified view
+    targets: Tensor  # [V] its class
+    own_logits: Tensor  # [B, C] one answer a picture, for the training accuracy
+    features: Tensor  # [B, D] what the centre loss pulls together
+    better: Tensor | None = None  # [R] scores that should be higher ...
+    worse: Tensor | None = None  # [R] ... than these, 0..1
+    mask: Tensor | None = None  # [B, H, W] 1 on the object, theta elsewhere
+    object_ratio: Tensor | None = None  # [B] share of the picture that is object, 0..1
+
+
+class Network(nn.Module, ABC):
+    """A classifier of pictures [B, 3, S, S], normalised as its backbone expects.
+
+    Attributes:
+        readings: names of the ways of inference that it offers.
+        inference: the one that `forward` uses.
+        mean, std: normalisation of pictures in 0..1, a number a channel.
+        weights_source: where the initial weights came from, in words.
+        feature_dim: channels D of `Views.features`.
+    """
+
+    readings: tuple[str, ...] = ("plain",)
+    inference: str = "plain"
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    weights_source: str
+    feature_dim: int
+
+    @property
+    @abstractmethod
+    def trunk(self) -> nn.Module:
+        """The pretrained part, which `optimisation.freeze_epochs` holds still."""
+
+    @abstractmethod
+    def answers(self, images: Tensor) -> dict[str, Tensor]:
+        """Logits [B, C] of every reading."""
+
+    @abstractmethod
+    def views(self, images: Tensor, labels: Tensor) -> Views:
+        """What the losses see of a batch of pictures [B, 3, S, S] with class numbers [B]."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, C] of the configured reading."""
+        return self.answers(images)[self.inference]
+
+    def choose_inference(self, reading: str) -> None:
+        """Make `reading` the one that `forward` uses.
+
+        Raises:
+            UserError: it is none of `readings`.
+        """
+        if reading not in self.readings:
+            raise UserError(f"model.inference={reading} is unknown: choose one of {', '.join(self.readings)}.")
+        self.inference = reading

@@ -1,0 +1,162 @@
+"""Feature positioning: where in the picture the object lies, told by the feature map itself (FPCN, section 3.1)."""
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.models.connected_components import largest_component
+
+Alpha = Literal["off", "area", "soft"] | float
+
+
+class Located(NamedTuple):
+    """Where the object was found in each picture; nothing here carries a gradient.
+
+    Attributes:
+        weights: [B, 1, H, W], >= 0, what the feature map is multiplied with.
+        mask: [B, H, W], the mask that `weights` carries: 1 inside, theta outside; all ones where the mask is off.
+        object_ratio: [B] in (0, 1], alpha of equation 4: the mean of the located mask, also where the mask is off.
+    """
+
+    weights: Tensor
+    mask: Tensor
+    object_ratio: Tensor
+
+
+class Positioning(nn.Module):
+    """Locate the object by thresholding the sum of the channels at its own mean.
+
+    Source: "Research on a High-Performance Rock Image Classification Method", Electronics 2023, 12(23), 4805,
+    equations 1 to 5. With F the feature map, M the mask and alpha its mean, the weighted map is
+
+    - `alpha="area"`: alpha * F * M (equation 5);
+    - `alpha="off"`: F * M;
+    - `alpha=NUMBER`: NUMBER * F * M;
+    - `alpha="soft"`: F * (M + (1 - alpha) (1 - M)) with the binary M. The paper's prose says that a small object keeps
+      more of what surrounds it, which equation 5 (one scalar for the whole map) does not do; this reading is ours.
+
+    `mask=False` puts ones in the place of M in these formulas while alpha stays what was located; with `alpha="off"`
+    too, the weights are exactly ones.
+
+    The paper thresholds with >= and nothing more, the defaults here. The authors' code also does what `strict`,
+    `largest_component` and `previous_block` switch on. It stops with an error on a constant or NaN map. Here a
+    map that is constant or not finite is taken to be all object, and so is an empty intersection of the two blocks.
+
+    Args:
+        mask: whether the weights carry the mask.
+        theta: value outside the object, 0 <= theta < 1 (equation 3; the paper gives no number).
+        alpha: "off", "area", "soft" or a number above 0.
+        strict: above the mean (authors' code) instead of at or above it (paper).
+        largest_component: keep the largest 8-connected region only.
+        previous_block: keep what lies above the mean in the block before, too.
+
+    Raises:
+        UserError: theta or alpha is none of these, or theta is set with `alpha="soft"`, which itself sets the outside.
+    """
+
+    def __init__(
+        self,
+        *,
+        mask: bool = True,
+        theta: float = 0.0,
+        alpha: Alpha = "area",
+        strict: bool = False,
+        largest_component: bool = False,
+        previous_block: bool = False,
+    ) -> None:
+        super().__init__()
+        _check(theta, alpha)
+        self.mask = mask
+        self.theta = theta
+        self.alpha = alpha
+        self.strict = strict
+        self.largest_component = largest_component
+        self.previous_block = previous_block
+
+    def forward(self, last: Tensor, previous: Tensor | None = None) -> Located:
+        """Locate the object in the feature maps of a batch.
+
+        Args:
+            last: [B, C, H, W], output of the last block.
+            previous: [B, C2, H, W], output of the block before; read with `previous_block` only.
+
+        Returns:
+            Located, in float32, or in float64 where `last` is.
+
+        Raises:
+            ValueError: `previous_block` is on and `previous` is missing or of another size than `last`.
+        """
+        inside = self._locate(last, previous)
+        located = inside.to(torch.promote_types(last.dtype, torch.float32)).clamp(min=self.theta)
+        object_ratio = located.mean(dim=(1, 2))
+        mask = located if self.mask else torch.ones_like(located)
+        return Located(self._weigh(mask, object_ratio).unsqueeze(1), mask, object_ratio)
+
+    def _locate(self, last: Tensor, previous: Tensor | None) -> Tensor:
+        inside = self._above_mean(last)
+        if self.largest_component:
+            inside = largest_component(inside)
+        if self.previous_block:
+            if previous is None or previous.shape[2:] != last.shape[2:]:
+                raise ValueError("previous_block needs the map of the block before, as high and wide as the last")
+            inside = inside & self._above_mean(previous)
+        return _all_if_none(inside)
+
+    def _above_mean(self, features: Tensor) -> Tensor:
+        """Where the activation map (equation 1) reaches its mean [B, H, W]; everywhere where the mean tells nothing."""
+        # The sum of 2048 channels in bfloat16 would be too coarse to compare with its mean.
+        activation = features.detach().sum(dim=1, dtype=torch.promote_types(features.dtype, torch.float32))
+        mean = activation.mean(dim=(1, 2), keepdim=True)
+        above = activation > mean if self.strict else activation >= mean
+        # A comparison with NaN is False everywhere, but one with an infinite mean can leave single pixels.
+        return _all_if_none(above & mean.isfinite())
+
+    def _weigh(self, mask: Tensor, object_ratio: Tensor) -> Tensor:
+        if self.alpha == "off":
+            return mask
+        ratio = object_ratio[:, None, None]
+        if self.alpha == "area":
+            return ratio * mask
+        if self.alpha == "soft":
+            return mask + (1 - ratio) * (1 - mask)
+        return self.alpha * mask
+
+
+def pool(features: Tensor, located: Located, over: Literal["map", "mask"]) -> Tensor:
+    """Average the weighted feature map over the positions.
+
+    Over the map, alpha * F * M gives alpha squared times the mean of F inside the object: once as the factor of
+    equation 5, once because the divisor counts the background too. This is what the authors' code does; equation 7 is
+    the sum, which differs in scale only. Over the mask, the second factor is gone.
+
+    Args:
+        features: [B, C, H, W].
+        located: what `Positioning` found in these pictures.
+        over: "map" divides the sum of the weighted features by H * W, "mask" by the sum of the mask.
+
+    Returns:
+        [B, C], in float32, or in float64 where `features` are. The gradient reaches the features alone.
+    """
+    weighted = features * located.weights
+    if over == "map":
+        return weighted.mean(dim=(2, 3))
+    return weighted.sum(dim=(2, 3)) / located.mask.sum(dim=(1, 2)).unsqueeze(1)
+
+
+def _all_if_none(inside: Tensor) -> Tensor:
+    return inside | ~inside.any(dim=2, keepdim=True).any(dim=1, keepdim=True)
+
+
+def _check(theta: float, alpha: Alpha) -> None:
+    if not 0 <= theta < 1:
+        raise UserError(f"model.theta is {theta}: the value outside the object must be at least 0 and below 1.")
+    number = isinstance(alpha, int | float) and not isinstance(alpha, bool) and 0 < alpha < math.inf
+    if not (number or alpha in ("off", "area", "soft")):
+        raise UserError(
+            f"model.alpha is {alpha!r}: it must be 'off', 'area', 'soft' or a number above 0 (in yaml, quote 'off')."
+        )
+    if alpha == "soft" and theta != 0:
+        raise UserError(f"model.theta is {theta}, but model.alpha=soft sets what is outside: leave theta at 0.")

@@ -1,0 +1,207 @@
+"""The Lightning module: which terms are summed with which weights, the optimiser, and what is measured."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import lightning.pytorch as lightning
+import numpy as np
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fpcn_lightning.data.datamodule import Batch
+from fpcn_lightning.data.sampler import PADDING
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.losses.center import CenterLoss
+from fpcn_lightning.losses.ranking import score_ranking
+from fpcn_lightning.models.network import Network, Views
+from fpcn_lightning.modules.metrics import summarise
+from fpcn_lightning.report.results import Metrics
+
+STEP_STREAM = 3  # keeps dropout's draws apart from those of sampler and augmentation under the same seed
+RECORD = "fpcn_lightning"  # the checkpoint's key for what describes the network
+
+
+class Classifier(lightning.LightningModule):
+    """Trains any network that keeps the contract of `fpcn_lightning.models.network`.
+
+    Args:
+        network: what is trained.
+        loss: the `loss` section of the config.
+        optimisation: the `optimisation` section.
+        classes: number of classes C.
+        seed: of the run; with the step and the rank it decides every dropout mask, so that a resumed run draws the
+            same ones.
+        image_size: side of the pictures in pixels.
+        record: plain data that goes into every checkpoint: what is needed to build the network again.
+
+    Raises:
+        UserError: a schedule or a handling of frozen batch norms that is unknown.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        loss: Mapping[str, Any],
+        optimisation: Mapping[str, Any],
+        classes: int,
+        seed: int,
+        image_size: int,
+        record: Mapping[str, Any],
+    ) -> None:
+        super().__init__()
+        _check_choice("schedule", optimisation["schedule"], ("cosine", "constant"))
+        _check_choice("frozen_batch_norm", optimisation["frozen_batch_norm"], ("fixed", "update"))
+        self.network = network
+        self.loss, self.optimisation, self.seed = dict(loss), dict(optimisation), seed
+        self.record = dict(record)
+        self.center_loss = _center_loss(self.loss, classes, network.feature_dim)
+        self.register_buffer("mean", torch.tensor(network.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(network.std).view(1, 3, 1, 1), persistent=False)
+        self.example_input_array = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)  # for the summary
+        self.measured: dict[str, dict[str, Metrics]] = {"validation": {}, "test": {}}
+        self.answered: dict[str, tuple[Tensor, Tensor]] = {}
+        self._kept: list[tuple[Tensor, Tensor, dict[str, Tensor]]] = []
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """uint8 pictures [B, 3, S, S] as the network expects them."""
+        layout = torch.channels_last if self.optimisation["channels_last"] else torch.contiguous_format
+        scaled: Tensor = (images.float() / 255 - self.mean) / self.std
+        return scaled.contiguous(memory_format=layout)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, C] of uint8 pictures [B, 3, S, S]."""
+        logits: Tensor = self.network(self.normalised(images))
+        return logits
+
+    def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
+        """Put the weights into the memory layout that convolutions are fastest in."""
+        if self.optimisation["channels_last"]:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def on_train_epoch_start(self) -> None:
+        """Freeze the trunk in the first epochs, release it afterwards."""
+        frozen = self.current_epoch < self.optimisation["freeze_epochs"]
+        self.network.trunk.requires_grad_(not frozen)
+        if frozen and self.optimisation["frozen_batch_norm"] == "fixed":
+            for module in self.network.trunk.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
+        """Dropout is a function of (seed, step, rank), not of what was drawn before."""
+        key = np.random.SeedSequence([STEP_STREAM, self.seed, self.global_step, self.global_rank])
+        torch.manual_seed(int(key.generate_state(1, np.uint64)[0]))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
+        """The weighted sum of the terms of the total loss."""
+        views = self.network.views(self.normalised(batch.images), batch.labels)
+        terms = self.loss_terms(views, batch.labels)
+        total = torch.stack([self.loss[name] * term for name, term in terms.items()]).sum()
+        size = len(batch.labels)
+        accuracy = (views.own_logits.argmax(1) == batch.labels).float().mean()
+        self.log("train/loss", total, prog_bar=True, on_step=True, on_epoch=True, batch_size=size)
+        self.log("train/accuracy", accuracy, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
+        parts = {f"train/loss_{name}": term for name, term in terms.items()}
+        if views.object_ratio is not None:
+            parts["train/object_ratio"] = views.object_ratio.mean()
+        self.log_dict(parts, on_step=False, on_epoch=True, batch_size=size)
+        return total
+
+    def loss_terms(self, views: Views, labels: Tensor) -> dict[str, Tensor]:
+        """The terms by name, unweighted; one whose weight is 0 is not computed.
+
+        Raises:
+            UserError: the network gives nothing to rank, but ranking has a weight.
+        """
+        terms = {"classification": functional.cross_entropy(views.logits.float(), views.targets)}
+        if self.loss["ranking"]:
+            if views.better is None or views.worse is None:
+                raise UserError("this network ranks no scores: set loss.ranking=0, or model.gate=residual for FPCN.")
+            terms["ranking"] = score_ranking(views.better, views.worse, self.loss["ranking_margin"])
+        if self.center_loss is not None:
+            terms["center"] = self.center_loss(views.features, labels)
+        return terms
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
+        """Keep the answers until the epoch's end."""
+        self._keep(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
+        """Keep the answers until the epoch's end."""
+        self._keep(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Measure, and log the configured reading."""
+        self._measure("validation", "val")
+
+    def on_test_epoch_end(self) -> None:
+        """Measure, and log the configured reading."""
+        self._measure("test", "test")
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """SGD over trunk and head; a half cosine over all steps."""
+        options = self.optimisation
+        optimiser = torch.optim.SGD(
+            self._parameter_groups(), momentum=options["momentum"], weight_decay=options["weight_decay"]
+        )
+        if options["schedule"] == "constant":
+            return optimiser
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Trunk and head, told apart by identity: the authors' code went by name and forgot nine convolutions."""
+        trunk = list(self.network.trunk.parameters())
+        known = {id(parameter) for parameter in trunk}
+        head = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
+        rate = self.optimisation["learning_rate"]
+        head_rate = rate * self.optimisation["head_learning_rate_factor"]
+        return [{"name": "trunk", "params": trunk, "lr": rate}, {"name": "head", "params": head, "lr": head_rate}]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say in the checkpoint what network these weights belong to, as plain data."""
+        checkpoint[RECORD] = self.record
+
+    def _keep(self, batch: Batch) -> None:
+        answers = self.network.answers(self.normalised(batch.images))
+        self._kept.append((batch.positions, batch.labels, {name: logits.float() for name, logits in answers.items()}))
+
+    def _measure(self, side: str, prefix: str) -> None:
+        kept, self._kept = self._kept, []
+        positions = self._gathered(torch.cat([item[0] for item in kept]))
+        labels = self._gathered(torch.cat([item[1] for item in kept]))
+        real = positions != PADDING
+        for reading in self.network.readings:
+            logits = self._gathered(torch.cat([item[2][reading] for item in kept]))[real]
+            self.measured[side][reading] = summarise(logits, labels[real])
+            if reading == self.network.inference:
+                self.answered[side] = (positions[real].cpu(), logits.softmax(1).cpu())
+        if side == "validation" and self.trainer.state.fn != TrainerFn.FITTING:
+            return  # a second look at the best epoch is no point of the learning curve
+        chosen = self.measured[side][self.network.inference]
+        values = {f"{prefix}/{name}": chosen[name] for name in ("accuracy", "macro_f1", "loss")}  # type: ignore[literal-required]
+        self.log_dict(values, prog_bar=side == "validation")
+
+    def _gathered(self, values: Tensor) -> Tensor:
+        """The rows of all processes; every process has equally many."""
+        if self.trainer.world_size == 1:
+            return values
+        together: Tensor = self.all_gather(values)  # type: ignore[assignment]
+        return together.flatten(0, 1)
+
+
+def _center_loss(loss: Mapping[str, Any], classes: int, dim: int) -> CenterLoss | None:
+    if not loss["center"]:
+        return None
+    options = {key.removeprefix("center_"): value for key, value in loss.items() if key.startswith("center_")}
+    return CenterLoss(classes, dim, **options)
+
+
+def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UserError(f"optimisation.{key}={value} is unknown: choose one of {', '.join(choices)}.")

@@ -1,0 +1,16 @@
+"""Libraries that talk too much: what they say that no user can act on is not shown."""
+
+import logging
+import warnings
+
+
+def quiet_libraries() -> None:
+    """Leave warnings and errors of Lightning, through our own log, and take out its notes and its advertisements."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.setLevel(logging.WARNING)
+    # Lightning 2.6 still uses what torch 2.14 announces to remove.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
+    # Ours is a map from steps to batches; how many workers are worth while is the user's to say (data.workers).
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -1,0 +1,140 @@
+"""What a run writes about itself, from its first second to its last: `result.json`, also when it fails."""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from fpcn_lightning import __version__
+from fpcn_lightning.report.results import SCHEMA_VERSION, Result, write_result
+
+PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pillow")
+# What decides the outcome of a run; names, folders and the look of a progress bar do not.
+HASHED = ("task", "seed", "data", "model", "loss", "optimisation", "trainer", "callbacks")
+NOT_HASHED = {
+    "data": ("workers", "cache"),
+    "trainer": ("enable_progress_bar", "log_every_n_steps"),
+    "callbacks": ("progress", "summary", "learning_rate"),
+}
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one of a distributed run that writes; told by what launchers set in the environment."""
+    ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+    return next((rank for rank in ranks if rank is not None), "0") == "0"
+
+
+def relative(config: Any, folder: Path) -> Any:
+    """The config with the run folder taken out of every path, so that a moved run still says the same."""
+    if isinstance(config, dict):
+        return {key: relative(value, folder) for key, value in config.items()}
+    if isinstance(config, list):
+        return [relative(value, folder) for value in config]
+    if isinstance(config, str) and config.startswith(str(folder)):
+        return "." + config.removeprefix(str(folder))
+    return config
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """12 hexadecimal digits, equal for runs that must come to the same result."""
+    chosen = {key: config[key] for key in HASHED}
+    for section, keys in NOT_HASHED.items():
+        chosen[section] = {key: value for key, value in chosen[section].items() if key not in keys}
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def new_result(config: dict[str, Any]) -> Result:
+    """The record of a run that has just begun."""
+    return Result(
+        schema=SCHEMA_VERSION,
+        experiment=config["experiment"],
+        variant=config["variant"],
+        seed=config["seed"],
+        status="running",
+        error=None,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds={"total": None, "fit": None, "test": None},
+        code={"version": __version__, **_commit()},
+        packages={name: found for name in PACKAGES if (found := _version(name))},
+        device=None,
+        config=config,
+        config_hash=config_hash(config),
+        data=None,
+        network=None,
+        metrics=None,
+        reading=None,
+        checkpoint=None,
+        epochs=None,
+    )
+
+
+@contextlib.contextmanager
+def recorded(folder: Path, result: Result, *, write: bool = True) -> Iterator[Result]:
+    """Write `result` when the block begins and when it ends, however it ends.
+
+    Args:
+        folder: of the run.
+        result: the record, which the block fills in.
+        write: False in all processes of a run but the first.
+    """
+    began = time.monotonic()
+    if write:
+        write_result(folder, result)
+    try:
+        yield result
+        result["status"] = "finished"
+    except BaseException as error:
+        result["status"] = "failed"
+        result["error"] = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        result["seconds"]["total"] = round(time.monotonic() - began, 1)
+        if write:
+            write_result(folder, result)
+
+
+def device_name() -> str:
+    """The accelerator or processor of this process, and how many threads it computes with."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    return f"CPU {_processor()}, {torch.get_num_threads()} threads"
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> Any:
+    place = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(place), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        # An installed package may lie inside somebody else's checkout, whose commit would say nothing.
+        git("ls-files", "--error-unmatch", "__init__.py")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

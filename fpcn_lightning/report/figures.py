@@ -1,0 +1,192 @@
+"""Pictures of a run: its confusion matrix and its learning curves, in colours that colour-blind readers can tell apart.
+
+Figures are drawn on canvases of their own, without pyplot, so that many can be made in one process and no display is
+needed. The suffix of the path chooses the format: .png, .svg, .pdf and whatever else matplotlib writes.
+"""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+
+from fpcn_lightning.errors import UserError
+
+Curve = dict[int, float]
+"""A logged quantity by epoch."""
+
+# Blue and vermilion of the palette by Okabe and Ito; the dash sets them apart in grey print as well.
+_STYLES = {"train": ("#0072B2", "--"), "val": ("#D55E00", "-")}
+_LEGEND = {"train": "training", "val": "validation"}
+_POINTS_PER_INCH = 72
+_INCHES_PER_LETTER = 0.08  # of a tick label at matplotlib's default size of 10 points
+_LONGEST_NAME = 28
+
+
+def confusion_matrix(matrix: ArrayLike, classes: Sequence[str], path: Path) -> None:
+    """Draw counts in the cells and, as colour, the share of each true class in percent.
+
+    Args:
+        matrix: (classes, classes) counts, true class in rows, predicted class in columns.
+        classes: names in label order; long ones are shortened in the middle.
+        path: file to write.
+
+    Raises:
+        ValueError: `matrix` is not square or does not fit `classes`.
+    """
+    counts = np.asarray(matrix, dtype=np.int64)
+    number = len(classes)
+    if counts.shape != (number, number):
+        raise ValueError(f"a confusion matrix of shape {counts.shape} does not fit {number} classes")
+    # A class without images has an empty row: 0 %, not a division by zero.
+    percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    cell = float(np.clip(7 / number, 0.34, 1.5))
+    names = [_shortened(name) for name in classes]
+    longest = _INCHES_PER_LETTER * max(map(len, names))
+    upright = longest > 0.9 * cell
+    width, height = number * cell + longest + 2.2, number * cell + (longest if upright else 0.2) + 0.9
+    figure = _figure(width, height)
+    axes = figure.add_subplot()
+    image = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
+    _write_cells(axes, counts, percent, cell)
+    # parse_math: a dollar sign in a folder name is no formula.
+    axes.set_xticks(range(number), names, rotation=90 if upright else 0, parse_math=False)
+    axes.set_yticks(range(number), names, parse_math=False)
+    axes.set(xlabel="predicted class", ylabel="true class", title=_accuracy_title(counts))
+    edges = np.arange(0.5, number - 1)
+    axes.set_xticks(edges, minor=True)
+    axes.set_yticks(edges, minor=True)
+    axes.grid(which="minor", color="0.85", linewidth=0.5)
+    axes.tick_params(which="both", length=0)
+    figure.colorbar(image, ax=axes, label="share of the true class (%)", shrink=0.8, aspect=30)
+    # The square cells fix the size of the axes; the page follows them, so that no label is cut.
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+
+
+def learning_curves(metrics_csv: Path, path: Path) -> None:
+    """Draw loss and accuracy against the epoch, for training and validation, and mark the best validation epoch.
+
+    The best epoch is the first with the highest validation accuracy, or the lowest validation loss where no accuracy
+    was logged. A quantity that was not logged is left out.
+
+    Args:
+        metrics_csv: `metrics.csv` of Lightning's CSVLogger.
+        path: file to write.
+
+    Raises:
+        UserError: `metrics_csv` cannot be read, or holds neither loss nor accuracy.
+    """
+    curves = read_curves(metrics_csv)
+    panels = {
+        quantity: {side: curve for side in _STYLES if (curve := _logged(curves, f"{side}/{quantity}"))}
+        for quantity in ("loss", "accuracy")
+    }
+    if not any(panels.values()):
+        raise UserError(f"{metrics_csv} holds neither loss nor accuracy. Train for one epoch at least.")
+    best = _best_epoch(panels["loss"].get("val", {}), panels["accuracy"].get("val", {}))
+    figure = _figure(width=10, height=4)
+    legend: dict[str, Artist] = {}
+    for axes, (quantity, sides) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+        _draw_panel(axes, quantity, sides, best)
+        handles, labels = axes.get_legend_handles_labels()
+        legend |= dict(zip(labels, handles, strict=True))
+    # Below the panels, where no curve can run through it.
+    figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=len(legend), frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def read_curves(metrics_csv: Path) -> dict[str, Curve]:
+    """Read a `metrics.csv`, where each row holds what one call logged and leaves the other cells blank.
+
+    Returns:
+        By column, the mean over the rows of each epoch, epochs ascending and counted from 0 as Lightning does.
+
+    Raises:
+        UserError: the file is missing, has no column 'epoch', or a cell is no number.
+    """
+    cells: dict[str, dict[int, list[float]]] = {}
+    try:
+        with metrics_csv.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                logged_in = row.pop("epoch")
+                if not logged_in:
+                    continue  # the learning rate monitor logs by step alone
+                epoch = int(logged_in)
+                for column, text in row.items():
+                    if text:
+                        cells.setdefault(column, {}).setdefault(epoch, []).append(float(text))
+    except OSError as error:
+        raise UserError(f"{metrics_csv} cannot be read ({error.strerror}). Train with logger=csv.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{metrics_csv} is no metrics file of the CSV logger ({error}). Train again.") from error
+    return {
+        column: {epoch: math.fsum(values) / len(values) for epoch, values in sorted(epochs.items())}
+        for column, epochs in cells.items()
+    }
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _shortened(name: str) -> str:
+    # Names of rocks often share their beginning or their end: keep both.
+    half = _LONGEST_NAME // 2
+    return name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[1 - half :]}"
+
+
+def _accuracy_title(counts: np.ndarray) -> str:
+    total = int(counts.sum())
+    return f"{np.trace(counts) / total:.1%} of {total} images correct" if total else "no images"
+
+
+def _write_cells(axes: Axes, counts: np.ndarray, percent: np.ndarray, cell: float) -> None:
+    """Write each count into its cell of `cell` inches, with the percentage below it where there is room."""
+    with_percent = cell > 0.6
+    # Digits are about 0.6 of the font size wide; a fifth of the cell stays free.
+    digits = max(3, len(str(counts.max())))
+    size = min(11.0, 0.8 * cell * _POINTS_PER_INCH / (0.6 * digits))
+    for row, column in np.argwhere(counts > 0):
+        share = percent[row, column]
+        text = f"{counts[row, column]}\n{share:.0f} %" if with_percent else str(counts[row, column])
+        colour = "white" if share > 55 else "black"
+        axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
+
+
+def _logged(curves: Mapping[str, Curve], name: str) -> Curve:
+    # Lightning adds the suffix when a quantity is logged both by step and by epoch.
+    return curves.get(name) or curves.get(f"{name}_epoch") or {}
+
+
+def _best_epoch(loss: Curve, accuracy: Curve) -> int | None:
+    # The first of equals, as a checkpoint callback keeps it; epochs ascend in a curve.
+    scores = accuracy or {epoch: -value for epoch, value in loss.items()}
+    finite = {epoch: score for epoch, score in scores.items() if math.isfinite(score)}
+    return max(finite, key=finite.__getitem__, default=None)
+
+
+def _draw_panel(axes: Axes, quantity: str, sides: Mapping[str, Curve], best: int | None) -> None:
+    scale, unit = (100, " (%)") if quantity == "accuracy" else (1, "")
+    for side, curve in sides.items():
+        colour, dash = _STYLES[side]
+        # A dot for each epoch while they are few: a single epoch has no line.
+        marker = "o" if len(curve) <= 30 else None
+        values = [scale * value for value in curve.values()]
+        axes.plot(list(curve), values, dash, color=colour, marker=marker, markersize=4, label=_LEGEND[side])
+    if best is not None and sides:
+        axes.axvline(best, color="0.4", linewidth=1, linestyle=":", label=f"best validation epoch: {best}", zorder=0)
+    if not sides:
+        axes.text(0.5, 0.5, "not logged", ha="center", va="center", color="0.4", transform=axes.transAxes)
+    axes.set(xlabel="epoch (the first is 0)", ylabel=quantity + unit, title=quantity.capitalize())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,230 @@
+"""The record of a run: what `result.json` holds, and how it is read, written and found.
+
+Every table and figure is made from these records and from nothing else. The TypedDicts below are the contract itself:
+reading and writing both check a record against their annotations, so the two cannot drift apart.
+Keys beyond the contract are kept, so that a task may add its own.
+"""
+
+import json
+import math
+import os
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypedDict, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
+
+from fpcn_lightning.errors import UserError
+
+SCHEMA_VERSION = 1
+RESULT_NAME = "result.json"
+
+
+class Seconds(TypedDict):
+    """Wall-clock seconds of the run; a stage that did not take place is null."""
+
+    total: float | None
+    fit: float | None
+    test: float | None
+
+
+class Code(TypedDict):
+    """The source that ran; commit and dirty are null outside a Git checkout."""
+
+    version: str
+    commit: str | None
+    dirty: bool | None
+
+
+class ImageCounts(TypedDict):
+    """Images on each side of the split."""
+
+    train: int
+    validation: int
+    test: int
+
+
+class Data(TypedDict):
+    """The data set: class names in label order, fingerprint of the split, and the number of unreadable files."""
+
+    classes: list[str]
+    fingerprint: str
+    images: ImageCounts
+    refused: int
+
+
+class Network(TypedDict):
+    """Size of the deployed network: parameters, multiply-accumulates of one image, input side in pixels."""
+
+    parameters: int
+    macs: int
+    input_size: int
+    weights: str
+
+
+class Metrics(TypedDict):
+    """One reading of one split: accuracy, F1 and recall in 0..1, loss in nats (null if it was not finite).
+
+    `accuracy_standard_error` is binomial, sqrt(p (1 - p) / images); `confusion` has the true class in rows and the
+    predicted class in columns.
+    """
+
+    accuracy: float
+    accuracy_standard_error: float
+    macro_f1: float
+    macro_recall: float
+    loss: float | None
+    images: int
+    confusion: list[list[int]]
+
+
+class Evaluation(TypedDict):
+    """Metrics of each split, keyed by reading: a way of inference that the network offers."""
+
+    validation: dict[str, Metrics]
+    test: dict[str, Metrics]
+
+
+class Result(TypedDict):
+    """One run. `started` is an ISO 8601 time, `checkpoint` is relative to the run folder.
+
+    `reading` names the configured way of inference. Only a run that did not finish may lack data, network or metrics.
+    """
+
+    schema: Literal[1]
+    experiment: str
+    variant: str
+    seed: int
+    status: Literal["finished", "failed", "running"]
+    error: str | None
+    started: str
+    seconds: Seconds
+    code: Code
+    packages: dict[str, str]
+    device: str | None
+    config: dict[str, object]
+    config_hash: str
+    data: Data | None
+    network: Network | None
+    metrics: Evaluation | None
+    reading: str | None
+    checkpoint: str | None
+    epochs: int | None
+
+
+def read_result(path: Path) -> Result:
+    """Read one `result.json`.
+
+    Raises:
+        UserError: the file is missing or damaged, has another schema version, or breaks the contract.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}). Check the path and its permissions.") from error
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}. Run this experiment again, or move the file away.") from error
+    version = record.get("schema") if isinstance(record, dict) else None
+    if version is not None and version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path} has schema version {version!r}, this program reads version {SCHEMA_VERSION}. "
+            "Use the program version that wrote it, or run the experiment again."
+        )
+    try:
+        return _checked(record)
+    except ValueError as error:
+        raise UserError(
+            f"{path} is not a complete result: {error}. Run this experiment again, or move the file away."
+        ) from error
+
+
+def find_results(root: Path) -> list[tuple[Path, Result]]:
+    """Read every `result.json` at or below `root`.
+
+    Returns:
+        (run folder, result) pairs sorted by experiment, variant, seed and folder; empty if there is no result.
+
+    Raises:
+        UserError: `root` is no folder, or one of the files cannot be read.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root} is no folder. Name the folder that holds the runs, for example outputs.")
+    found = [(path.parent, read_result(path)) for path in root.rglob(RESULT_NAME)]
+    return sorted(found, key=lambda run: (run[1]["experiment"], run[1]["variant"], run[1]["seed"], run[0]))
+
+
+def write_result(folder: Path, result: Result) -> Path:
+    """Write `result` as `folder/result.json`, replacing an earlier one in a single step, and return its path.
+
+    JSON has no NaN or infinity: such numbers are written as null.
+
+    Raises:
+        ValueError: `result` breaks the contract; nothing is written.
+    """
+    record = _without_non_finite(result)
+    _checked(record)
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    # The process id keeps two writers apart; a reader never meets a half-written record.
+    temporary = folder / f".{RESULT_NAME}.{os.getpid()}"
+    temporary.write_text(text, encoding="utf-8")
+    return temporary.replace(folder / RESULT_NAME)
+
+
+def _checked(record: object) -> Result:
+    _check(record, Result, "")
+    result = cast(Result, record)
+    if result["status"] == "finished":
+        absent = [key for key, value in result.items() if key in ("data", "network", "metrics") and value is None]
+        if absent:
+            raise ValueError(f"'{absent[0]}' is null although the run finished")
+    return result
+
+
+def _check(value: object, expected: Any, where: str) -> None:
+    """Compare `value` with the annotation `expected`; a ValueError names the dotted key `where` they part."""
+    origin, arguments = get_origin(expected), get_args(expected)
+    if is_typeddict(expected):
+        _check_keys(_instance(value, dict, where), expected, where)
+    elif origin in (Union, UnionType):
+        # The contract knows one kind of union: something, or null in the last place.
+        if value is not None:
+            _check(value, arguments[0], where)
+    elif origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"'{where}' is {value!r}, not one of {', '.join(map(repr, arguments))}")
+    elif origin in (dict, list):
+        container = _instance(value, origin, where)
+        for key, item in container.items() if origin is dict else enumerate(container):
+            _check(item, arguments[-1], f"{where}.{key}")
+    else:
+        _instance(value, expected, where)
+
+
+def _check_keys(record: dict[str, object], expected: Any, where: str) -> None:
+    for key, annotation in get_type_hints(expected).items():
+        place = f"{where}.{key}".lstrip(".")
+        if key not in record:
+            raise ValueError(f"'{place}' is missing")
+        _check(record[key], annotation, place)
+
+
+def _instance(value: object, kind: type, where: str) -> Any:
+    accepted = (int, float) if kind is float else kind
+    # In Python a bool is an int, in the contract it is not.
+    stray_bool = isinstance(value, bool) and kind in (int, float)
+    if stray_bool or not isinstance(value, accepted):
+        raise ValueError(f"'{where or 'the record'}' is {type(value).__name__}, not {kind.__name__}")
+    return value
+
+
+def _without_non_finite(value: object) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_non_finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_non_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")

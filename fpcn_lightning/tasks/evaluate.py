@@ -1,0 +1,92 @@
+"""`task=evaluate`: test a checkpoint on another folder, or again on the test side of its own data."""
+
+import csv
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from fpcn_lightning import build
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.record import new_result, recorded
+from fpcn_lightning.report.results import Result
+from fpcn_lightning.report.table import print_table, summarise
+
+if TYPE_CHECKING:
+    from fpcn_lightning.checkpoints import Loaded
+    from fpcn_lightning.data.datamodule import RockDataModule
+
+logger = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> None:
+    """Test `checkpoint`; pictures are prepared as its training prepared them, whatever `data` says beside `root`.
+
+    Raises:
+        UserError: no checkpoint is given, it cannot be used, or the folder has classes that it does not know.
+    """
+    from fpcn_lightning import checkpoints
+
+    if cfg.checkpoint is None:
+        raise UserError("checkpoint is not set: give the file to test, checkpoint=RUN/checkpoints/best.ckpt.")
+    path = Path(cfg.checkpoint)
+    loaded = checkpoints.load(path)
+    data = _data(cfg, loaded.record)
+    name = f"{loaded.record['experiment']}-{loaded.record['variant']}"
+    place = "own" if cfg.data.root is None else Path(cfg.data.root).stem
+    folder = Path(cfg.output) / "evaluations" / name / f"seed-{loaded.record['seed']}" / place
+    config = {**build.plain(cfg), **{key: loaded.record[key] for key in ("model", "loss", "optimisation", "seed")}}
+    config |= {"variant": f"{name} on {place}", "data": {**loaded.record["data"], "root": cfg.data.root}}
+    with recorded(folder, new_result(config)) as result:
+        _evaluate(cfg, loaded, data, folder, result)
+        result["trained_on"] = _seen_in_training(path, data)  # type: ignore[typeddict-unknown-key]
+    print_table(summarise([(folder, result)]))
+    print(f"answers, worst first: {folder / 'test_predictions.csv'}")
+
+
+def _data(cfg: DictConfig, record: dict[str, Any]) -> "RockDataModule":
+    options = {**record["data"], "cache": build.plain(cfg)["data"]["cache"], "workers": cfg.data.workers}
+    if cfg.data.root is not None:
+        options |= {"root": cfg.data.root, "synthetic": None, "split": {}}
+    return build.datamodule(
+        {**options, "classes": record["classes"], "only_test": cfg.data.root is not None}, record["seed"]
+    )
+
+
+def _evaluate(cfg: DictConfig, loaded: "Loaded", data: "RockDataModule", folder: Path, result: Result) -> None:
+    from fpcn_lightning.modules.classifier import Classifier
+    from fpcn_lightning.report.figures import confusion_matrix
+    from fpcn_lightning.tasks.train import describe
+
+    data.prepare_data()
+    data.write_record(folder)
+    describe(result, data, loaded.network)
+    parts = {key: loaded.record[key] for key in ("loss", "optimisation", "seed")}
+    size = data.augmentation.crop
+    module = Classifier(loaded.network, classes=len(data.classes), image_size=size, record=loaded.record, **parts)
+    trainer = build.trainer(build.plain(cfg)["trainer"], logger=False, enable_checkpointing=False)
+    began = time.monotonic()
+    trainer.test(module, data, verbose=False)
+    result["seconds"]["test"] = round(time.monotonic() - began, 1)
+    result["metrics"] = {"validation": {}, "test": module.measured["test"]}
+    positions, probabilities = module.answered["test"]
+    data.write_predictions(folder / "test_predictions.csv", positions.tolist(), probabilities.numpy())
+    measured = module.measured["test"][loaded.network.inference]
+    confusion_matrix(measured["confusion"], data.classes, folder / "confusion_matrix.png")
+
+
+def _seen_in_training(checkpoint: Path, data: "RockDataModule") -> int | None:
+    """How many of the tested pictures the network was trained or chosen on; None where its split is not at hand."""
+    split = checkpoint.parent.parent / "split.csv"
+    if not split.is_file():
+        return None
+    with split.open(newline="", encoding="utf-8") as file:
+        known = {row["digest"] for row in csv.DictReader(file) if row["side"] in ("train", "validation")}
+    seen = sum(data.index.pictures[position].digest in known for position in data.split.test)
+    if seen:
+        logger.warning(
+            "%d of %d tested pictures were used in training: the figures flatter", seen, len(data.split.test)
+        )
+    return seen

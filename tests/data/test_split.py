@@ -1,0 +1,285 @@
+"""No copy and no group on two sides, the shares that were asked for, and the same split everywhere."""
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fpcn_lightning.data.index import SIDES, Index, Picture
+from fpcn_lightning.data.split import Split, make_split, read_split, write_split
+from fpcn_lightning.errors import UserError
+
+
+def item(
+    name: str, label: str, digest: str | None = None, group: str | None = None, published: str | None = None
+) -> Picture:
+    return Picture(name, Path("/rocks") / name, label, group, published, digest or f"sha1 of {name}", 10, 10)
+
+
+def index_of(pictures: Sequence[Picture], root: str = "/rocks") -> Index:
+    ordered = tuple(sorted(pictures, key=lambda picture: picture.name))
+    return Index(Path(root), tuple(sorted({picture.label for picture in ordered})), ordered, ())
+
+
+def singles(**sizes: int) -> list[Picture]:
+    return [item(f"{label}/{number:03}.jpg", label) for label, size in sizes.items() for number in range(size)]
+
+
+def sides_by_name(index: Index, split: Split) -> dict[str, str]:
+    return {index.pictures[position].name: side for side in (*SIDES, "dropped") for position in getattr(split, side)}
+
+
+def assert_sound(index: Index, split: Split) -> None:
+    """What holds for every split, checked picture by picture."""
+    positions = [*split.train, *split.validation, *split.test, *split.dropped]
+    assert sorted(positions) == list(range(len(index.pictures)))
+    sides = sides_by_name(index, split)
+    for one in index.pictures:
+        for other in index.pictures:
+            tied = one.digest == other.digest or (one.group is not None and one.group == other.group)
+            if tied and "dropped" not in (sides[one.name], sides[other.name]):
+                assert sides[one.name] == sides[other.name]
+    for side in SIDES:
+        assert list(getattr(split, side)) == sorted(getattr(split, side))
+        assert {index.pictures[position].label for position in getattr(split, side)} == set(index.classes)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(3, 40), min_size=2, max_size=5),
+    validation=st.floats(0.02, 0.45),
+    test=st.floats(0.02, 0.45),
+    seed=st.integers(0, 2**32),
+)
+def test_single_pictures_fall_within_one_of_their_share(
+    sizes: list[int], validation: float, test: float, seed: int
+) -> None:
+    index = index_of(singles(**{f"class{number}": size for number, size in enumerate(sizes)}))
+    split = make_split(index, validation=validation, test=test, seed=seed)
+    assert_sound(index, split)
+    assert split.dropped == ()
+    for side, share in (("validation", validation), ("test", test)):
+        counts = Counter(index.pictures[position].label for position in getattr(split, side))
+        for label, size in zip(index.classes, sizes, strict=True):
+            assert abs(counts[label] - share * size) < 1 or counts[label] == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30), st.integers(0, 25)), min_size=20, max_size=90),
+    seed=st.integers(0, 99),
+)
+def test_copies_and_groups_stay_together(rows: list[tuple[int, int, int]], seed: int) -> None:
+    """Random chains of groups and copies, with three clusters of each class so that a split exists."""
+    pictures = [*singles(class0=3, class1=3, class2=3)]
+    pictures += [
+        item(f"class{label}/x{number}.jpg", f"class{label}", f"digest {digest}", f"group {group}" if group else None)
+        for number, (label, digest, group) in enumerate(rows)
+    ]
+    index = index_of(pictures)
+    assert_sound(index, make_split(index, validation=0.2, test=0.2, seed=seed))
+
+
+def test_groups_of_ten_come_within_a_group_of_their_share() -> None:
+    pictures = [
+        item(f"{label}/{specimen}-{view}.jpg", label, group=f"{label} specimen {specimen}")
+        for label in ("basalt", "granite")
+        for specimen in range(20)
+        for view in range(10)
+    ]
+    index = index_of(pictures)
+    split = make_split(index, validation=0.15, test=0.15, seed=0)
+    assert_sound(index, split)
+    for side in ("validation", "test"):
+        counts = Counter(index.pictures[position].label for position in getattr(split, side))
+        assert counts == {"basalt": 30, "granite": 30}
+
+
+def test_three_uneven_groups_a_class_reach_all_sides() -> None:
+    pictures = [
+        item(f"{label}/{group}-{view}.jpg", label, group=f"{label}{group}")
+        for label in ("basalt", "granite")
+        for group, size in enumerate((50, 9, 1))
+        for view in range(size)
+    ]
+    index = index_of(pictures)
+    for seed in range(5):
+        split = make_split(index, validation=0.15, test=0.15, seed=seed)
+        assert_sound(index, split)
+        assert len(split.train) == 100
+
+
+def test_seed_order_and_root() -> None:
+    pictures = singles(basalt=30, granite=20)
+    index = index_of(pictures)
+    split = make_split(index, validation=0.2, test=0.2, seed=1)
+    assert make_split(index, validation=0.2, test=0.2, seed=1) == split
+    assert make_split(index, validation=0.2, test=0.2, seed=2).fingerprint != split.fingerprint
+    moved = [replace(picture, path=Path("/elsewhere") / picture.name, width=99) for picture in pictures]
+    assert make_split(index_of(moved, "/elsewhere"), validation=0.2, test=0.2, seed=1) == split
+    reversed_index = Index(index.root, index.classes, index.pictures[::-1], ())
+    backwards = make_split(reversed_index, validation=0.2, test=0.2, seed=1)
+    assert backwards.fingerprint == split.fingerprint
+    assert sides_by_name(reversed_index, backwards) == sides_by_name(index, split)
+
+
+def test_the_fingerprint_sees_digest_label_and_name() -> None:
+    index = index_of(singles(basalt=9, granite=9))
+    split = make_split(index, validation=0.3, test=0.3, seed=0)
+    assert len(split.fingerprint) == 16
+    int(split.fingerprint, 16)
+    first, *others = index.pictures
+    for changed in (replace(first, digest="other"), replace(first, label="granite"), replace(first, name="basalt/0")):
+        other = make_split(index_of([changed, *others]), validation=0.3, test=0.3, seed=0)
+        assert other.fingerprint != split.fingerprint
+
+
+def published(train: int, test: int, validation: int = 0) -> list[Picture]:
+    counts = {"train": train, "validation": validation, "test": test}
+    return [
+        item(f"{side}/{label}/{number:03}.jpg", label, f"{side} {label} {number}", published=side)
+        for side, count in counts.items()
+        for label in ("basalt", "granite")
+        for number in range(count)
+    ]
+
+
+def test_a_published_test_side_is_kept_and_validation_cut_from_train() -> None:
+    index = index_of(published(train=70, test=30))
+    split = make_split(index, validation=0.15, test=0.25, seed=0)
+    assert_sound(index, split)
+    for position in split.test:
+        assert index.pictures[position].published == "test"
+    assert len(split.test) == 60
+    assert len(split.validation) == 2 * 14  # 70 x 0.15 / (0.15 + 0.6)
+    assert split.dropped == ()
+
+
+def test_three_published_sides_are_kept_whatever_the_shares() -> None:
+    index = index_of(published(train=5, test=4, validation=3))
+    split = make_split(index, validation=0.4, test=0.4, seed=3)
+    assert_sound(index, split)
+    assert sides_by_name(index, split) == {picture.name: picture.published for picture in index.pictures}
+
+
+def test_leaks_into_published_sides_are_dropped() -> None:
+    pictures = published(train=20, test=10, validation=5)
+    leaks = [
+        item("train/basalt/copy.jpg", "basalt", "test basalt 0", published="train"),
+        item("train/basalt/near.jpg", "basalt", "validation basalt 1", published="train"),
+        item("validation/granite/copy.jpg", "granite", "test granite 3", published="validation"),
+        item("train/granite/same stone.jpg", "granite", group="stone", published="train"),
+    ]
+    stone = item("test/granite/stone.jpg", "granite", group="stone", published="test")
+    copy = item("test/granite/copy.jpg", "granite", "test granite 3", published="test")
+    index = index_of([*pictures, *leaks, stone, copy])
+    split = make_split(index, validation=0.1, test=0.1, seed=0)
+    assert_sound(index, split)
+    assert {index.pictures[position].name for position in split.dropped} == {leak.name for leak in leaks}
+    assert len(split.test) == 22
+
+
+def test_sides_published_for_some_pictures_only() -> None:
+    index = index_of([*published(train=9, test=9), item("basalt/stray.jpg", "basalt")])
+    with pytest.raises(UserError, match=r"basalt/stray\.jpg has no published side"):
+        make_split(index, validation=0.2, test=0.2, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("validation", "test"), [(0, 0.2), (0.2, 0), (-0.1, 0.2), (0.5, 0.5), (1.2, 0.1), (0.2, float("nan"))]
+)
+def test_impossible_shares(validation: float, test: float) -> None:
+    with pytest.raises(UserError, match=r"data\.split\.validation is .* and data\.split\.test is"):
+        make_split(index_of(singles(basalt=9, granite=9)), validation=validation, test=test, seed=0)
+
+
+def test_a_class_with_too_few_pictures() -> None:
+    with pytest.raises(UserError, match="class 'granite' has too few pictures: 2 in 2 groups"):
+        make_split(index_of(singles(basalt=20, granite=2)), validation=0.2, test=0.2, seed=0)
+    tied = [item(f"granite/{number}.jpg", "granite", group=f"stone {number % 2}") for number in range(8)]
+    with pytest.raises(UserError, match="class 'granite' has too few pictures: 8 in 2 groups"):
+        make_split(index_of([*singles(basalt=20), *tied]), validation=0.2, test=0.2, seed=0)
+    make_split(index_of(singles(basalt=20, granite=3)), validation=0.2, test=0.2, seed=0)
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> tuple[Index, Split, Path]:
+    copies = [item(f"basalt/copy{number}.jpg", "basalt", "one digest", group="a, b") for number in range(2)]
+    index = index_of([*singles(basalt=12, granite=9), *copies, item(' odd, "name".jpg', "basalt")])
+    split = make_split(index, validation=0.2, test=0.2, seed=0)
+    write_split(index, split, tmp_path / "split.csv")
+    return index, split, tmp_path / "split.csv"
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_a_split_comes_back_from_its_file(written: tuple[Index, Split, Path]) -> None:
+    index, split, path = written
+    assert read_split(index, path) == split
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == [picture.name for picture in index.pictures]
+    assert {row["name"]: row["side"] for row in rows} == sides_by_name(index, split)
+
+
+def test_a_split_with_dropped_pictures_comes_back(tmp_path: Path) -> None:
+    leak = item("train/basalt/copy.jpg", "basalt", "test basalt 0", published="train")
+    index = index_of([*published(train=9, test=9), leak])
+    split = make_split(index, validation=0.2, test=0.2, seed=0)
+    write_split(index, split, tmp_path / "split.csv")
+    assert read_split(index, tmp_path / "split.csv") == split
+    assert len(split.dropped) == 1
+
+
+def test_a_side_may_be_edited(written: tuple[Index, Split, Path]) -> None:
+    index, split, path = written
+    name = index.pictures[split.test[0]].name
+    label = index.pictures[split.test[0]].label
+    edit(path, f"{name},{label},test", f"{name},{label},train")
+    edited = read_split(index, path)
+    assert edited.test == split.test[1:]
+    assert edited.fingerprint != split.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("basalt/000.jpg", "basalt/999.jpg", r"basalt/(000|999)\.jpg is in one of the two only"),
+        ("sha1 of basalt/003.jpg", "sha1 of another", r"basalt/003\.jpg has changed"),
+        ("granite/002.jpg,granite", "granite/002.jpg,gneiss", r"granite/002\.jpg has changed"),
+        (",train,", ",exam,", "the side 'exam'"),
+        ("name,label", "names,label", "lacks name"),
+    ],
+)
+def test_a_file_that_does_not_fit(written: tuple[Index, Split, Path], old: str, new: str, message: str) -> None:
+    index, _, path = written
+    edit(path, old, new)
+    with pytest.raises(UserError, match=message) as error:
+        read_split(index, path)
+    assert str(path) in str(error.value)
+
+
+def test_an_edit_may_not_part_copies_or_empty_a_side(written: tuple[Index, Split, Path]) -> None:
+    index, split, path = written
+    side = sides_by_name(index, split)["basalt/copy0.jpg"]
+    edit(path, f"copy0.jpg,basalt,{side}", f"copy0.jpg,basalt,{'test' if side == 'train' else 'train'}")
+    with pytest.raises(UserError, match=r"copy0\.jpg .*are copies or of one group"):
+        read_split(index, path)
+    write_split(index, split, path)
+    path.write_text(path.read_text().replace(",granite,test,", ",granite,train,"))
+    with pytest.raises(UserError, match=r"class 'granite' has too few pictures: 9 in 9 groups.* on the test side"):
+        read_split(index, path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"split\.csv"):
+        read_split(index_of(singles(basalt=3, granite=3)), tmp_path / "split.csv")

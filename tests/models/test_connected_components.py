@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from fpcn_lightning.models.connected_components import largest_component
+
+
+def reference(mask: Tensor) -> Tensor:
+    """One image with scipy, whose labels follow the raster order of the first pixels."""
+    labels, count = ndimage.label(mask.numpy(), structure=np.ones((3, 3)))
+    if count == 0:
+        return torch.zeros_like(mask)
+    areas = np.bincount(labels.ravel())[1:]
+    return torch.from_numpy(labels == 1 + int(areas.argmax()))
+
+
+def serpentine(height: int, width: int) -> Tensor:
+    mask = torch.zeros(height, width, dtype=torch.bool)
+    mask[::2] = True
+    mask[1::4, -1] = True
+    mask[3::4, 0] = True
+    return mask
+
+
+def spiral(size: int) -> Tensor:
+    """A path one pixel wide that winds from the upper left corner to the centre."""
+    mask = torch.zeros(size, size, dtype=torch.bool)
+    row, column, (down, right) = 0, -1, (0, 1)
+    for length in [size, *(n for n in range(size - 1, 0, -2) for _ in range(2))]:
+        for _ in range(length):
+            row, column = row + down, column + right
+            mask[row, column] = True
+        down, right = right, -down
+    return mask
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (9, 1), (7, 7), (14, 14), (13, 28), (40, 33)])
+@pytest.mark.parametrize("density", [0.1, 0.35, 0.5, 0.8])
+def test_random_masks_agree_with_scipy(height: int, width: int, density: float) -> None:
+    masks = torch.rand(24, height, width, generator=torch.Generator().manual_seed(height)) < density
+    torch.testing.assert_close(largest_component(masks), torch.stack([reference(mask) for mask in masks]))
+
+
+@pytest.mark.parametrize("size", [5, 14, 29, 101])
+def test_long_paths_are_one_component(size: int) -> None:
+    for path in (serpentine(size, size), spiral(size)):
+        for mask in (path, path.T, path.flip(0), path.flip(1), path.flip(0, 1)):
+            batch = torch.stack([mask, ~mask])
+            torch.testing.assert_close(largest_component(batch), torch.stack([reference(m) for m in batch]))
+
+
+def test_serpentine_is_kept_whole() -> None:
+    path = serpentine(31, 31)
+    assert torch.equal(largest_component(path[None])[0], path)
+
+
+def test_diagonal_chain_is_one_component() -> None:
+    chain = torch.eye(14, dtype=torch.bool)
+    assert torch.equal(largest_component(chain[None])[0], chain)
+    assert torch.equal(largest_component(chain.flip(0)[None])[0], chain.flip(0))
+
+
+def test_larger_area_wins() -> None:
+    mask = torch.zeros(1, 14, 14, dtype=torch.bool)
+    mask[0, 1:3, 1:3] = True
+    mask[0, 6:10, 6:12] = True
+    kept = largest_component(mask)
+    assert kept.sum() == 24
+    assert kept[0, 6:10, 6:12].all()
+
+
+def test_first_in_raster_order_wins_between_equal_areas() -> None:
+    mask = torch.zeros(1, 6, 8, dtype=torch.bool)
+    mask[0, 0, 6:8] = True
+    mask[0, 1:3, 0] = True
+    mask[0, 4:6, 4] = True
+    kept = largest_component(mask)
+    assert kept.sum() == 2
+    assert kept[0, 0, 6:8].all()
+
+
+def test_empty_and_full_masks_are_themselves() -> None:
+    masks = torch.stack([torch.zeros(5, 6), torch.ones(5, 6)]).bool()
+    assert torch.equal(largest_component(masks), masks)
+    assert largest_component(masks[:0]).shape == (0, 5, 6)
+
+
+def test_batch_does_not_matter() -> None:
+    masks = torch.rand(8, 14, 14, generator=torch.Generator().manual_seed(0)) < 0.4
+    one_by_one = torch.cat([largest_component(mask[None]) for mask in masks])
+    assert torch.equal(largest_component(masks), one_by_one)
