@@ -1,8 +1,8 @@
 """The schema of the config: every key that a yaml file or the command line may set, with its type and its meaning.
 
-Hydra merges `conf/config.yaml` into these dataclasses, so a misspelt key or a seed that is no integer is an error before
-anything is built. What is built by `_target_` (network, trainer, loggers, callbacks) is checked against the signature of
-its class when it is built, in `fpcn_lightning.build`.
+Hydra merges `conf/config.yaml` into these dataclasses, so a misspelt key or a seed that is no integer is an error
+before anything is built. What is built by `_target_` (network, trainer, loggers, callbacks) is checked against the
+signature of its class when it is built, in `fpcn_lightning.build`.
 """
 
 from dataclasses import dataclass, field
@@ -99,7 +99,7 @@ class Config:
     """One run."""
 
     task: str = "train"  # train | evaluate | report
-    experiment: str = "single"  # first folder of the run
+    name: str = "single"  # of the experiment: first folder of the run
     variant: str = MISSING  # second folder of the run
     seed: int = 0
     output: str = "outputs"

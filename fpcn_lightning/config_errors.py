@@ -27,7 +27,7 @@ def _known_keys() -> list[str]:
 
     def keys(node: DictConfig, prefix: str) -> list[str]:
         names = []
-        for key in node:
+        for key in map(str, node):
             names.append(f"{prefix}{key}")
             if OmegaConf.is_missing(node, key) or not OmegaConf.is_dict(node._get_node(key)):
                 continue

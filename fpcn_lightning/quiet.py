@@ -12,5 +12,7 @@ def quiet_libraries() -> None:
         library.setLevel(logging.WARNING)
     # Lightning 2.6 still uses what torch 2.14 announces to remove.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
+    # The run folder is never empty: its record is written first. `csv_logger` keeps what is there.
+    warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
     # Ours is a map from steps to batches; how many workers are worth while is the user's to say (data.workers).
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

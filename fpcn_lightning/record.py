@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fpcn_lightning import __version__
-from fpcn_lightning.report.results import SCHEMA_VERSION, Result, write_result
+from fpcn_lightning.report.results import Code, Result, write_result
 
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pillow")
 # What decides the outcome of a run; names, folders and the look of a progress bar do not.
@@ -27,7 +27,7 @@ NOT_HASHED = {
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one of a distributed run that writes; told by what launchers set in the environment."""
+    """Whether this process is the one of a distributed run that writes, by what launchers set in the environment."""
     ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
     return next((rank for rank in ranks if rank is not None), "0") == "0"
 
@@ -54,15 +54,15 @@ def config_hash(config: Mapping[str, Any]) -> str:
 def new_result(config: dict[str, Any]) -> Result:
     """The record of a run that has just begun."""
     return Result(
-        schema=SCHEMA_VERSION,
-        experiment=config["experiment"],
+        schema=1,
+        experiment=config["name"],
         variant=config["variant"],
         seed=config["seed"],
         status="running",
         error=None,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds={"total": None, "fit": None, "test": None},
-        code={"version": __version__, **_commit()},
+        code=_code(),
         packages={name: found for name in PACKAGES if (found := _version(name))},
         device=None,
         config=config,
@@ -118,7 +118,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _commit() -> Any:
+def _code() -> Code:
     place = Path(__file__).parent
 
     def git(*words: str) -> str:
@@ -128,9 +128,9 @@ def _commit() -> Any:
     try:
         # An installed package may lie inside somebody else's checkout, whose commit would say nothing.
         git("ls-files", "--error-unmatch", "__init__.py")
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+        return Code(version=__version__, commit=git("rev-parse", "HEAD"), dirty=bool(git("status", "--porcelain")))
     except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}
+        return Code(version=__version__, commit=None, dirty=None)
 
 
 def _version(package: str) -> str | None:

@@ -1,12 +1,31 @@
 """Loggers that need more than their own arguments."""
 
+import csv
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.record import is_first_process
 
 if TYPE_CHECKING:
-    from lightning.pytorch.loggers import WandbLogger
+    from lightning.pytorch.loggers import CSVLogger, WandbLogger
+
+
+def csv_logger(save_dir: str) -> "CSVLogger":
+    """The log `metrics.csv` in `save_dir`, which goes on where an interrupted run left it; Lightning would delete it."""
+    from lightning.pytorch.loggers import CSVLogger
+
+    path = Path(save_dir) / "metrics.csv"
+    rows = []
+    if is_first_process() and path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
+        path.unlink()
+    logger = CSVLogger(save_dir=save_dir, name="", version="", flush_logs_every_n_steps=1)
+    if rows:
+        logger.experiment.metrics = rows
+    return logger
 
 
 def wandb_logger(**options: Any) -> "WandbLogger":

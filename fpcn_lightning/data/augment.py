@@ -1,8 +1,8 @@
 """Which part of a picture is seen: a pure function of (seed, epoch, image).
 
-The papers' recipe: both sides are squashed to `resize`, then a `crop` is cut, at random and perhaps mirrored in training,
-from the centre otherwise. Because nothing else enters, a killed run resumes with the same views, the number of loader
-workers changes nothing, and what a teacher says about a view can be stored.
+The papers' recipe: both sides are squashed to `resize`, then a `crop` is cut, at random and perhaps mirrored in
+training, from the centre otherwise. Because nothing else enters, a killed run resumes with the same views, the number
+of loader workers changes nothing, and what a teacher says about a view can be stored.
 """
 
 from dataclasses import dataclass

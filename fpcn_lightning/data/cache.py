@@ -1,9 +1,9 @@
 """Pictures decoded and squashed once, kept as uint8 in a memory map that all processes share.
 
-One file a data set and size: a row of `size * size * 3` bytes for every picture, then one 64-bit word for every picture.
-The word is a checksum of the row, with a bit that says 'filled'; a row whose word does not fit is decoded again. So
-nothing needs a lock (two processes that fill the same row write the same bytes), a killed process leaves at most a row
-that does not fit its word, and damage on disk is mended without anybody noticing.
+One file a data set and size: a row of `size * size * 3` bytes for every picture, then one 64-bit word for every
+picture. The word is a checksum of the row, with a bit that says 'filled'; a row whose word does not fit is decoded
+again. So nothing needs a lock (two processes that fill the same row write the same bytes), a killed process leaves at
+most a row that does not fit its word, and damage on disk is mended without anybody noticing.
 """
 
 import hashlib
@@ -57,15 +57,17 @@ class PictureCache:
         self.row = size * size * 3
         self.size = size
         self.path = path
-        self.rows = min(pictures, int(max_gigabytes * 1e9 // (self.row + WORD)))
+        self.rows = int(min(pictures, max_gigabytes * 1e9 / (self.row + WORD)))
         if self.rows < pictures:
             logger.warning("the cache holds %d of %d pictures: raise data.cache.max_gigabytes", self.rows, pictures)
-        if self.rows and not _reserve(path, self.rows * (self.row + WORD)):
+        try:
+            _reserve(path, self.bytes)
+            self._open()
+        except OSError as error:
             logger.warning(
-                "no room for a cache of %.1f GB in %s: pictures are decoded each time", self.bytes / 1e9, path
+                "no cache of %.1f GB at %s (%s): pictures are decoded each time", self.bytes / 1e9, path, error.strerror
             )
             self.rows = 0
-        self._open()
 
     @property
     def bytes(self) -> int:
@@ -90,7 +92,7 @@ class PictureCache:
         """The picture [size, size, 3] at `position`, out of the cache or decoded and put there."""
         if position >= self.rows:
             return decode()
-        pixels = self._pixels[position]
+        pixels: NDArray[np.uint8] = self._pixels[position]
         if int(self._words[position]) != _word(pixels):
             self.put(position, decode())
         return pixels
@@ -106,13 +108,16 @@ def _word(pixels: NDArray[np.uint8]) -> int:
     return FILLED | zlib.crc32(np.ascontiguousarray(pixels).data)
 
 
-def _reserve(path: Path, length: int) -> bool:
-    """Make the file with its space on disk set aside; False where there is no room.
+def _reserve(path: Path, length: int) -> None:
+    """Make the file with its space on disk set aside, unless it is there.
 
     Without the space set aside, a disk that fills up would kill the process at a write into the memory map.
+
+    Raises:
+        OSError: there is no room, or the folder cannot be written to.
     """
-    if path.exists() and path.stat().st_size == length:
-        return True
+    if length == 0 or (path.exists() and path.stat().st_size == length):
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
@@ -123,7 +128,6 @@ def _reserve(path: Path, length: int) -> bool:
         Path(name).replace(path)
     except OSError:
         Path(name).unlink(missing_ok=True)
-        return False
+        raise
     finally:
         os.close(handle)
-    return True

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fpcn_lightning.data.augment import Augmentation
 from fpcn_lightning.data.cache import PictureCache, cache_key, default_directory
-from fpcn_lightning.data.images import read_square
+from fpcn_lightning.data.images import UnreadableImage, read_square
 from fpcn_lightning.data.index import Found, Index, find, scan, write_refused
 from fpcn_lightning.data.sampler import PADDING, BalancedBatches, EveryImageOnce, Step
 from fpcn_lightning.data.split import Split, all_test, make_split, write_split
@@ -71,7 +71,13 @@ class RockPictures(Dataset[Batch]):
         picture = self.pictures[position]
 
         def decode() -> NDArray[np.uint8]:
-            return read_square(picture.path, self.augmentation.resize)
+            try:
+                return read_square(picture.path, self.augmentation.resize)
+            except UnreadableImage as error:
+                raise UserError(
+                    f"{picture.path} could be read when the run began and cannot any more ({error}): put it back, or "
+                    "start again without it."
+                ) from error
 
         return decode() if self.cache is None else self.cache.get(picture.cached, decode)
 
@@ -122,6 +128,9 @@ class RockDataModule(lightning.LightningDataModule):
             raise UserError(f"data.root={root} is given while data=synthetic draws its own pictures: add data=folder.")
         if root is None and synthetic is None:
             raise UserError("data.root is not set: give the folder of photographs, data.root=PHOTOS.")
+        for key, number in (("seed", seed), ("data.workers", workers)):
+            if number < 0:
+                raise UserError(f"{key}={number} must not be negative.")
         if conflicting_labels not in ("refuse", "keep"):
             raise UserError(f"data.conflicting_labels={conflicting_labels} is unknown: choose refuse or keep.")
         self.seed = seed
@@ -130,7 +139,10 @@ class RockDataModule(lightning.LightningDataModule):
         self.augmentation = Augmentation(resize, crop, random_crop, horizontal_flip)
         self.samples_per_class, self.epoch_length = samples_per_class, epoch_length
         self.evaluation_batch_size, self.workers = evaluation_batch_size, workers
-        self.scan_options = {"max_unreadable_share": max_unreadable_share, "conflicting_labels": conflicting_labels}
+        self.scan_options: dict[str, Any] = {
+            "max_unreadable_share": max_unreadable_share,
+            "conflicting_labels": conflicting_labels,
+        }
         self.wanted_classes, self.only_test = classes, only_test
         self._pictures: RockPictures | None = None
 
@@ -150,13 +162,12 @@ class RockDataModule(lightning.LightningDataModule):
         published = self.split_options.get("published")
         found = find(root, published)
         cache = self._cache(found)
-        memo = cache.path.with_suffix(".json") if cache else None
+        memo = cache.path.with_suffix(".json") if cache and cache.rows else None  # else that folder may be unwritable
         on_pixels = cache.put if cache else None
         size = self.augmentation.resize
         self.index = scan(found, root, on_pixels=on_pixels, size=size, memo=memo, **self.scan_options)
         self.classes = self._numbered_classes()
-        chosen = {key: self.split_options[key] for key in ("validation", "test", "seed")}
-        self.split = all_test(self.index) if self.only_test else make_split(self.index, **chosen)
+        self.split = self._split()
         rows = {file.name: row for row, file in enumerate(found)}
         numbers = {name: number for number, name in enumerate(self.classes)}
         pictures = [Picture(item.path, numbers[item.label], rows[item.name]) for item in self.index.pictures]
@@ -237,6 +248,11 @@ class RockDataModule(lightning.LightningDataModule):
                 f"{', '.join(self.wanted_classes)}. Rename or remove those folders."
             )
         return tuple(self.wanted_classes)
+
+    def _split(self) -> Split:
+        if self.only_test:
+            return all_test(self.index)
+        return make_split(self.index, **{key: self.split_options[key] for key in ("validation", "test", "seed")})
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

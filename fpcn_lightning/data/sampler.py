@@ -27,9 +27,11 @@ class Step(NamedTuple):
 class ClassOrder:
     """The endless order in which the images of one class are drawn.
 
-    The order is one shuffled pass over the class after another, so every image is used before any is used again. A batch
-    that straddles two passes still holds no image twice, as long as the class has `block` images: those that ended the
-    old pass within the batch are moved behind the part of the new pass that falls into it.
+    The order is one shuffled pass over the class after another, so every image is used before any is used again. A
+    batch that straddles two passes still holds no image twice, as long as the class has `block` images: those that
+    ended the old pass within the batch are moved behind the part of the new pass that falls into it. A smaller class
+    keeps its first order: each image comes back as late as it can, so that no rank's part of the block holds it twice
+    either, while the class has enough for that part.
 
     Args:
         images: the class's images.
@@ -60,9 +62,11 @@ class ClassOrder:
 
     def _next_pass(self, index: int) -> NDArray[np.int64]:
         size = len(self.images)
+        if index > 0 and size < self.block:
+            return self.passes[-1]
         order = np.random.default_rng([*self.key, index]).permutation(self.images)
         begun = index * size % self.block  # draws of the straddling batch that the old pass has already given
-        if begun == 0 or size < self.block:
+        if begun == 0:
             return order
         just_used = np.isin(order, self.passes[-1][-begun:])
         completing = order[~just_used][: self.block - begun]

@@ -8,7 +8,7 @@ every parameter that is left is trained.
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +83,7 @@ class Backbone(nn.Module):
             handle.remove()
         previous = self._as_map(kept[0])
         if previous.shape[-2:] != last.shape[-2:]:
-            previous = nn.functional.adaptive_avg_pool2d(previous, last.shape[-2:])
+            previous = nn.functional.adaptive_avg_pool2d(previous, (last.shape[2], last.shape[3]))
         return FeatureMaps(last, previous)
 
     def _features(self, images: Tensor) -> Tensor:
@@ -94,18 +94,18 @@ class Backbone(nn.Module):
 
     def _as_map(self, features: Tensor) -> Tensor:
         if features.ndim == 3 and self._layout == "NLC":
-            tokens = features[:, self.model.num_prefix_tokens :]  # type: ignore[operator, misc]
-            side = int(tokens.shape[1] ** 0.5)
-            return tokens.transpose(1, 2).unflatten(2, (side, side))
+            tokens = features[:, self.model.num_prefix_tokens :].transpose(1, 2)
+            side = int(tokens.shape[2] ** 0.5)
+            return tokens.reshape(*tokens.shape[:2], side, side)
         if features.ndim != 4:
             raise UserError(
                 f"this model gives features of shape {tuple(features.shape)}, not maps: choose another backbone."
             )
         return features.permute(0, 3, 1, 2) if self._layout == "NHWC" else features
 
-    @torch.no_grad()
+    @torch.enable_grad()
     def _look_inside(self, image_size: int, previous_block: bool) -> tuple[int, str | None]:
-        """Run once to learn the channels, the block before the last map, and which parts are passed through."""
+        """Run once to learn the channels, the block before the last map, and which parts the map depends on."""
         passed: dict[str, torch.Size] = {}  # in the order in which they finish
 
         def note(name: str) -> Callable[[nn.Module, object, object], None]:
@@ -120,13 +120,17 @@ class Backbone(nn.Module):
         self.model.train(training)
         for handle in handles:
             handle.remove()
-        self._drop_what_is_not_passed(set(passed))
+        self._drop_what_does_not_learn(last)
         return last.shape[1], self._block_before(passed) if previous_block else None
 
-    def _drop_what_is_not_passed(self, passed: set[str]) -> None:
+    def _drop_what_does_not_learn(self, last: Tensor) -> None:
+        # Asked of the gradient, not of forward hooks: some parts (rotary embeddings) are used without being called.
+        learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        gradients = torch.autograd.grad(last.sum(), learning, allow_unused=True)
+        unused = {parameter for parameter, gradient in zip(learning, gradients, strict=True) if gradient is None}
         for name, module in list(self.model.named_children()):
-            used = any(other == name or other.startswith(f"{name}.") for other in passed)
-            if not used and any(True for _ in module.parameters()):
+            parameters = set(module.parameters())
+            if parameters and parameters <= unused:
                 setattr(self.model, name, nn.Identity())
 
     def _block_before(self, passed: dict[str, torch.Size]) -> str:
@@ -167,14 +171,18 @@ class _Source:
 
     def _timm(self) -> nn.Module:
         import timm
+        from timm.data.config import resolve_model_data_config
 
         architecture = self.name.split(".")[0]
         if not timm.is_model(architecture):
             raise UserError(f"model.backbone={self.name} is no timm model{closest(architecture, timm.list_models())}.")
+        tags = timm.models.get_arch_pretrained_cfgs(architecture)
+        if self.name not in (architecture, *tags):
+            raise UserError(f"model.backbone={self.name} names no weights of timm{closest(self.name, tags)}.")
         fixed = getattr(timm.get_pretrained_cfg(self.name), "fixed_input_size", False)
-        size = {"img_size": self.image_size} if fixed else {}
+        size: dict[str, Any] = {"img_size": self.image_size} if fixed else {}
         model: nn.Module = timm.create_model(self.name, pretrained=self.from_library, num_classes=0, **size)
-        settings = timm.data.resolve_model_data_config(model)
+        settings = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
         self.mean, self.std = tuple(settings["mean"]), tuple(settings["std"])
         return model
 

@@ -20,13 +20,21 @@ class Fusion(nn.Module):
         hidden: width between the two layers.
         activation: "relu" (an MLP, as the paper says) or "none" (authors' code).
         dropout: probability, 0..1.
+        open_gate: the last bias starts at one, so that a product with the mutual vector starts as the features
+            themselves. With PyTorch's own start a product of two small vectors begins next to a saddle at zero, where
+            it hardly learns: the papers do not say how they begin, this is ours.
 
     Raises:
         UserError: the activation has another name.
     """
 
     def __init__(
-        self, dim: int, hidden: int = 512, activation: Literal["relu", "none"] = "relu", dropout: float = 0.5
+        self,
+        dim: int,
+        hidden: int = 512,
+        activation: Literal["relu", "none"] = "relu",
+        dropout: float = 0.5,
+        open_gate: bool = False,
     ) -> None:
         super().__init__()
         activations: dict[str, nn.Module] = {"relu": nn.ReLU(), "none": nn.Identity()}
@@ -36,6 +44,8 @@ class Fusion(nn.Module):
         self.activation = activations[activation]
         self.dropout = nn.Dropout(dropout)
         self.expand = nn.Linear(hidden, dim)
+        if open_gate:
+            nn.init.ones_(self.expand.bias)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Mutual vectors [P, D] of the pairs of rows of a [P, D] and b [P, D]; (b, a) gives others than (a, b)."""

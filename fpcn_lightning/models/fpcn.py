@@ -13,7 +13,7 @@ from fpcn_lightning.models.contrast import Fusion, product_gate, residual_gates
 from fpcn_lightning.models.distributed import gather_with_gradient, rank_slice
 from fpcn_lightning.models.network import Network, Views
 from fpcn_lightning.models.pairs import select_pairs
-from fpcn_lightning.models.positioning import Alpha, Located, Positioning, pool
+from fpcn_lightning.models.positioning import Alpha, Located, PoolOver, Positioning, pool
 
 
 class FPCN(Network):
@@ -23,10 +23,10 @@ class FPCN(Network):
     training (`loss.center`).
 
     **As the paper has it** (`model=fpcn`): mask by threshold at the mean (equations 1 to 3), alpha (4, 5), fusion of a
-    pair (6), X_af = X_a * X_f (8). Mended: equation 1 counts C + 1 channels, here C; equation 7 prints a sum and calls it
-    global average pooling, here the mean; equation 9 prints X_bf = X_b * X_bf, here X_b * X_f, as its twin. Left open by
-    the paper and chosen here: theta 0, a ReLU between the two linear layers, dropout 0.5, one pair of the same and one of
-    another class for each picture, and inference.
+    pair (6), X_af = X_a * X_f (8). Mended: equation 1 counts C + 1 channels, here C; equation 7 prints a sum and calls
+    it global average pooling, here the mean; equation 9 prints X_bf = X_b * X_bf, here X_b * X_f, as its twin. Left
+    open by the paper and chosen here: theta 0, a gate that starts open, a ReLU between the two linear layers, dropout 0.5, one pair of the same
+    and one of another class for each picture, and inference.
 
     **As the authors' code has it** (`model=fpcn_official`): the largest 8-connected component above the mean, and the
     same of the previous block's map; alpha as the area share (features shrink with alpha squared); the pair head, the
@@ -52,12 +52,12 @@ class FPCN(Network):
         backbone, pretrained, weights: see `fpcn_lightning.models.backbones.Backbone`.
         mask, theta, alpha, strict_threshold, largest_component, previous_block: see
             `fpcn_lightning.models.positioning.Positioning`.
-        pool_over: divide the masked sum by the area of the `map` or of the `mask`.
+        pool_over: divide the masked sum by the area of the `map`, by that of the `mask`, or by `nothing`.
         contrast: train on gated pairs instead of on single pictures.
         gate: `product` (equations 8 and 9) or `residual` (API-Net: each picture by its own gate and by its partner's,
             ranked).
         pairs, pairs_per_image: see `fpcn_lightning.models.pairs.select_pairs`.
-        fusion_hidden, fusion_activation: see `fpcn_lightning.models.contrast.Fusion`.
+        fusion_hidden, fusion_activation, open_gate: see `fpcn_lightning.models.contrast.Fusion`.
         dropout: in the fusion, and with the residual gate before the linear layer.
         inference: the reading that `forward` uses.
 
@@ -81,19 +81,20 @@ class FPCN(Network):
         strict_threshold: bool = False,
         largest_component: bool = False,
         previous_block: bool = False,
-        pool_over: Literal["map", "mask"] = "map",
+        pool_over: PoolOver = "map",
         contrast: bool = True,
         gate: Literal["product", "residual"] = "product",
         pairs: Literal["nearest", "random", "all"] = "nearest",
         pairs_per_image: int = 2,
         fusion_hidden: int = 512,
         fusion_activation: Literal["relu", "none"] = "relu",
+        open_gate: bool = True,
         dropout: float = 0.5,
         inference: str = "as_trained",
     ) -> None:
         super().__init__()
         _check_choice("gate", gate, ("product", "residual"))
-        _check_choice("pool_over", pool_over, ("map", "mask"))
+        _check_choice("pool_over", pool_over, ("map", "mask", "nothing"))
         _check_choice("pairs", pairs, ("nearest", "random", "all"))
         self.backbone = Backbone(
             backbone,
@@ -105,7 +106,7 @@ class FPCN(Network):
         channels = self.backbone.channels
         self.head = nn.Linear(channels, classes)
         # Made last, so that a network without contrast draws the same initial weights as `Plain`.
-        self.fusion = Fusion(channels, fusion_hidden, fusion_activation, dropout) if contrast else None
+        self.fusion = Fusion(channels, fusion_hidden, fusion_activation, dropout, open_gate) if contrast else None
         self.head_dropout = nn.Dropout(dropout if gate == "residual" else 0.0)
         self.positioning = Positioning(
             mask=mask,
@@ -115,7 +116,7 @@ class FPCN(Network):
             largest_component=largest_component,
             previous_block=previous_block,
         )
-        self.pool_over: Literal["map", "mask"] = pool_over
+        self.pool_over: PoolOver = pool_over
         self.gate, self.pairs, self.pairs_per_image = gate, pairs, pairs_per_image
         self.mean, self.std = self.backbone.mean, self.backbone.std
         self.weights_source = self.backbone.weights_source

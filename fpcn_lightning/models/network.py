@@ -1,8 +1,8 @@
 """The contract of a network: what is deployed, what is reported, and what is trained on.
 
-A network answers two questions. `forward(images)` is what is deployed: one picture in, no partner, no label. `views(images,
-labels)` is its training call: it returns every tensor that a loss or a figure may want, by name. A network may offer
-several readings of inference; `answers` gives them all, `forward` the configured one.
+A network answers two questions. `forward(images)` is what is deployed: one picture in, no partner, no label.
+`views(images, labels)` is its training call: it returns every tensor that a loss or a figure may want, by name. A
+network may offer several readings of inference; `answers` gives them all, `forward` the configured one.
 """
 
 from abc import ABC, abstractmethod

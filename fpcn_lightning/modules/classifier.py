@@ -41,6 +41,9 @@ class Classifier(lightning.LightningModule):
         UserError: a schedule or a handling of frozen batch norms that is unknown.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         network: Network,
@@ -80,12 +83,13 @@ class Classifier(lightning.LightningModule):
     def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
         """Put the weights into the memory layout that convolutions are fastest in."""
         if self.optimisation["channels_last"]:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.network.to(memory_format=torch.channels_last)
 
     def on_train_epoch_start(self) -> None:
         """Freeze the trunk in the first epochs, release it afterwards."""
         frozen = self.current_epoch < self.optimisation["freeze_epochs"]
         self.network.trunk.requires_grad_(not frozen)
+        self.network.trunk.train()  # Lightning brings back after validation what was frozen before it
         if frozen and self.optimisation["frozen_batch_norm"] == "fixed":
             for module in self.network.trunk.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -184,7 +188,7 @@ class Classifier(lightning.LightningModule):
         if side == "validation" and self.trainer.state.fn != TrainerFn.FITTING:
             return  # a second look at the best epoch is no point of the learning curve
         chosen = self.measured[side][self.network.inference]
-        values = {f"{prefix}/{name}": chosen[name] for name in ("accuracy", "macro_f1", "loss")}  # type: ignore[literal-required]
+        values = {f"{prefix}/{name}": float(chosen[name] or 0) for name in ("accuracy", "macro_f1", "loss")}
         self.log_dict(values, prog_bar=side == "validation")
 
     def _gathered(self, values: Tensor) -> Tensor:

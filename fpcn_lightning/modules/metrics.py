@@ -26,7 +26,7 @@ def summarise(logits: Tensor, labels: Tensor) -> Metrics:
     logits = logits.float()
     classes, images = logits.shape[1], len(labels)
     predicted = logits.argmax(1)
-    accuracy = (predicted == labels).float().mean().item()
+    accuracy = int((predicted == labels).sum()) / images  # exact, as its standard error is
     macro = {"num_classes": classes, "average": "macro"}
     return Metrics(
         accuracy=accuracy,

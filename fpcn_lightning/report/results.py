@@ -10,7 +10,7 @@ import math
 import os
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, TypedDict, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, NotRequired, TypedDict, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from fpcn_lightning.errors import UserError
 
@@ -86,7 +86,8 @@ class Evaluation(TypedDict):
 class Result(TypedDict):
     """One run. `started` is an ISO 8601 time, `checkpoint` is relative to the run folder.
 
-    `reading` names the configured way of inference. Only a run that did not finish may lack data, network or metrics.
+    `reading` names the configured way of inference. An evaluation says how many of its pictures were
+    `seen_in_training`, where that can be known. Only a run that did not finish may lack data, network or metrics.
     """
 
     schema: Literal[1]
@@ -108,6 +109,7 @@ class Result(TypedDict):
     reading: str | None
     checkpoint: str | None
     epochs: int | None
+    seen_in_training: NotRequired[int | None]
 
 
 def read_result(path: Path) -> Result:
@@ -203,6 +205,8 @@ def _check_keys(record: dict[str, object], expected: Any, where: str) -> None:
     for key, annotation in get_type_hints(expected).items():
         place = f"{where}.{key}".lstrip(".")
         if key not in record:
+            if key in expected.__optional_keys__:
+                continue
             raise ValueError(f"'{place}' is missing")
         _check(record[key], annotation, place)
 

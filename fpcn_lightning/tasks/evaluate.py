@@ -34,14 +34,14 @@ def run(cfg: DictConfig) -> None:
     path = Path(cfg.checkpoint)
     loaded = checkpoints.load(path)
     data = _data(cfg, loaded.record)
-    name = f"{loaded.record['experiment']}-{loaded.record['variant']}"
+    name = f"{loaded.record['name']}-{loaded.record['variant']}"
     place = "own" if cfg.data.root is None else Path(cfg.data.root).stem
     folder = Path(cfg.output) / "evaluations" / name / f"seed-{loaded.record['seed']}" / place
     config = {**build.plain(cfg), **{key: loaded.record[key] for key in ("model", "loss", "optimisation", "seed")}}
     config |= {"variant": f"{name} on {place}", "data": {**loaded.record["data"], "root": cfg.data.root}}
     with recorded(folder, new_result(config)) as result:
         _evaluate(cfg, loaded, data, folder, result)
-        result["trained_on"] = _seen_in_training(path, data)  # type: ignore[typeddict-unknown-key]
+        result["seen_in_training"] = _seen_in_training(path, data)
     print_table(summarise([(folder, result)]))
     print(f"answers, worst first: {folder / 'test_predictions.csv'}")
 
@@ -49,7 +49,7 @@ def run(cfg: DictConfig) -> None:
 def _data(cfg: DictConfig, record: dict[str, Any]) -> "RockDataModule":
     options = {**record["data"], "cache": build.plain(cfg)["data"]["cache"], "workers": cfg.data.workers}
     if cfg.data.root is not None:
-        options |= {"root": cfg.data.root, "synthetic": None, "split": {}}
+        options |= {"root": cfg.data.root, "synthetic": None, "split": {**options["split"], "published": None}}
     return build.datamodule(
         {**options, "classes": record["classes"], "only_test": cfg.data.root is not None}, record["seed"]
     )

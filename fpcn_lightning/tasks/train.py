@@ -50,7 +50,8 @@ def _is_finished(folder: Path, config: Mapping[str, Any]) -> bool:
     """Whether this very run is done; an interrupted one leaves its checkpoint to go on from."""
     if config["overwrite"]:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        (folder / RESULT_NAME).unlink(missing_ok=True)
+        for name in (RESULT_NAME, "metrics.csv"):
+            (folder / name).unlink(missing_ok=True)
     if not (folder / RESULT_NAME).exists():
         return False
     before = read_result(folder / RESULT_NAME)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fpcn_lightning.data.index import SIDES, Index, Picture
-from fpcn_lightning.data.split import Split, make_split, read_split, write_split
+from fpcn_lightning.data.split import Split, all_test, make_split, read_split, write_split
 from fpcn_lightning.errors import UserError
 
 
@@ -283,3 +283,27 @@ def test_an_edit_may_not_part_copies_or_empty_a_side(written: tuple[Index, Split
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"split\.csv"):
         read_split(index_of(singles(basalt=3, granite=3)), tmp_path / "split.csv")
+
+
+def test_all_test_puts_every_picture_on_the_test_side(tmp_path: Path) -> None:
+    """Also copies, groups, published sides and classes of one picture, which `make_split` would refuse or drop."""
+    pictures = [
+        *published(train=2, test=1),
+        item("train/basalt/copy.jpg", "basalt", "test basalt 0", published="train"),
+        item("marble/only.jpg", "marble", group="stone"),
+    ]
+    index = index_of(pictures)
+    split = all_test(index)
+    assert (split.train, split.validation, split.dropped) == ((), (), ())
+    assert split.test == tuple(range(len(pictures)))
+    write_split(index, split, tmp_path / "split.csv")
+    with (tmp_path / "split.csv").open(newline="") as file:
+        assert {row["name"]: row["side"] for row in csv.DictReader(file)} == {one.name: "test" for one in pictures}
+
+
+def test_the_fingerprint_of_all_test_knows_pictures_and_sides() -> None:
+    index = index_of(singles(basalt=9, granite=9))
+    fingerprint = all_test(index).fingerprint
+    assert all_test(index_of(singles(basalt=9, granite=9), "/elsewhere")).fingerprint == fingerprint
+    assert all_test(index_of(singles(basalt=9, granite=8))).fingerprint != fingerprint
+    assert make_split(index, validation=0.3, test=0.3, seed=0).fingerprint != fingerprint

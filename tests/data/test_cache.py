@@ -1,0 +1,282 @@
+"""Decoded once, right after damage, safe between processes, and never in the way where there is no room."""
+
+import errno
+import hashlib
+import multiprocessing
+import os
+import pickle
+import zlib
+from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fpcn_lightning.data.cache import PictureCache, cache_key, default_directory
+from fpcn_lightning.errors import UserError
+
+SIZE = 7  # odd, so that the checksums behind the pixels are not aligned
+ROW = SIZE * SIZE * 3
+PICTURES = 5
+ENTRY = ROW + 8
+
+Pixels = NDArray[np.uint8]
+
+
+def picture(position: int, size: int = SIZE) -> Pixels:
+    return np.random.default_rng(position).integers(0, 256, (size, size, 3), np.uint8)
+
+
+class Decoder:
+    """Gives the right pixels and remembers what it was asked for."""
+
+    def __init__(self, size: int = SIZE) -> None:
+        self.size = size
+        self.asked: list[int] = []
+
+    def of(self, position: int) -> Callable[[], Pixels]:
+        def decode() -> Pixels:
+            self.asked.append(position)
+            return picture(position, self.size)
+
+        return decode
+
+    def check(self, cache: PictureCache, *positions: int) -> list[int]:
+        """Read these positions, assert that they are right, and tell which of them had to be decoded."""
+        self.asked.clear()
+        for position in positions:
+            np.testing.assert_array_equal(cache.get(position, self.of(position)), picture(position, self.size))
+        return list(self.asked)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "made" / "on demand" / "pictures.uint8"
+
+
+def opened(path: Path, pictures: int = PICTURES, gigabytes: float = 1.0) -> PictureCache:
+    return PictureCache(path, pictures, SIZE, gigabytes)
+
+
+def test_the_second_read_decodes_nothing(path: Path) -> None:
+    cache, decoder = opened(path), Decoder()
+    assert decoder.check(cache, *range(PICTURES)) == [*range(PICTURES)]
+    assert decoder.check(cache, *range(PICTURES)) == []
+    assert decoder.check(opened(path), *range(PICTURES)) == [], "another object, or the next run"
+    assert path.stat().st_size == cache.bytes == PICTURES * ENTRY
+
+
+def test_what_was_put_is_not_decoded(path: Path) -> None:
+    cache = opened(path)
+    cache.put(3, picture(3))
+    assert Decoder().check(cache, 3, 2) == [2]
+
+
+def test_a_black_picture_is_cached_and_an_empty_row_is_none(path: Path) -> None:
+    black = np.zeros((SIZE, SIZE, 3), np.uint8)
+    cache, asked = opened(path), []
+
+    def decode() -> Pixels:
+        asked.append(1)
+        return black
+
+    for _ in range(3):
+        np.testing.assert_array_equal(cache.get(0, decode), black)
+    assert len(asked) == 1
+
+
+def test_pixels_need_not_be_contiguous(path: Path) -> None:
+    cache = opened(path)
+    cache.put(3, picture(3)[:, ::-1][:, ::-1])
+    cache.put(4, np.asfortranarray(picture(4)))
+    assert Decoder().check(cache, 3, 4) == []
+
+
+@pytest.mark.parametrize("offset", [2 * ROW, 3 * ROW - 1, PICTURES * ROW + 2 * 8, PICTURES * ROW + 2 * 8 + 4])
+@pytest.mark.parametrize("while_open", [True, False])
+def test_one_damaged_byte_is_mended(path: Path, offset: int, while_open: bool) -> None:
+    """In the first or last byte of the row's pixels, in its checksum, or in the bit that says that it is filled."""
+    cache, decoder = opened(path), Decoder()
+    decoder.check(cache, *range(PICTURES))
+    with path.open("r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 1]))
+    again = cache if while_open else opened(path)
+    assert decoder.check(again, *range(PICTURES)) == [2]
+    assert decoder.check(opened(path), *range(PICTURES)) == []
+
+
+def test_a_row_that_was_half_written_when_the_process_died(path: Path) -> None:
+    cache, decoder = opened(path), Decoder()
+    decoder.check(cache, *range(PICTURES))
+    content = bytearray(path.read_bytes())
+    content[ROW + ROW // 2 : 2 * ROW] = bytes(ROW - ROW // 2)
+    path.write_bytes(content)
+    assert decoder.check(opened(path), *range(PICTURES)) == [1]
+
+
+@pytest.mark.parametrize("change", ["truncated", "longer", "empty", "missing"])
+def test_a_file_of_another_length_is_made_anew(path: Path, change: str) -> None:
+    decoder = Decoder()
+    decoder.check(opened(path), *range(PICTURES))
+    content = path.read_bytes()
+    contents = {"truncated": content[:-1], "longer": content + b"\0", "empty": b""}
+    path.unlink() if change == "missing" else path.write_bytes(contents[change])
+    assert decoder.check(opened(path), *range(PICTURES)) == [*range(PICTURES)]
+    assert path.stat().st_size == len(content)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_process_that_maps_a_replaced_file_goes_on(path: Path) -> None:
+    decoder = Decoder()
+    old = opened(path)
+    decoder.check(old, *range(PICTURES))
+    opened(path, PICTURES + 1)
+    assert decoder.check(old, *range(PICTURES)) == []
+
+
+@pytest.mark.parametrize(("rows", "spare"), [(3, 0.5), (0, 0.9), (1, 0.1)])
+def test_the_bound(path: Path, caplog: pytest.LogCaptureFixture, rows: int, spare: float) -> None:
+    cache, decoder = opened(path, gigabytes=(rows + spare) * ENTRY / 1e9), Decoder()
+    assert f"holds {rows} of {PICTURES} pictures" in caplog.text
+    assert "data.cache.max_gigabytes" in caplog.text
+    decoder.check(cache, *range(PICTURES))
+    assert decoder.check(cache, *range(PICTURES)) == [*range(rows, PICTURES)]
+    cache.put(PICTURES - 1, picture(0))
+    assert decoder.check(cache, PICTURES - 1) == [PICTURES - 1]
+    assert (path.stat().st_size if path.exists() else 0) == rows * ENTRY
+
+
+def test_bounds_at_the_edge(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert opened(path, gigabytes=float("inf")).rows == PICTURES
+    assert not caplog.records, "nothing to warn about"
+    with pytest.raises(UserError, match=r"data\.cache\.max_gigabytes=-1"):
+        opened(path, gigabytes=-1)
+
+
+def test_a_pickled_cache_maps_the_same_file(path: Path) -> None:
+    cache, decoder = PictureCache(path, 100, SIZE, 1), Decoder()
+    decoder.check(cache, 0, 1)
+    pickled = pickle.dumps(cache)
+    assert len(pickled) < 2 * ROW, "no pixels inside"
+    copy: PictureCache = pickle.loads(pickled)
+    assert decoder.check(copy, 0, 1, 2) == [2]
+    assert decoder.check(cache, 0, 1, 2) == []
+
+
+def no_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def assert_works_without(cache: PictureCache, caplog: pytest.LogCaptureFixture) -> None:
+    assert "pictures are decoded each time" in caplog.text
+    decoder = Decoder()
+    for _ in range(2):
+        assert decoder.check(cache, *range(PICTURES)) == [*range(PICTURES)]
+    cache.put(0, picture(0))
+    assert decoder.check(pickle.loads(pickle.dumps(cache)), 0) == [0]
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system sets no space aside")
+def test_no_space(path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(os, "posix_fallocate", no_space)
+    cache = opened(path)
+    assert "No space left" in caplog.text
+    assert str(path) in caplog.text
+    assert_works_without(cache, caplog)
+    assert list(path.parent.iterdir()) == [], "nothing half made stays behind"
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system sets no space aside")
+def test_the_space_is_set_aside(path: Path) -> None:
+    """Or a disk that fills up later would kill the process at a write into the map."""
+    opened(path, pictures=2000)
+    assert path.stat().st_blocks * 512 >= 2000 * ENTRY
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert_works_without(opened(tmp_path / "file" / "cache" / "pictures.uint8"), caplog)
+
+
+def test_a_file_that_may_not_be_mapped(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Someone else's, in a shared folder; raised by hand, since the superuser may open everything."""
+    opened(path)
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "memmap", denied)
+        cache = opened(path)
+    assert_works_without(cache, caplog)
+
+
+def test_the_key_changes_with_what_the_pixels_depend_on() -> None:
+    rows = [("/rocks/a.jpg", 100, 5), ("/rocks/b.jpg", 200, 6)]
+    changed = [
+        ([("/rocks/c.jpg", 100, 5), rows[1]], 64),
+        ([("/rocks/a.jpg", 101, 5), rows[1]], 64),
+        ([("/rocks/a.jpg", 100, 6), rows[1]], 64),
+        (rows[:1], 64),
+        (rows[::-1], 64),
+        (rows, 65),
+        ([("/rocks/a.jpg", 10, 5), ("/rocks/b.jpg", 200, 6)], 640),
+    ]
+    keys = {cache_key(rows, 64), *(cache_key(other, size) for other, size in changed)}
+    assert len(keys) == 1 + len(changed)
+    assert cache_key(list(rows), 64) == cache_key(rows, 64)
+    assert all(len(key) == 16 and int(key, 16) >= 0 for key in keys)
+
+
+def test_the_key_bears_file_names_in_no_encoding() -> None:
+    assert cache_key([(os.fsdecode(b"/rocks/\xff.jpg"), 1, 2)], 64) != cache_key([("/rocks/.jpg", 1, 2)], 64)
+
+
+def test_where_caches_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_directory() == tmp_path / "fpcn_lightning"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert default_directory() == tmp_path / "home" / ".cache" / "fpcn_lightning"
+
+
+def test_the_checksum_on_disk_is_crc32(path: Path) -> None:
+    """Another process, of another version perhaps, must agree on what a filled row is."""
+    cache = opened(path)
+    cache.put(1, picture(1))
+    words = np.frombuffer(path.read_bytes()[PICTURES * ROW :], np.uint64)
+    assert words.tolist() == [0, 2**32 + zlib.crc32(picture(1).tobytes()), 0, 0, 0]
+
+
+MANY, SIDE = 300, 24
+
+
+def fill(path: Path, start: Barrier, order_seed: int) -> str:
+    """Read all rows of a new cache in an order of its own, twice; a digest of what was seen."""
+    start.wait()
+    cache, decoder = PictureCache(path, MANY, SIDE, 1), Decoder(SIDE)
+    seen: dict[int, bytes] = {}
+    for position in np.random.default_rng(order_seed).permutation(MANY).tolist() * 2:
+        pixels = cache.get(position, decoder.of(position)).tobytes()
+        assert seen.setdefault(position, pixels) == pixels
+    return hashlib.sha256(b"".join(seen[position] for position in range(MANY))).hexdigest()
+
+
+def test_two_processes_fill_at_once(path: Path) -> None:
+    expected = hashlib.sha256(b"".join(picture(position, SIDE).tobytes() for position in range(MANY))).hexdigest()
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, context.Pool(2) as pool:
+        for attempt in range(5):
+            start = manager.Barrier(2)
+            file = path.with_name(f"{attempt}.uint8")
+            jobs = [pool.apply_async(fill, (file, start, seed)) for seed in range(2)]
+            assert [job.get(60) for job in jobs] == [expected] * 2
+            assert [item.name for item in path.parent.glob(f"{attempt}*")] == [file.name]
+            assert Decoder(SIDE).check(PictureCache(file, MANY, SIDE, 1), *range(MANY)) == []

@@ -1,0 +1,406 @@
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from fpcn_lightning import build
+from fpcn_lightning.config import CONF
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.losses.ranking import score_ranking
+from fpcn_lightning.models.backbones import Backbone, FeatureMaps
+from fpcn_lightning.models.fpcn import FPCN
+from fpcn_lightning.models.network import Network
+from fpcn_lightning.models.plain import Plain
+
+PRESETS = {path.stem: path for path in sorted((CONF / "model").glob("*.yaml"))}
+OFF: dict[str, Any] = {"mask": False, "alpha": "off", "contrast": False}
+
+
+def preset(name: str, **changes: Any) -> Any:
+    """The network of a file of `conf/model`, on a tiny backbone."""
+    section = OmegaConf.to_container(OmegaConf.load(PRESETS[name]).model)
+    assert isinstance(section, dict)
+    torch.manual_seed(0)
+    small = {"backbone": "test_resnet", "pretrained": False}
+    return build.network({str(key): value for key, value in section.items()} | small | changes, 3, 64)
+
+
+def pictures(count: int, size: int = 64) -> Tensor:
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(5))
+
+
+def labels_of(per_class: int, classes: int = 3) -> Tensor:
+    return torch.arange(classes).repeat_interleave(per_class)
+
+
+class FixedMaps(Backbone):
+    """In the place of a backbone: the same maps whatever the pictures."""
+
+    def __init__(self, last: Tensor, previous: Tensor | None = None) -> None:
+        nn.Module.__init__(self)
+        self.maps = FeatureMaps(last, last if previous is None else previous)
+
+    def forward(self, images: Tensor) -> FeatureMaps:
+        return self.maps
+
+
+def on_maps(network: Any, last: Tensor, previous: Tensor | None = None) -> Any:
+    network.backbone = FixedMaps(last, previous)
+    return network.double() if last.dtype == torch.float64 else network
+
+
+def random_maps(count: int, channels: int = 96, size: int = 4) -> Tensor:
+    """As after a ReLU: a good part is exactly 0."""
+    generator = torch.Generator().manual_seed(7)
+    return torch.randn(count, channels, size, size, generator=generator, dtype=torch.float64).relu()
+
+
+# --- with every switch off it is the baseline ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
+def test_with_all_off_it_is_plain_bit_for_bit(backbone: str) -> None:
+    torch.manual_seed(0)
+    plain = Plain(3, 64, backbone, pretrained=False)
+    torch.manual_seed(0)
+    fpcn = FPCN(3, 64, backbone, pretrained=False, **OFF)
+    ours, theirs = fpcn.state_dict(), plain.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    labels = labels_of(2)
+    seen = [network.views(pictures(6), labels) for network in (fpcn, plain)]
+    for name in ("logits", "targets", "own_logits", "features"):
+        assert torch.equal(getattr(seen[0], name), getattr(seen[1], name)), name
+    assert seen[0].better is None
+    assert seen[0].worse is None
+    for views in seen:
+        nn.functional.cross_entropy(views.logits, views.targets).backward()
+    for (name, mine), other in zip(fpcn.named_parameters(), plain.parameters(), strict=True):
+        assert mine.grad is not None
+        assert other.grad is not None
+        assert torch.equal(mine.grad, other.grad), name
+    fpcn.eval()
+    plain.eval()
+    for logits in (fpcn(pictures(2)), *fpcn.answers(pictures(2)).values()):
+        assert torch.equal(logits, plain(pictures(2)))
+
+
+@pytest.mark.parametrize(("switch", "value"), [("mask", True), ("alpha", "area"), ("contrast", True)])
+def test_each_switch_alone_makes_a_difference(switch: str, value: bool | str) -> None:
+    networks = [preset("fpcn", **OFF), preset("fpcn", **(OFF | {switch: value}))]
+    answers = [network.eval()(pictures(2)) for network in networks]
+    assert not torch.allclose(answers[0], answers[1])
+
+
+# --- what training sees -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("gate", "classified", "ranked"), [("residual", 336, 168), ("product", 168, None)])
+def test_batch_of_the_paper_has_its_numbers_of_pairs(gate: str, classified: int, ranked: int | None) -> None:
+    """42 pictures make 84 pairs: CE over 336 logits and ranking over 168 scores with API-Net's head."""
+    network = on_maps(preset("fpcn_official", gate=gate), random_maps(42))
+    views = network.views(pictures(42), labels_of(14))
+    assert views.logits.shape == (classified, 3)
+    assert views.targets.shape == (classified,)
+    assert views.own_logits.shape == (42, 3)
+    assert views.features.shape == (42, 96)
+    assert [None if scores is None else len(scores) for scores in (views.better, views.worse)] == [ranked, ranked]
+
+
+def nearest(features: Tensor, labels: Tensor, anchor: int, same: bool) -> int:
+    candidates = [
+        (float((features[anchor] - features[other]).square().sum()), other)
+        for other in range(len(labels))
+        if other != anchor and bool(labels[other] == labels[anchor]) is same
+    ]
+    return min(candidates)[1]
+
+
+def fused(network: FPCN, a: Tensor, b: Tensor, activation: str) -> Tensor:
+    assert network.fusion is not None
+    reduce, expand = network.fusion.reduce, network.fusion.expand
+    hidden = reduce.weight @ torch.cat([a, b]) + reduce.bias
+    return expand.weight @ (hidden.clamp(min=0) if activation == "relu" else hidden) + expand.bias
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+def test_views_agree_with_a_loop_over_pairs(name: str) -> None:
+    maps, previous, labels = random_maps(6), random_maps(6, channels=192).flip(0), labels_of(2)
+    network = on_maps(preset(name, dropout=0.0), maps, previous)
+    views = network.views(pictures(6), labels)
+    located = network.positioning(maps, previous)
+    alpha = located.object_ratio
+    features = torch.stack([(alpha[i] * maps[i] * located.mask[i]).sum((1, 2)) / 16 for i in range(6)])
+    torch.testing.assert_close(views.features, features)
+    pairs = [(i, nearest(features, labels, i, same)) for same in (True, False) for i in range(6)]
+    head, sigmoid = network.head, torch.sigmoid
+    rows: dict[str, list[Tensor]] = {key: [] for key in ("self a", "self b", "other a", "other b")}
+    for i, j in pairs:
+        a, b = features[i], features[j]
+        mutual = fused(network, a, b, "relu" if name == "fpcn" else "none")
+        if name == "fpcn":
+            rows["self a"].append(a * mutual)
+            rows["self b"].append(b * mutual)
+        else:
+            rows["self a"].append(a + a * sigmoid(mutual * a))
+            rows["self b"].append(b + b * sigmoid(mutual * b))
+            rows["other a"].append(a + a * sigmoid(mutual * b))
+            rows["other b"].append(b + b * sigmoid(mutual * a))
+    gated = [row for key in rows for row in rows[key]]
+    logits = torch.stack([head.weight @ row + head.bias for row in gated])
+    targets = [int(labels[i]) for i, _ in pairs] + [int(labels[j]) for _, j in pairs]
+    if name == "fpcn_official":
+        targets = targets * 2
+        scores = [float((row.exp() / row.exp().sum())[target]) for row, target in zip(logits, targets, strict=True)]
+        assert views.better.tolist() == pytest.approx(scores[: len(scores) // 2])
+        assert views.worse.tolist() == pytest.approx(scores[len(scores) // 2 :])
+    torch.testing.assert_close(views.logits, logits)
+    assert views.targets.tolist() == targets
+
+
+def test_untrained_loss_is_that_of_guessing() -> None:
+    """ln C of the classification and the margin of the ranking (METHODS, section 2.9)."""
+    network = preset("fpcn_official")
+    views = network.views(pictures(12), labels_of(4))
+    loss = nn.functional.cross_entropy(views.logits, views.targets) + score_ranking(views.better, views.worse)
+    assert float(loss) == pytest.approx(math.log(3) + 0.05, abs=0.05)
+
+
+@torch.no_grad()
+def test_a_picture_and_its_copy_have_nothing_to_rank() -> None:
+    network = preset("fpcn_official").eval()
+    images, labels = pictures(1).repeat(2, 1, 1, 1), torch.tensor([1, 1])
+    views = network.views(images, labels)
+    assert len(views.better) == 4  # one pair each: of another class there is nobody
+    torch.testing.assert_close(views.better, views.worse)
+    assert float(score_ranking(views.better, views.worse)) == pytest.approx(0.05, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+def test_a_lonely_picture_is_trained_without_pairs(name: str) -> None:
+    # In eval mode, because one picture's 2 x 2 map is too little for the running statistics of a norm.
+    network = preset(name).eval()
+    views = network.views(pictures(1), torch.tensor([2]))
+    assert views.logits.shape == (1, 3)
+    assert views.targets.tolist() == [2]
+    loss = nn.functional.cross_entropy(views.logits, views.targets)
+    if name == "fpcn_official":
+        assert len(views.better) == len(views.worse) == 0
+        loss = loss + score_ranking(views.better, views.worse)
+    assert loss.isfinite()
+    loss.backward()
+    assert not [name for name, parameter in network.named_parameters() if parameter.grad is None]
+
+
+@pytest.mark.parametrize(("labels", "pairs"), [([0, 0, 0], 3), ([0, 1, 2], 3), ([0, 0, 1], 5)])
+def test_nobody_is_paired_wrongly_at_the_edge_of_a_batch(labels: list[int], pairs: int) -> None:
+    """One class has no partner of another class, one picture a class none of its own."""
+    network = on_maps(preset("fpcn_official"), random_maps(3))
+    views = network.views(pictures(3), torch.tensor(labels))
+    assert len(views.logits) == 4 * pairs
+
+
+@pytest.mark.parametrize(("policy", "pairs"), [("random", 12), ("all", 15)])
+def test_other_policies_of_pairing_reach_the_views(policy: str, pairs: int) -> None:
+    network = on_maps(preset("fpcn", pairs=policy), random_maps(6))
+    assert len(network.views(pictures(6), labels_of(2)).logits) == 2 * pairs
+
+
+# --- gradients ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_gradient_reaches_every_parameter(name: str) -> None:
+    """Also the convolutions of the last stage, nine of which the authors' optimisers forgot."""
+    network = preset(name, **({} if name == "plain" else {"dropout": 0.0}))
+    with torch.no_grad():
+        for parameter in network.parameters():  # what begins at 0 would hide what lies behind it
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    views = network.views(pictures(12), labels_of(4))
+    loss = nn.functional.cross_entropy(views.logits, views.targets)
+    if views.better is not None:
+        loss = loss + score_ranking(views.better, views.worse)
+    loss.backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("alpha", ["off", "area", "soft", 0.5])
+@pytest.mark.parametrize("pool_over", ["map", "mask"])
+def test_positioning_carries_no_gradient(alpha: str | float, pool_over: str) -> None:
+    """d pooled / d F is weight / divisor at each position: nothing comes through mask or alpha."""
+    maps = random_maps(2).requires_grad_()
+    network = on_maps(preset("fpcn", alpha=alpha, pool_over=pool_over), maps)
+    views = network.views(pictures(2), torch.tensor([0, 1]))
+    assert not views.mask.requires_grad
+    assert not views.object_ratio.requires_grad
+    (gradient,) = torch.autograd.grad(views.features.sum(), maps)
+    for image in range(2):
+        mask, ratio = views.mask[image], float(views.object_ratio[image])
+        weight = {"off": mask, "area": ratio * mask, "soft": mask + (1 - ratio) * (1 - mask), 0.5: 0.5 * mask}[alpha]
+        divisor = 16 if pool_over == "map" else float(mask.sum())
+        torch.testing.assert_close(gradient[image], (weight / divisor).expand(96, 4, 4))
+
+
+def test_gradient_of_the_published_map() -> None:
+    """alpha / 196 inside the mask, 0 outside (METHODS, section 1.6), and pooled = 2 alpha squared for a half map."""
+    half = torch.zeros(1, 96, 14, 14)
+    half[:, :, :7] = 2
+    maps = half.requires_grad_()
+    network = on_maps(preset("fpcn_official"), maps)
+    views = network.views(pictures(1), torch.tensor([0]))
+    torch.testing.assert_close(views.features, torch.full((1, 96), 0.5))
+    (gradient,) = torch.autograd.grad(views.features.sum(), maps)
+    torch.testing.assert_close(gradient[:, :, :7], torch.full((1, 96, 7, 14), 0.5 / 196))
+    assert not gradient[:, :, 7:].any()
+
+
+# --- inference ----------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_authors_inference_is_the_head_on_the_mean_of_the_map() -> None:
+    network = preset("fpcn_official").eval()
+    images = pictures(5)
+    maps = network.backbone.model.get_submodule("").forward_features(images)
+    expected = maps.mean((2, 3)) @ network.head.weight.T + network.head.bias
+    torch.testing.assert_close(network(images), expected)
+    torch.testing.assert_close(network.answers(images)["unmasked"], expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+def test_no_answer_depends_on_the_other_pictures(name: str) -> None:
+    network = preset(name).eval()
+    images = pictures(5)
+    together = network.answers(images)
+    for image in range(5):
+        alone = network.answers(images[image : image + 1])
+        for reading in network.readings:
+            torch.testing.assert_close(alone[reading][0], together[reading][image], rtol=1e-4, atol=1e-5)
+    order = torch.tensor([3, 1, 4, 0, 2])
+    for reading, logits in network.answers(images[order]).items():
+        torch.testing.assert_close(logits, together[reading][order], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+def test_labels_change_no_answer_and_leave_no_state(name: str) -> None:
+    network = preset(name).eval()
+    before, state = network(pictures(4)), {key: value.clone() for key, value in network.state_dict().items()}
+    first = network.views(pictures(4), torch.tensor([0, 0, 1, 1]))
+    second = network.views(pictures(4), torch.tensor([2, 1, 0, 2]))
+    assert torch.equal(first.own_logits, second.own_logits)
+    assert torch.equal(network(pictures(4)), before)
+    assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+def test_forward_is_the_chosen_reading(name: str) -> None:
+    network = preset(name).eval()
+    answers = network.answers(pictures(2))
+    assert tuple(answers) == network.readings
+    assert network.inference == {"fpcn": "as_trained", "fpcn_official": "unmasked"}[name]
+    for reading in network.readings:
+        network.choose_inference(reading)
+        assert torch.equal(network(pictures(2)), answers[reading])
+    assert not torch.allclose(answers["as_trained"], answers["unmasked"])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+def test_reading_as_trained_pairs_a_picture_with_itself(name: str) -> None:
+    network = preset(name).eval()
+    views = network.views(pictures(2), torch.tensor([0, 1]))
+    for image, features in enumerate(views.features):
+        mutual = fused(network, features, features, "relu" if name == "fpcn" else "none")
+        gated = features * mutual if name == "fpcn" else features + features * torch.sigmoid(mutual * features)
+        expected = network.head.weight @ gated + network.head.bias
+        for found in (network.answers(pictures(2))["as_trained"][image], views.own_logits[image]):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+@pytest.mark.parametrize("value", [0.0, 1.0, math.nan])
+def test_map_that_tells_nothing_is_all_object(name: str, value: float) -> None:
+    network = on_maps(preset(name).eval(), torch.full((4, 96, 5, 3), value))
+    views = network.views(pictures(4), torch.tensor([0, 0, 1, 1]))
+    assert views.mask.eq(1).all()
+    assert views.object_ratio.eq(1).all()
+    assert network(pictures(4)).isfinite().all() == (not math.isnan(value))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+@pytest.mark.parametrize("size", [32, 50, 96, 160])
+def test_any_size_of_pictures_is_answered(name: str, size: int) -> None:
+    network = preset(name).eval()
+    views = network.views(pictures(2, size), torch.tensor([0, 1]))
+    assert views.logits.isfinite().all()
+    assert all(logits.shape == (2, 3) for logits in network.answers(pictures(2, size)).values())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("inference", FPCN.readings)
+def test_export_gives_the_same_answer(inference: str) -> None:
+    network = preset("fpcn", inference=inference).eval()
+    exported = torch.export.export(network, (pictures(1),)).module()
+    torch.testing.assert_close(exported(pictures(1)), network(pictures(1)))
+
+
+@torch.no_grad()
+def test_export_of_the_authors_inference_takes_other_batches_and_sizes() -> None:
+    network = preset("fpcn_official").eval()
+    dynamic = {"images": {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}}
+    exported = torch.export.export(network, (pictures(2, 64),), dynamic_shapes=dynamic).module()
+    torch.testing.assert_close(exported(pictures(3, 96)), network(pictures(3, 96)))
+
+
+# --- what it is built from ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["gate", "pool_over", "pairs", "fusion_activation", "alpha", "inference"])
+def test_unknown_choice_names_the_key(key: str) -> None:
+    with pytest.raises(UserError, match=f"model\\.{key}"):
+        preset("fpcn", **{key: "nonsense"})
+
+
+@pytest.mark.parametrize("path", PRESETS.values(), ids=PRESETS.keys())
+def test_every_preset_names_every_key_of_its_network(path: Path) -> None:
+    """A key that is left out would take a default from the code: two places to look."""
+    section = OmegaConf.load(path).model
+    network = preset(path.stem)
+    arguments = itertools.chain(type(network).__init__.__annotations__)
+    assert {str(key) for key in section} - {"_target_"} == set(arguments) - {"classes", "image_size", "return"}
+    assert isinstance(network, Network)
+
+
+def test_presets_differ_as_paper_and_code_do() -> None:
+    fpcn, official = preset("fpcn"), preset("fpcn_official")
+    assert not any((fpcn.positioning.strict, fpcn.positioning.largest_component, fpcn.positioning.previous_block))
+    assert all(
+        (official.positioning.strict, official.positioning.largest_component, official.positioning.previous_block)
+    )
+    assert isinstance(fpcn.fusion.activation, nn.ReLU)
+    assert isinstance(official.fusion.activation, nn.Identity)
+    assert fpcn.head_dropout.p == 0
+    assert official.head_dropout.p == official.fusion.dropout.p == fpcn.fusion.dropout.p == 0.5
+
+
+def test_dropout_is_off_in_the_answers_and_on_in_training() -> None:
+    network = preset("fpcn_official")
+    network.backbone.eval()
+    labels = torch.tensor([0, 0, 1, 1])
+    assert not torch.equal(network.views(pictures(4), labels).logits, network.views(pictures(4), labels).logits)
+    network.eval()
+    assert torch.equal(network.views(pictures(4), labels).logits, network.views(pictures(4), labels).logits)

@@ -1,0 +1,26 @@
+"""Whole runs in this process, as small as they get."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fpcn_lightning.main import run_task
+from fpcn_lightning.report.results import Result, read_result
+from tests.conftest import composed
+
+Train = Callable[..., tuple[Path, Result]]
+
+
+@pytest.fixture
+def train(rocks: Path, tmp_path: Path) -> Train:
+    """Train on the 30 rocks and give back the run folder and its result."""
+
+    def trained(*overrides: str, folder: str = "run") -> tuple[Path, Result]:
+        place = tmp_path / folder
+        place.mkdir(exist_ok=True, parents=True)
+        chosen = ("trainer=smoke", "data=folder", f"data.root={rocks}", "callbacks.summary=null", *overrides)
+        run_task(composed(*chosen, f"output={tmp_path}", folder=place))
+        return place, read_result(place / "result.json")
+
+    return trained

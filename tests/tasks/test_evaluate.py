@@ -1,0 +1,77 @@
+"""`task=evaluate`: a checkpoint on its own test side, and on folders that it has never seen."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.main import run_task
+from fpcn_lightning.report.results import Result, read_result
+from tests.conftest import composed
+from tests.tasks.conftest import Train
+
+
+def evaluate(tmp_path: Path, *overrides: str) -> Result:
+    run_task(
+        composed("task=evaluate", "trainer=smoke", "trainer.limit_test_batches=1.0", f"output={tmp_path}/e", *overrides)
+    )
+    (found,) = (tmp_path / "e").rglob("result.json")
+    return read_result(found)
+
+
+def test_its_own_test_side_gives_its_own_figures_again(train: Train, tmp_path: Path) -> None:
+    folder, trained = train()
+    again = evaluate(tmp_path, f"checkpoint={folder}/checkpoints/best.ckpt")
+    assert trained["metrics"] is not None
+    assert again["metrics"] is not None
+    assert again["metrics"]["test"] == trained["metrics"]["test"]
+    assert again["seen_in_training"] == 0
+
+
+def test_another_folder_is_test_as_a_whole_and_known_pictures_are_counted(
+    train: Train, rocks: Path, tmp_path: Path
+) -> None:
+    folder, _ = train()
+    elsewhere = tmp_path / "photographs"
+    shutil.copytree(rocks.parent / "images", elsewhere)
+    result = evaluate(tmp_path, f"checkpoint={folder}/checkpoints/best.ckpt", f"data.root={elsewhere}")
+    assert result["data"] is not None
+    assert result["data"]["images"] == {"train": 0, "validation": 0, "test": 30}
+    assert result["seen_in_training"] == 24
+
+
+def test_a_class_that_the_checkpoint_does_not_know_is_named(train: Train, rocks: Path, tmp_path: Path) -> None:
+    folder, _ = train()
+    elsewhere = tmp_path / "photographs"
+    shutil.copytree(rocks.parent / "images", elsewhere)
+    (elsewhere / "vesicular").rename(elsewhere / "pumice")
+    with pytest.raises(UserError, match="pumice, which the checkpoint does not know"):
+        evaluate(tmp_path, f"checkpoint={folder}/checkpoints/best.ckpt", f"data.root={elsewhere}")
+
+
+def test_a_folder_with_some_of_the_classes_keeps_their_numbers(train: Train, rocks: Path, tmp_path: Path) -> None:
+    folder, _ = train()
+    elsewhere = tmp_path / "photographs"
+    shutil.copytree(rocks.parent / "images", elsewhere)
+    shutil.rmtree(elsewhere / "granular")
+    result = evaluate(tmp_path, f"checkpoint={folder}/checkpoints/best.ckpt", f"data.root={elsewhere}")
+    assert result["metrics"] is not None
+    confusion = result["metrics"]["test"]["as_trained"]["confusion"]
+    assert [sum(row) for row in confusion] == [0, 10, 10]
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", json.dumps({"a": 1}).encode()])
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "strange.ckpt"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"strange\.ckpt is no checkpoint of fpcn_lightning"):
+        evaluate(tmp_path, f"checkpoint={path}")
+
+
+def test_without_a_checkpoint_it_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="checkpoint is not set"):
+        evaluate(tmp_path)
+    with pytest.raises(UserError, match=r"checkpoint=.*absent\.ckpt is no file"):
+        evaluate(tmp_path, f"checkpoint={tmp_path}/absent.ckpt")

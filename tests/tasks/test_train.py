@@ -1,0 +1,112 @@
+"""`task=train`, whole: what it leaves behind, and that chance is a function of the seed."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.report.results import read_result
+from tests.conftest import composed
+from tests.tasks.conftest import Train
+
+
+def weights(folder: Path, name: str = "last") -> dict[str, Tensor]:
+    content = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    return dict(content["state_dict"])
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("model", ["plain", "fpcn", "fpcn_official"])
+def test_a_run_leaves_its_whole_record(train: Train, model: str) -> None:
+    folder, result = train(f"model={model}")
+    assert result["status"] == "finished"
+    assert result["data"] is not None
+    assert result["data"]["images"] == {"train": 18, "validation": 6, "test": 6}
+    assert result["metrics"] is not None
+    readings = {"plain": {"plain"}}.get(model, {"as_trained", "unmasked"})
+    for side in ("validation", "test"):
+        measured = result["metrics"][side]  # type: ignore[literal-required]
+        assert measured.keys() == readings
+        assert all(reading["images"] == 6 for reading in measured.values())
+    assert result["checkpoint"] == "checkpoints/best.ckpt"
+    for name in ("checkpoints/best.ckpt", "split.csv", "refused.csv", "metrics.csv", "test_predictions.csv"):
+        assert (folder / name).stat().st_size > 0
+    for picture in ("confusion_matrix.png", "learning_curves.png"):
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+    with (folder / "test_predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    right = [float(row[row["label"]]) for row in rows]
+    assert len(rows) == 6
+    assert right == sorted(right)
+    assert str(folder) not in (folder / "result.json").read_text()
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_weights_bit_for_bit_whatever_the_workers(train: Train) -> None:
+    first, _ = train(folder="first")
+    again, _ = train(folder="again")
+    workers, _ = train("data.workers=2", folder="workers")
+    other, _ = train("seed=1", folder="other")
+    assert same(weights(first), weights(again))
+    assert same(weights(first), weights(workers))
+    assert not same(weights(first), weights(other))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["fpcn", "fpcn_official"])
+def test_an_interrupted_run_resumes_bit_for_bit(train: Train, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fpcn_lightning.modules.classifier import Classifier
+
+    chosen = (f"model={model}", "trainer.max_epochs=3", "optimisation.freeze_epochs=1")
+    whole, _ = train(*chosen, folder="whole")
+    step = Classifier.training_step
+
+    def dies_in_the_last_epoch(self: Classifier, batch: object, batch_idx: int) -> Tensor:
+        if self.current_epoch == 2 and batch_idx == 1:
+            raise RuntimeError("the power is gone")
+        return step(self, batch, batch_idx)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Classifier, "training_step", dies_in_the_last_epoch)
+    with pytest.raises(RuntimeError, match="the power is gone"):
+        train(*chosen, folder="broken")
+    broken = whole.parent / "broken"
+    record = read_result(broken / "result.json")
+    assert (record["status"], record["error"]) == ("failed", "RuntimeError: the power is gone")
+    monkeypatch.setattr(Classifier, "training_step", step)
+    resumed, result = train(*chosen, folder="broken")
+    assert result["status"] == "finished"
+    assert same(weights(whole), weights(resumed))
+    assert same(weights(whole, "best"), weights(resumed, "best"))
+
+
+def test_a_finished_run_is_not_run_again_and_a_changed_one_does_not_replace_it(train: Train) -> None:
+    folder, _ = train()
+    written = (folder / "checkpoints" / "best.ckpt").stat().st_mtime_ns
+    train()
+    assert (folder / "checkpoints" / "best.ckpt").stat().st_mtime_ns == written
+    with pytest.raises(UserError, match="run of another config: name this one with variant=NAME"):
+        train("seed=3")
+    _, result = train("seed=3", "overwrite=true")
+    assert result["seed"] == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("logger", ["tensorboard", "wandb"])
+def test_other_loggers_write_into_the_run_folder(train: Train, logger: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    folder, result = train(f"logger={logger}")
+    assert result["status"] == "finished"
+    assert list((folder / logger).rglob("*.wandb" if logger == "wandb" else "events.out.*"))
+
+
+def test_smoke_means_smoke() -> None:
+    cfg = composed("trainer=smoke")
+    assert cfg.output == "outputs/smoke"
+    assert cfg.trainer.max_epochs == 2

@@ -1,0 +1,114 @@
+"""Every yaml file composes, says what it is meant to say, and cannot be misspelt."""
+
+from pathlib import Path
+
+import pytest
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from fpcn_lightning import build, config
+from fpcn_lightning.config_errors import explain_config_error
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.record import config_hash, relative
+from tests.conftest import composed
+
+GROUPS = sorted(
+    f"{path.parent.name}={path.stem}" for path in config.CONF.glob("*/*.yaml") if path.parent.name != "experiment"
+)
+EXPERIMENTS = sorted(path.stem for path in (config.CONF / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("choice", GROUPS)
+def test_every_choice_of_every_group_composes(choice: str) -> None:
+    cfg = composed(choice)
+    assert OmegaConf.is_dict(cfg.model)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_and_names_itself(experiment: str) -> None:
+    cfg = composed(f"+experiment={experiment}")
+    assert cfg.name == experiment
+
+
+def test_the_issue_s_words_are_one_word_each() -> None:
+    words = {"model": ("plain", "fpcn", "fpcn_official"), "trainer": ("cpu", "gpu", "ddp", "smoke")}
+    words |= {"logger": ("csv", "wandb", "tensorboard"), "data": ("synthetic", "folder")}
+    assert {f"{group}={name}" for group, names in words.items() for name in names} <= set(GROUPS)
+
+
+def test_presets_differ_from_each_other_in_what_they_are_named_after() -> None:
+    paper, official = composed("model=fpcn"), composed("model=fpcn_official")
+    different = {key for key in paper.model if paper.model[key] != official.model[key]}
+    assert different == {
+        "strict_threshold",
+        "largest_component",
+        "previous_block",
+        "gate",
+        "fusion_activation",
+        "inference",
+    } | ({"pool_over"} if paper.model.pool_over != official.model.pool_over else set())
+    assert (paper.loss.center, paper.loss.ranking) == (0.5, 0.0)
+    assert (official.loss.center, official.loss.ranking, official.loss.ranking_margin) == (0.0, 1.0, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("data.rooot=x", "unknown key data.rooot; did you mean data.root"),
+        ("model.thetta=0.3", "unknown key model.thetta; did you mean model.theta"),
+        ("trainer.max_epoch=3", "unknown key trainer.max_epoch; did you mean trainer.max_epochs"),
+        ("sed=3", "unknown key sed; did you mean seed"),
+        ("seed=one", "seed=one"),
+        ("data.crop=big", "crop"),
+        ("model=fpnc", "Could not find 'model/fpnc'"),
+    ],
+)
+def test_a_slip_of_the_pen_is_told_in_one_line(override: str, says: str) -> None:
+    with pytest.raises(HydraException) as caught:
+        composed(override)
+    told = explain_config_error(caught.value)
+    assert says in told
+    assert "\n" not in told
+
+
+def test_a_misspelt_key_in_a_yaml_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "typo.yaml").write_text("# @package _global_\ndata:\n  samples_per_clas: 3\n")
+    with pytest.raises(HydraException) as caught:
+        composed(f"hydra.searchpath=[file://{tmp_path}]", "+experiment=typo")
+    assert "samples_per_clas" in explain_config_error(caught.value)
+
+
+def test_a_key_unknown_to_a_built_class_is_an_error() -> None:
+    model = {"_target_": "fpcn_lightning.models.plain.Plain", "backbon": "test_resnet"}
+    with pytest.raises(UserError, match=r"model\.backbon is unknown .* did you mean backbone"):
+        build.network(model, 3, 64)
+
+
+def test_a_mandatory_key_is_named() -> None:
+    with pytest.raises(UserError, match=r"data\.root is not set.*data\.root=VALUE"):
+        build.plain(OmegaConf.create({"data": {"root": "???"}}))
+
+
+def test_the_hash_sees_what_decides_and_nothing_else() -> None:
+    def hashed(*overrides: str) -> str:
+        return config_hash(build.plain(composed("~logger.csv", "~callbacks.best", "~callbacks.last", *overrides)))
+
+    base = hashed()
+    for neutral in ("data.workers=3", "data.cache.enabled=false", "name=other", "trainer.enable_progress_bar=false"):
+        assert hashed(neutral) == base
+    for decisive in ("seed=1", "model.theta=0.25", "optimisation.learning_rate=0.1", "data.crop=64"):
+        assert hashed(decisive) != base
+
+
+def test_a_moved_run_says_the_same() -> None:
+    inside = {"a": "/runs/x/checkpoints", "b": ["/runs/x"], "c": 3, "d": "/elsewhere"}
+    assert relative(inside, Path("/runs/x")) == {"a": "./checkpoints", "b": ["."], "c": 3, "d": "/elsewhere"}
+
+
+def test_a_task_is_a_word() -> None:
+    assert [composed(f"task={task}").task for task in ("train", "evaluate", "report")] == [
+        "train",
+        "evaluate",
+        "report",
+    ]

@@ -1,0 +1,34 @@
+"""What the README tells people to type: every command composes, every place that it names is there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import composed
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^python -m fpcn_lightning (.+)$", README, re.MULTILINE)
+CHOICES = re.findall(r"`((?:model|loss|data|trainer|logger)[\w.]*=[\w.]+)`", README)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_readme_composes(command: str) -> None:
+    composed(*shlex.split(command))
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_choice_of_the_readme_exists(choice: str) -> None:
+    composed(choice)
+
+
+@pytest.mark.parametrize("place", re.findall(r"`((?:fpcn_lightning|conf|experiments)/[\w/.]*)`", README))
+def test_a_place_that_the_readme_names_is_there(place: str) -> None:
+    assert (ROOT / place).exists()
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"`?make ([a-z-]+)", README))))
+def test_a_target_of_the_readme_is_in_the_makefile(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
