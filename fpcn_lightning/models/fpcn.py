@@ -24,8 +24,10 @@ class FPCN(Network):
 
     **As the paper has it** (`model=fpcn`): mask by threshold at the mean (equations 1 to 3), alpha (4, 5), fusion of a
     pair (6), X_af = X_a * X_f (8). Mended: equation 1 counts C + 1 channels, here C; equation 7 prints a sum and calls
-    it global average pooling, here the mean; equation 9 prints X_bf = X_b * X_bf, here X_b * X_f, as its twin. Left
-    open by the paper and chosen here: theta 0, a gate that starts open, a ReLU between the two linear layers, dropout 0.5, one pair of the same
+    it global average pooling, here the mean over the mask (`pool_over`: with the mean over the whole map, features
+    shrink with alpha squared and the network learns slowly); equation 9 prints X_bf = X_b * X_bf, here X_b * X_f, as
+    its twin. Left open by the paper and chosen here: theta 0, a gate that starts open (`open_gate`: without it the
+    product of two small vectors hardly learns), a ReLU between the two linear layers, dropout 0.5, one pair of the same
     and one of another class for each picture, and inference.
 
     **As the authors' code has it** (`model=fpcn_official`): the largest 8-connected component above the mean, and the
@@ -81,7 +83,7 @@ class FPCN(Network):
         strict_threshold: bool = False,
         largest_component: bool = False,
         previous_block: bool = False,
-        pool_over: PoolOver = "map",
+        pool_over: PoolOver = "mask",
         contrast: bool = True,
         gate: Literal["product", "residual"] = "product",
         pairs: Literal["nearest", "random", "all"] = "nearest",

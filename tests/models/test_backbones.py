@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import timm
@@ -35,8 +35,7 @@ def untouched(name: str, **options: Any) -> nn.Module:
 
 def features(model: nn.Module, images: Tensor) -> Tensor:
     with torch.no_grad():
-        found: Tensor = model.get_submodule("").forward_features(images)
-    return found
+        return cast(Any, model).forward_features(images)  # type: ignore[no-any-return]
 
 
 @torch.no_grad()

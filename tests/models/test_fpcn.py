@@ -79,7 +79,7 @@ def test_with_all_off_it_is_plain_bit_for_bit(backbone: str) -> None:
     assert seen[0].better is None
     assert seen[0].worse is None
     for views in seen:
-        nn.functional.cross_entropy(views.logits, views.targets).backward()
+        nn.functional.cross_entropy(views.logits, views.targets).backward()  # type: ignore[no-untyped-call]
     for (name, mine), other in zip(fpcn.named_parameters(), plain.parameters(), strict=True):
         assert mine.grad is not None
         assert other.grad is not None
@@ -169,7 +169,7 @@ def test_untrained_loss_is_that_of_guessing() -> None:
     network = preset("fpcn_official")
     views = network.views(pictures(12), labels_of(4))
     loss = nn.functional.cross_entropy(views.logits, views.targets) + score_ranking(views.better, views.worse)
-    assert float(loss) == pytest.approx(math.log(3) + 0.05, abs=0.05)
+    assert loss.item() == pytest.approx(math.log(3) + 0.05, abs=0.05)
 
 
 @torch.no_grad()
@@ -194,7 +194,7 @@ def test_a_lonely_picture_is_trained_without_pairs(name: str) -> None:
         assert len(views.better) == len(views.worse) == 0
         loss = loss + score_ranking(views.better, views.worse)
     assert loss.isfinite()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert not [name for name, parameter in network.named_parameters() if parameter.grad is None]
 
 
@@ -226,7 +226,7 @@ def test_gradient_reaches_every_parameter(name: str) -> None:
     loss = nn.functional.cross_entropy(views.logits, views.targets)
     if views.better is not None:
         loss = loss + score_ranking(views.better, views.worse)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name

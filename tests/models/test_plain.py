@@ -44,7 +44,7 @@ def test_training_sees_what_is_deployed() -> None:
 
 def test_gradient_reaches_every_parameter() -> None:
     network = plain()
-    network.views(pictures(4), torch.tensor([0, 1, 2, 0])).logits.square().sum().backward()
+    network.views(pictures(4), torch.tensor([0, 1, 2, 0])).logits.square().sum().backward()  # type: ignore[no-untyped-call]
     assert not [name for name, parameter in network.named_parameters() if parameter.grad is None]
 
 

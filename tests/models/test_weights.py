@@ -175,7 +175,7 @@ def test_hub_is_asked_again_once_it_can_be_reached() -> None:
     before = constants.HF_HUB_OFFLINE
     with pytest.raises(UserError):
         Backbone("test_resnet", image_size=64)
-    assert constants.HF_HUB_OFFLINE == before
+    assert before == constants.HF_HUB_OFFLINE
 
 
 def test_file_spares_the_download(tmp_path: Path, no_network: None) -> None:
