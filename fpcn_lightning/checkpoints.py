@@ -64,7 +64,7 @@ def load(path: Path, **changes: Any) -> Loaded:
 
 
 def _without_code(section: Mapping[str, Any]) -> dict[str, Any]:
-    """The section, if nothing in it but `_target_`, which `build` checks, can name code: Hydra builds what is nested."""
+    """The section, if nothing in it but `_target_`, which `build` checks, names code: Hydra builds what is nested."""
     for key, value in section.items():
         special = key.startswith("_") and key != "_target_"
         if special or not isinstance(value, str | int | float | None):

@@ -43,6 +43,8 @@ def main() -> None:
         sys.exit(_complain(explain_config_error(error)))
 
 
-def _complain(sentence: str) -> int:
+def _complain(text: str) -> int:
+    # What goes wrong in a loader's worker process arrives with the stack trace of that process before it.
+    sentence = text.rstrip().splitlines()[-1].removeprefix("fpcn_lightning.errors.UserError: ")
     print(f"error: {sentence}", file=sys.stderr)
     return 2

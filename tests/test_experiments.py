@@ -1,4 +1,4 @@
-"""Every experiment of `conf/experiment` runs from end to end as a person would start it; new files are found by name."""
+"""Every experiment of `conf/experiment` runs from end to end as a person would start it; new files are found."""
 
 import shutil
 import subprocess

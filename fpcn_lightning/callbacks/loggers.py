@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def csv_logger(save_dir: str) -> "CSVLogger":
-    """The log `metrics.csv` in `save_dir`, which goes on where an interrupted run left it; Lightning would delete it."""
+    """The log `metrics.csv` in `save_dir`; it goes on where an interrupted run left it, which Lightning would delete."""
     from lightning.pytorch.loggers import CSVLogger
 
     path = Path(save_dir) / "metrics.csv"

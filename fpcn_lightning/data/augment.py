@@ -55,7 +55,7 @@ class Augmentation:
         return View(margin, margin, flipped=False)
 
     def draw(self, seed: int, epoch: int, image: int) -> View:
-        """The view of `image` in `epoch` under `seed`."""
+        """The view in `epoch` under `seed` of the picture with the key `image`, a whole number at least 0."""
         chance = np.random.default_rng([VIEW_STREAM, seed, epoch, image])
         top, left = (int(corner) for corner in chance.integers(0, self.resize - self.crop + 1, size=2))
         flipped = bool(chance.random() < self.horizontal_flip)

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from fpcn_lightning.data.augment import Augmentation
 from fpcn_lightning.data.cache import PictureCache, cache_key, default_directory
 from fpcn_lightning.data.images import UnreadableImage, read_square
-from fpcn_lightning.data.index import Found, Index, find, scan, write_refused
+from fpcn_lightning.data.index import FOREIGN_NAMES, Found, Index, find, scan, write_refused
 from fpcn_lightning.data.sampler import PADDING, BalancedBatches, EveryImageOnce, Step
 from fpcn_lightning.data.split import Split, all_test, make_split, write_split
 from fpcn_lightning.data.synthetic import make_synthetic
@@ -36,11 +36,12 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Picture:
-    """Where a picture of the index lies, and its row in the cache."""
+    """Where a picture of the index lies, its row in the cache, and what its views are drawn by."""
 
     path: Path
     label: int
     cached: int
+    key: int  # out of its bytes: another picture that joins the data set changes no view of this one
 
 
 class RockPictures(Dataset[Batch]):
@@ -63,7 +64,9 @@ class RockPictures(Dataset[Batch]):
         augmentation = self.augmentation
         if position == PADDING:
             return np.zeros((augmentation.crop, augmentation.crop, 3), np.uint8)
-        drawn = augmentation.centre() if epoch is None else augmentation.draw(self.seed, epoch, position)
+        drawn = (
+            augmentation.centre() if epoch is None else augmentation.draw(self.seed, epoch, self.pictures[position].key)
+        )
         return augmentation.cut(self.squashed(position), drawn)
 
     def squashed(self, position: int) -> NDArray[np.uint8]:
@@ -142,6 +145,7 @@ class RockDataModule(lightning.LightningDataModule):
         self.scan_options: dict[str, Any] = {
             "max_unreadable_share": max_unreadable_share,
             "conflicting_labels": conflicting_labels,
+            "minimum_classes": 1 if only_test else 2,
         }
         self.wanted_classes, self.only_test = classes, only_test
         self._pictures: RockPictures | None = None
@@ -160,7 +164,7 @@ class RockDataModule(lightning.LightningDataModule):
             return
         root = self._location()
         published = self.split_options.get("published")
-        found = find(root, published)
+        found = find(root, published, self.scan_options["minimum_classes"])
         cache = self._cache(found)
         memo = cache.path.with_suffix(".json") if cache and cache.rows else None  # else that folder may be unwritable
         on_pixels = cache.put if cache else None
@@ -170,7 +174,10 @@ class RockDataModule(lightning.LightningDataModule):
         self.split = self._split()
         rows = {file.name: row for row, file in enumerate(found)}
         numbers = {name: number for number, name in enumerate(self.classes)}
-        pictures = [Picture(item.path, numbers[item.label], rows[item.name]) for item in self.index.pictures]
+        pictures = [
+            Picture(item.path, numbers[item.label], rows[item.name], int(item.digest[:16], 16))
+            for item in self.index.pictures
+        ]
         self._pictures = RockPictures(pictures, self.augmentation, self.seed, cache)
 
     @property
@@ -212,7 +219,7 @@ class RockDataModule(lightning.LightningDataModule):
         """Write what was answered, the worst answers first: name, label, predicted, confidence, a column a class."""
         labels = [self.pictures.pictures[position].label for position in positions]
         order = np.argsort(probabilities[np.arange(len(labels)), labels], kind="stable")
-        with path.open("w", newline="", encoding="utf-8") as file:
+        with path.open("w", newline="", encoding="utf-8", errors=FOREIGN_NAMES) as file:
             writer = csv.writer(file)
             writer.writerow(["name", "label", "predicted", "confidence", *self.classes])
             for row in order:
@@ -235,8 +242,9 @@ class RockDataModule(lightning.LightningDataModule):
         directory = self.cache_options["directory"]
         size = self.augmentation.resize
         key = cache_key([(str(file.path), file.size, file.mtime_ns) for file in found], size)
-        path = (Path(directory) if directory else default_directory()) / f"pictures-{key}.uint8"
-        return PictureCache(path, len(found), size, self.cache_options["max_gigabytes"])
+        bound = self.cache_options["max_gigabytes"]
+        path = (Path(directory) if directory else default_directory()) / f"pictures-{key}-{bound:g}gb.uint8"
+        return PictureCache(path, len(found), size, bound)
 
     def _numbered_classes(self) -> tuple[str, ...]:
         if self.wanted_classes is None:

@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-import json
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fpcn_lightning.data.images import SUFFIXES, UnreadableImage, decode, read_file
+from fpcn_lightning.data.memo import Facts, Memo, read_memo, write_memo
 from fpcn_lightning.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 OnPixels = Callable[[int, NDArray[np.uint8]], None]
 SIDES = ("train", "validation", "test")
+FOREIGN_NAMES = "surrogateescape"  # a file name out of an old archive need not be UTF-8
 
 _SIDE_WORDS = {**{side: side for side in SIDES}, "val": "validation", "": None}
-_MEMO_SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,7 @@ class Index:
     refused: tuple[Refused, ...]
 
 
-_Facts = tuple[str, int, int]  # digest, width and height: what reading a picture showed
-_Memo = dict[tuple[str, int, int], _Facts]  # by name, size and mtime_ns
-
-
-def find(root: Path, published_folders: Mapping[str, str] | None = None) -> list[Found]:
+def find(root: Path, published_folders: Mapping[str, str] | None = None, minimum_classes: int = 2) -> list[Found]:
     """List the picture files of a data set without reading them.
 
     Args:
@@ -85,12 +84,13 @@ def find(root: Path, published_folders: Mapping[str, str] | None = None) -> list
             missing is listed all the same, and refused when scanned.
         published_folders: where the class folders of each side lie below root, for a data set that comes split, such as
             {"train": "Training_Set", "test": "Testing_Set"}; nothing else is read then.
+        minimum_classes: fewer than this is an error.
 
     Returns:
         Sorted by name.
 
     Raises:
-        UserError: nothing at root, no class folders, fewer than two classes, or a CSV that contradicts itself.
+        UserError: nothing at root, no class folders, too few classes, or a CSV that contradicts itself.
     """
     root = root.absolute()
     if root.is_dir():
@@ -101,10 +101,10 @@ def find(root: Path, published_folders: Mapping[str, str] | None = None) -> list
         problem = "is neither a folder nor a .csv file" if root.exists() else "does not exist"
         raise UserError(f"{root} {problem}: set data.root to a folder of class folders or to a .csv file.")
     labels = sorted({file.label for file in found})
-    if len(labels) < 2:
+    if len(labels) < minimum_classes:
         raise UserError(
-            f"{root} holds pictures of {' and '.join(labels) or 'no class'} only: at least two classes are needed, "
-            "each with a folder of pictures or with lines in the .csv."
+            f"{root} holds pictures of {' and '.join(labels) or 'no class'} only: at least "
+            f"{minimum_classes} classes are needed, each with a folder of pictures or with lines in the .csv."
         )
     return sorted(found, key=lambda file: file.name)
 
@@ -118,6 +118,7 @@ def scan(
     memo: Path | None = None,
     max_unreadable_share: float = 0.05,
     conflicting_labels: Literal["refuse", "keep"] = "refuse",
+    minimum_classes: int = 2,
 ) -> Index:
     """Decode every file once, in one thread a processor core.
 
@@ -131,14 +132,16 @@ def scan(
             not decoded again. Refused files are tried again each time, since the cure may be a package installed.
         max_unreadable_share: 0 to 1; more unreadable files than this is an error.
         conflicting_labels: exact copies of one picture under several labels are all refused, or all kept.
+        minimum_classes: with pictures left.
 
     Raises:
-        UserError: too many unreadable files, or fewer than two classes left.
+        UserError: too many unreadable files, or too few classes left.
     """
     root = root.absolute()
-    results = _read_all(found, _read_memo(memo), on_pixels, size)
+    results = _read_all(found, read_memo(memo) if memo else {}, on_pixels, size)
     if memo is not None:
-        _write_memo(memo, found, results)
+        keys = [(file.name, file.size, file.mtime_ns) for file in found]
+        write_memo(memo, {key: facts for key, facts in zip(keys, results, strict=True) if not isinstance(facts, str)})
     unreadable, pictures = [], []
     for file, result in zip(found, results, strict=True):
         if isinstance(result, str):
@@ -155,27 +158,27 @@ def scan(
     kept = sorted((picture for picture in pictures if picture.name not in conflicts), key=lambda item: item.name)
     refused = sorted((*unreadable, *conflicts.values()), key=lambda item: item.name)
     classes = sorted({picture.label for picture in kept})
-    if len(classes) < 2:
+    if len(classes) < minimum_classes:
         raise UserError(f"{root} has pictures left of {len(classes)} class only; refused: {_examples(refused)}.")
     return Index(root, tuple(classes), tuple(kept), tuple(refused))
 
 
 def write_refused(index: Index, path: Path) -> None:
     """Write the files that were left out as a CSV with the columns name, label and reason."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors=FOREIGN_NAMES) as file:
         writer = csv.writer(file)
         writer.writerow(("name", "label", "reason"))
         writer.writerows((item.name, item.label, item.reason) for item in index.refused)
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Read a CSV file with a header, each line as its cells by column.
+def read_rows(path: Path, columns: Sequence[str], errors: str = "strict") -> list[dict[str, str]]:
+    """Read a CSV file with a header, each line as its cells by column; `errors` is for text that is not UTF-8.
 
     Raises:
         UserError: the file cannot be read as CSV in UTF-8, or lacks one of the columns.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()  # spreadsheets put a mark first
+        lines = path.read_text(encoding="utf-8-sig", errors=errors).splitlines()  # spreadsheets put a mark first
         header = [column.strip() for column in next(csv.reader(lines), [])]
         rows = list(csv.DictReader(lines[1:], header, restval=""))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -202,7 +205,10 @@ def _in_folders(root: Path, published_folders: Mapping[str, str]) -> Iterator[Fo
             problem = "holds no class folders" if place.is_dir() else "does not exist"
             raise UserError(f"{place} {problem}: the pictures of each class belong in a folder of its name there.")
         for folder in folders:
-            yield from (_found(path, root, folder.name, published=side) for path in _picture_files(folder))
+            files = list(_picture_files(folder))
+            if not files:
+                logger.warning("%s holds no pictures of a kind that can be read: there will be no such class", folder)
+            yield from (_found(path, root, folder.name, published=side) for path in files)
 
 
 def _picture_files(folder: Path) -> Iterator[Path]:
@@ -232,10 +238,10 @@ def _from_row(row: Mapping[str, str], csv_path: Path) -> Found:
     return _found(file, csv_path.parent, label, group or None, _SIDE_WORDS[split.lower()])
 
 
-def _read_all(found: Sequence[Found], known: _Memo, on_pixels: OnPixels | None, size: int | None) -> list[_Facts | str]:
+def _read_all(found: Sequence[Found], known: Memo, on_pixels: OnPixels | None, size: int | None) -> list[Facts | str]:
     """What each file showed, or the reason why it gave nothing."""
 
-    def read(position: int) -> _Facts | str:
+    def read(position: int) -> Facts | str:
         file = found[position]
         if facts := known.get((file.name, file.size, file.mtime_ns)):
             return facts
@@ -252,33 +258,6 @@ def _read_all(found: Sequence[Found], known: _Memo, on_pixels: OnPixels | None, 
         results = pool.map(read, range(len(found)))
         # Without a terminal there is no bar, and none for what is over at once.
         return list(tqdm(results, "reading pictures", len(found), unit="file", delay=2, disable=None, leave=False))
-
-
-def _read_memo(path: Path | None) -> _Memo:
-    """What was kept; nothing where the memo is missing, damaged or of another schema, since it can be made anew."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8")) if path else {}
-        if content["schema"] != _MEMO_SCHEMA:
-            return {}
-        return {
-            (str(name), int(size), int(mtime_ns)): (str(digest), int(width), int(height))
-            for name, size, mtime_ns, digest, width, height in content["files"]
-        }
-    except (OSError, ValueError, TypeError, KeyError):
-        return {}
-
-
-def _write_memo(path: Path, found: Sequence[Found], results: Sequence[_Facts | str]) -> None:
-    files = [
-        (file.name, file.size, file.mtime_ns, *result)
-        for file, result in zip(found, results, strict=True)
-        if not isinstance(result, str)
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own for each process, and a rename: a reader never sees half a memo.
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps({"schema": _MEMO_SCHEMA, "files": files}), encoding="utf-8")
-    temporary.replace(path)
 
 
 def _examples(refused: Sequence[Refused]) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fpcn_lightning.data.index import SIDES, Index, Picture, read_rows
+from fpcn_lightning.data.index import FOREIGN_NAMES, SIDES, Index, Picture, read_rows
 from fpcn_lightning.errors import UserError
 
 _SCHEMA = 1
@@ -90,7 +90,7 @@ def write_split(index: Index, split: Split, path: Path) -> None:
     The side is train, validation, test or dropped, and may be edited by hand.
     """
     sides = {position: side for side in (*SIDES, _DROPPED) for position in getattr(split, side)}
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors=FOREIGN_NAMES) as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
         for position, picture in enumerate(index.pictures):
@@ -104,7 +104,7 @@ def read_split(index: Index, path: Path) -> Split:
         UserError: the file cannot be read, is about other pictures than the index, names an unknown side, puts one
             cluster on two sides, or leaves a side without one of the classes.
     """
-    rows = {row["name"]: row for row in read_rows(path, _COLUMNS)}
+    rows = {row["name"]: row for row in read_rows(path, _COLUMNS, FOREIGN_NAMES)}
     names = {picture.name for picture in index.pictures}
     if rows.keys() != names:
         raise UserError(

@@ -11,7 +11,7 @@ from fpcn_lightning.losses.ranking import true_class_probability
 from fpcn_lightning.models.backbones import Backbone
 from fpcn_lightning.models.contrast import Fusion, product_gate, residual_gates
 from fpcn_lightning.models.distributed import gather_with_gradient, rank_slice
-from fpcn_lightning.models.network import Network, Views
+from fpcn_lightning.models.network import Network, Views, average
 from fpcn_lightning.models.pairs import select_pairs
 from fpcn_lightning.models.positioning import Alpha, Located, PoolOver, Positioning, pool
 
@@ -118,7 +118,9 @@ class FPCN(Network):
             largest_component=largest_component,
             previous_block=previous_block,
         )
-        self.pool_over: PoolOver = pool_over
+        # Without a mask both areas are the same, but only the mean over the map is that of `Plain` to the last bit: a
+        # GPU takes a mean as the sum times 1 / (H * W).
+        self.pool_over: PoolOver = "map" if pool_over == "mask" and not mask else pool_over
         self.gate, self.pairs, self.pairs_per_image = gate, pairs, pairs_per_image
         self.mean, self.std = self.backbone.mean, self.backbone.std
         self.weights_source = self.backbone.weights_source
@@ -133,12 +135,12 @@ class FPCN(Network):
     def answers(self, images: Tensor) -> dict[str, Tensor]:
         """Logits [B, C] of both readings."""
         features, _, maps = self._positioned(images)
-        return {"as_trained": self._alone(features), "unmasked": self.head(maps.mean((2, 3)))}
+        return {"as_trained": self._alone(features), "unmasked": self.head(average(maps))}
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C] of the configured reading; an unmasked one does not look for the object at all."""
         if self.inference == "unmasked":
-            logits: Tensor = self.head(self.backbone(images).last.mean((2, 3)))
+            logits: Tensor = self.head(average(self.backbone(images).last))
             return logits
         return self._alone(self._positioned(images)[0])
 

@@ -8,9 +8,15 @@ network may offer several readings of inference; `answers` gives them all, `forw
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from fpcn_lightning.errors import UserError
+
+
+def average(maps: Tensor) -> Tensor:
+    """Global average pooling of maps [B, C, H, W] to [B, C], in float32 or wider also under mixed precision."""
+    return maps.mean((2, 3), dtype=torch.promote_types(maps.dtype, torch.float32))
 
 
 class Views(NamedTuple):

@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from fpcn_lightning.models.backbones import Backbone
-from fpcn_lightning.models.network import Network, Views
+from fpcn_lightning.models.network import Network, Views, average
 
 
 class Plain(Network):
@@ -43,5 +43,4 @@ class Plain(Network):
         return Views(logits, labels, own_logits=logits, features=features)
 
     def _pooled(self, images: Tensor) -> Tensor:
-        maps: Tensor = self.backbone(images).last
-        return maps.mean((2, 3))
+        return average(self.backbone(images).last)

@@ -63,17 +63,27 @@ def random_maps(count: int, channels: int = 96, size: int = 4) -> Tensor:
 # --- with every switch off it is the baseline ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
-def test_with_all_off_it_is_plain_bit_for_bit(backbone: str) -> None:
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("backbone", "size"), [("test_resnet", 64), ("test_resnet", 224), ("test_vit", 64)])
+def test_with_all_off_it_is_plain_bit_for_bit(
+    backbone: str, size: int, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     torch.manual_seed(0)
-    plain = Plain(3, 64, backbone, pretrained=False)
+    plain = Plain(3, size, backbone, pretrained=False).to(device)
     torch.manual_seed(0)
-    fpcn = FPCN(3, 64, backbone, pretrained=False, **OFF)
+    fpcn = FPCN(3, size, backbone, pretrained=False, **OFF).to(device)
     ours, theirs = fpcn.state_dict(), plain.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    labels = labels_of(2)
-    seen = [network.views(pictures(6), labels) for network in (fpcn, plain)]
+    images, labels = pictures(6, size).to(device), labels_of(2).to(device)
+    seen = [network.views(images, labels) for network in (fpcn, plain)]
     for name in ("logits", "targets", "own_logits", "features"):
         assert torch.equal(getattr(seen[0], name), getattr(seen[1], name)), name
     assert seen[0].better is None
@@ -86,8 +96,20 @@ def test_with_all_off_it_is_plain_bit_for_bit(backbone: str) -> None:
         assert torch.equal(mine.grad, other.grad), name
     fpcn.eval()
     plain.eval()
-    for logits in (fpcn(pictures(2)), *fpcn.answers(pictures(2)).values()):
-        assert torch.equal(logits, plain(pictures(2)))
+    for logits in (fpcn(images), *fpcn.answers(images).values()):
+        assert torch.equal(logits, plain(images))
+
+
+def test_with_all_off_it_is_plain_under_mixed_precision() -> None:
+    torch.manual_seed(0)
+    plain = Plain(3, 224, "test_resnet", pretrained=False).eval()
+    torch.manual_seed(0)
+    fpcn = FPCN(3, 224, "test_resnet", pretrained=False, **OFF).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = [network.views(pictures(2, 224), torch.tensor([0, 1])) for network in (fpcn, plain)]
+    assert seen[0].features.dtype == torch.float32
+    assert torch.equal(seen[0].features, seen[1].features)
+    assert torch.equal(seen[0].logits, seen[1].logits)
 
 
 @pytest.mark.parametrize(("switch", "value"), [("mask", True), ("alpha", "area"), ("contrast", True)])
@@ -136,7 +158,8 @@ def test_views_agree_with_a_loop_over_pairs(name: str) -> None:
     views = network.views(pictures(6), labels)
     located = network.positioning(maps, previous)
     alpha = located.object_ratio
-    features = torch.stack([(alpha[i] * maps[i] * located.mask[i]).sum((1, 2)) / 16 for i in range(6)])
+    areas = [16 if name == "fpcn_official" else float(mask.sum()) for mask in located.mask]
+    features = torch.stack([(alpha[i] * maps[i] * located.mask[i]).sum((1, 2)) / areas[i] for i in range(6)])
     torch.testing.assert_close(views.features, features)
     pairs = [(i, nearest(features, labels, i, same)) for same in (True, False) for i in range(6)]
     head, sigmoid = network.head, torch.sigmoid
@@ -234,7 +257,7 @@ def test_gradient_reaches_every_parameter(name: str) -> None:
 
 
 @pytest.mark.parametrize("alpha", ["off", "area", "soft", 0.5])
-@pytest.mark.parametrize("pool_over", ["map", "mask"])
+@pytest.mark.parametrize("pool_over", ["map", "mask", "nothing"])
 def test_positioning_carries_no_gradient(alpha: str | float, pool_over: str) -> None:
     """d pooled / d F is weight / divisor at each position: nothing comes through mask or alpha."""
     maps = random_maps(2).requires_grad_()
@@ -246,7 +269,7 @@ def test_positioning_carries_no_gradient(alpha: str | float, pool_over: str) -> 
     for image in range(2):
         mask, ratio = views.mask[image], float(views.object_ratio[image])
         weight = {"off": mask, "area": ratio * mask, "soft": mask + (1 - ratio) * (1 - mask), 0.5: 0.5 * mask}[alpha]
-        divisor = 16 if pool_over == "map" else float(mask.sum())
+        divisor = {"map": 16, "mask": float(mask.sum()), "nothing": 1}[pool_over]
         torch.testing.assert_close(gradient[image], (weight / divisor).expand(96, 4, 4))
 
 
@@ -393,6 +416,9 @@ def test_presets_differ_as_paper_and_code_do() -> None:
     )
     assert isinstance(fpcn.fusion.activation, nn.ReLU)
     assert isinstance(official.fusion.activation, nn.Identity)
+    assert fpcn.fusion.expand.bias.eq(1).all()
+    assert official.fusion.expand.bias.abs().max() < 1
+    assert (fpcn.pool_over, official.pool_over) == ("mask", "map")
     assert fpcn.head_dropout.p == 0
     assert official.head_dropout.p == official.fusion.dropout.p == fpcn.fusion.dropout.p == 0.5
 

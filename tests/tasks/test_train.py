@@ -31,7 +31,7 @@ def test_a_run_leaves_its_whole_record(train: Train, model: str) -> None:
     assert result["metrics"] is not None
     readings = {"plain": {"plain"}}.get(model, {"as_trained", "unmasked"})
     for side in ("validation", "test"):
-        measured = result["metrics"][side]  # type: ignore[literal-required]
+        measured = result["metrics"][side]
         assert measured.keys() == readings
         assert all(reading["images"] == 6 for reading in measured.values())
     assert result["checkpoint"] == "checkpoints/best.ckpt"
