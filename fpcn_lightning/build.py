@@ -11,7 +11,6 @@ from omegaconf.errors import MissingMandatoryValue
 
 from fpcn_lightning.config import CONF
 from fpcn_lightning.errors import UserError, closest
-from fpcn_lightning.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
@@ -76,9 +75,6 @@ def callbacks(section: Mapping[str, Any], *, progress_bar: bool = True) -> "list
 
 def trainer(section: Mapping[str, Any], **parts: Any) -> "Trainer":
     """The trainer, given its loggers, callbacks and root folder."""
-    import lightning.pytorch  # noqa: F401 - adds its log handlers when it is first imported
-
-    quiet_libraries()
     return cast("Trainer", _instantiate(section, "trainer", **parts))
 
 

@@ -6,6 +6,8 @@ import warnings
 
 def quiet_libraries() -> None:
     """Leave warnings and errors of Lightning, through our own log, and take out its notes and its advertisements."""
+    import lightning.pytorch  # noqa: F401 - adds its log handlers when it is first imported
+
     for name in ("lightning.pytorch", "lightning.fabric"):
         library = logging.getLogger(name)
         library.handlers.clear()

@@ -28,7 +28,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 def composed(*overrides: str, folder: Path = Path("run-folder")) -> DictConfig:
-    """The config that the command line would compose for a run in `folder`; Hydra itself then knows that folder, too."""
+    """The config that the command line would compose for a run in `folder`, which Hydra then knows, too."""
     config.register()
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         whole = compose("config", overrides=list(overrides), return_hydra_config=True)

@@ -1,7 +1,10 @@
 """Loggers that need more than their own arguments."""
 
+import contextlib
 import csv
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def csv_logger(save_dir: str) -> "CSVLogger":
-    """The log `metrics.csv` in `save_dir`; it goes on where an interrupted run left it, which Lightning would delete."""
+    """The log `metrics.csv`, which goes on where an interrupted run left it; Lightning would delete it."""
     from lightning.pytorch.loggers import CSVLogger
 
     path = Path(save_dir) / "metrics.csv"
@@ -43,6 +46,20 @@ def wandb_logger(**options: Any) -> "WandbLogger":
         raise UserError("logger=wandb needs the package wandb: pip install 'fpcn-lightning[wandb]'.") from error
     from lightning.pytorch.loggers import WandbLogger
 
-    offline = os.environ.get("WANDB_MODE") == "offline" or ("WANDB_MODE" not in os.environ and not wandb.api.api_key)
-    # Jobs of one sweep may share a process: without `reinit` they would all land in one run.
-    return WandbLogger(offline=offline, reinit="finish_previous", **options)
+    has_key = wandb.login(prompt=False, verify=False)
+    mode = os.environ.get("WANDB_MODE") or ("online" if has_key else "offline")
+    # Lightning's own `offline` sets a mode that W&B no longer knows.
+    return WandbLogger(mode=mode, **options)
+
+
+@contextlib.contextmanager
+def closed_afterwards() -> Iterator[None]:
+    """End the W&B run that the block has opened, however it ends: the next job of a sweep may share this process."""
+    failed = 1
+    try:
+        yield
+        failed = 0
+    finally:
+        wandb = sys.modules.get("wandb")
+        if wandb is not None and wandb.run is not None:
+            wandb.finish(exit_code=failed)

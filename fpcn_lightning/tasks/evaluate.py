@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from fpcn_lightning import build
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.quiet import quiet_libraries
 from fpcn_lightning.record import new_result, recorded
 from fpcn_lightning.report.results import Result
 from fpcn_lightning.report.table import print_table, summarise
@@ -60,6 +61,7 @@ def _evaluate(cfg: DictConfig, loaded: "Loaded", data: "RockDataModule", folder:
     from fpcn_lightning.report.figures import confusion_matrix
     from fpcn_lightning.tasks.train import describe
 
+    quiet_libraries()
     data.prepare_data()
     data.write_record(folder)
     describe(result, data, loaded.network)

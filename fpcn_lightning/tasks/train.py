@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from fpcn_lightning import build
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.quiet import quiet_libraries
 from fpcn_lightning.record import config_hash, device_name, is_first_process, new_result, recorded, relative
 from fpcn_lightning.report.results import RESULT_NAME, ImageCounts, Result, read_result
 from fpcn_lightning.report.table import print_table, summarise
@@ -66,9 +67,11 @@ def _is_finished(folder: Path, config: Mapping[str, Any]) -> bool:
 def _train(section: Mapping[str, Any], config: dict[str, Any], folder: Path, result: Result) -> None:
     from lightning.pytorch import seed_everything
 
+    from fpcn_lightning.callbacks.loggers import closed_afterwards
     from fpcn_lightning.checkpoints import make_record
     from fpcn_lightning.modules.classifier import Classifier
 
+    quiet_libraries()
     seed = config["seed"]
     data = build.datamodule(config["data"], seed)
     data.prepare_data()
@@ -85,21 +88,18 @@ def _train(section: Mapping[str, Any], config: dict[str, Any], folder: Path, res
         image_size=config["data"]["crop"],
         record=make_record(config, data.classes, data.split.fingerprint),
     )
-    loggers = build.loggers(section["logger"])
-    try:
+    with closed_afterwards():
+        loggers = build.loggers(section["logger"])
         for each in loggers:
             each.log_hyperparams(config)
-        progress_bar = section["trainer"]["enable_progress_bar"]
         trainer = build.trainer(
             section["trainer"],
             logger=loggers,
-            callbacks=build.callbacks(section["callbacks"], progress_bar=progress_bar),
+            callbacks=build.callbacks(section["callbacks"], progress_bar=section["trainer"]["enable_progress_bar"]),
             default_root_dir=str(folder),
         )
         _fit(trainer, module, data, folder, result)
         _look_once(trainer, module, data, folder, result)
-    finally:
-        close(loggers)
 
 
 def describe(result: Result, data: "RockDataModule", network: "Network") -> None:
@@ -121,14 +121,6 @@ def describe(result: Result, data: "RockDataModule", network: "Network") -> None
     }
     result["device"] = device_name()
     result["reading"] = network.inference
-
-
-def close(loggers: list[Any]) -> None:
-    """End every run that a tracker has open, because the next job of a sweep may share this process."""
-    for each in loggers:
-        finish = getattr(each.experiment, "finish", None)
-        if callable(finish):
-            finish()
 
 
 def _fit(trainer: "Trainer", module: "Classifier", data: "RockDataModule", folder: Path, result: Result) -> None:

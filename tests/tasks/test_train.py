@@ -100,7 +100,7 @@ def test_a_finished_run_is_not_run_again_and_a_changed_one_does_not_replace_it(t
 @pytest.mark.parametrize("logger", ["tensorboard", "wandb"])
 def test_other_loggers_write_into_the_run_folder(train: Train, logger: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
     folder, result = train(f"logger={logger}")
     assert result["status"] == "finished"
     assert list((folder / logger).rglob("*.wandb" if logger == "wandb" else "events.out.*"))
