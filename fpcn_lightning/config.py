@@ -56,6 +56,7 @@ class DataConfig:
     cache: CacheConfig = field(default_factory=CacheConfig)
     resize: int = 512  # pixels, both sides: the papers squash
     crop: int = 448  # pixels, both sides: random in training, centred otherwise
+    evaluation_crop: int | None = None  # pixels, both sides, in validation and test; null: as `crop`
     random_crop: bool = True
     horizontal_flip: float = 0.5  # probability
     samples_per_class: int = 14  # of every class in every batch of one process

@@ -19,7 +19,7 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 def test_an_experiment_runs_all_its_rows(experiment: str, rocks: Path, tmp_path: Path) -> None:
     cfg = composed(f"+experiment={experiment}")
     words = [f"+experiment={experiment}", "trainer=smoke", "model.backbone=test_resnet", "data.samples_per_class=2"]
-    words += ["data.resize=72", "data.crop=64", "trainer.max_epochs=1"]
+    words += ["data.resize=72", "data.crop=64", "data.evaluation_crop=72", "trainer.max_epochs=1"]
     if cfg.data.synthetic is None:
         # Without the published sides, so that the experiment's own shares are cut.
         photographs = tmp_path / "photographs"

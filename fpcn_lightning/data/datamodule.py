@@ -63,10 +63,11 @@ class RockPictures(Dataset[Batch]):
     def _view(self, position: int, epoch: int | None) -> NDArray[np.uint8]:
         augmentation = self.augmentation
         if position == PADDING:
-            return np.zeros((augmentation.crop, augmentation.crop, 3), np.uint8)
-        drawn = (
-            augmentation.centre() if epoch is None else augmentation.draw(self.seed, epoch, self.pictures[position].key)
-        )
+            return np.zeros((augmentation.evaluation_side, augmentation.evaluation_side, 3), np.uint8)
+        if epoch is None:
+            drawn = augmentation.centre(augmentation.evaluation_side)
+        else:
+            drawn = augmentation.draw(self.seed, epoch, self.pictures[position].key)
         return augmentation.cut(self.squashed(position), drawn)
 
     def squashed(self, position: int) -> NDArray[np.uint8]:
@@ -115,6 +116,7 @@ class RockDataModule(lightning.LightningDataModule):
         cache: Mapping[str, Any],
         resize: int,
         crop: int,
+        evaluation_crop: int | None,
         random_crop: bool,
         horizontal_flip: float,
         samples_per_class: int,
@@ -139,7 +141,7 @@ class RockDataModule(lightning.LightningDataModule):
         self.seed = seed
         self.root, self.synthetic = root, dict(synthetic or {})
         self.split_options, self.cache_options = dict(split), dict(cache)
-        self.augmentation = Augmentation(resize, crop, random_crop, horizontal_flip)
+        self.augmentation = Augmentation(resize, crop, random_crop, horizontal_flip, evaluation_crop)
         self.samples_per_class, self.epoch_length = samples_per_class, epoch_length
         self.evaluation_batch_size, self.workers = evaluation_batch_size, workers
         self.scan_options: dict[str, Any] = {

@@ -66,7 +66,7 @@ def _evaluate(cfg: DictConfig, loaded: "Loaded", data: "RockDataModule", folder:
     data.write_record(folder)
     describe(result, data, loaded.network)
     parts = {key: loaded.record[key] for key in ("loss", "optimisation", "seed")}
-    size = data.augmentation.crop
+    size = data.augmentation.evaluation_side
     module = Classifier(loaded.network, classes=len(data.classes), image_size=size, record=loaded.record, **parts)
     trainer = build.trainer(build.plain(cfg)["trainer"], logger=False, enable_checkpointing=False)
     began = time.monotonic()

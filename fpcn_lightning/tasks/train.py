@@ -115,8 +115,8 @@ def describe(result: Result, data: "RockDataModule", network: "Network") -> None
     }
     result["network"] = {
         "parameters": cost.parameters(network),
-        "macs": cost.macs(network, data.augmentation.crop),
-        "input_size": data.augmentation.crop,
+        "macs": cost.macs(network, data.augmentation.evaluation_side),
+        "input_size": data.augmentation.evaluation_side,
         "weights": network.weights_source,
     }
     result["device"] = device_name()

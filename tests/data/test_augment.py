@@ -63,20 +63,20 @@ def test_mirrored_as_often_as_asked(probability: float) -> None:
 def test_without_random_crop_only_the_mirror_is_drawn() -> None:
     still = Augmentation(resize=512, crop=448, random_crop=False)
     for image in range(40):
-        assert still.draw(0, 1, image) == View(32, 32, PUBLISHED.draw(0, 1, image).flipped)
+        assert still.draw(0, 1, image) == View(32, 32, PUBLISHED.draw(0, 1, image).flipped, 448)
 
 
 def test_crop_as_large_as_the_picture() -> None:
     whole = Augmentation(resize=10, crop=10)
     assert {whole.draw(0, 0, image)[:2] for image in range(30)} == {(0, 0)}
-    assert whole.centre() == View(0, 0, False)
+    assert whole.centre(10) == View(0, 0, False, 10)
 
 
 @pytest.mark.parametrize(("resize", "crop"), [(512, 448), (256, 224), (16, 16), (9, 7), (2, 1), (11, 8)])
 def test_the_centre(resize: int, crop: int) -> None:
     """As torchvision; where the margins cannot be equal (it rounds halves to even) at most one pixel beside it."""
     augmentation = Augmentation(resize, crop)
-    view = augmentation.centre()
+    view = augmentation.centre(crop)
     assert view.top == view.left
     assert not view.flipped
     after = resize - crop - view.top
@@ -87,7 +87,9 @@ def test_the_centre(resize: int, crop: int) -> None:
         np.testing.assert_array_equal(augmentation.cut(picture, view), expected.permute(1, 2, 0).numpy())
 
 
-@pytest.mark.parametrize("view", [View(0, 0, False), View(3, 1, True), View(1, 4, False), View(4, 4, True)])
+@pytest.mark.parametrize(
+    "view", [View(0, 0, False, 10), View(3, 1, True, 10), View(1, 4, False, 10), View(4, 4, True, 10)]
+)
 def test_cut_as_torchvision_cuts(view: View) -> None:
     augmentation = Augmentation(resize=14, crop=10)
     picture = np.random.default_rng(1).integers(0, 256, (14, 14, 3), np.uint8)
@@ -97,6 +99,15 @@ def test_cut_as_torchvision_cuts(view: View) -> None:
     part = augmentation.cut(picture, view)
     np.testing.assert_array_equal(part, expected.permute(1, 2, 0).numpy())
     assert np.shares_memory(part, picture)
+
+
+def test_evaluation_may_see_more_than_training() -> None:
+    larger = Augmentation(resize=14, crop=10, evaluation_crop=12)
+    assert larger.centre(larger.evaluation_side) == View(1, 1, False, 12)
+    assert {larger.draw(0, epoch, 0).side for epoch in range(5)} == {10}
+    assert Augmentation(resize=14, crop=10).evaluation_side == 10
+    with pytest.raises(UserError, match=r"data\.evaluation_crop=15 .*data\.resize=14"):
+        Augmentation(resize=14, crop=10, evaluation_crop=15)
 
 
 def test_drawn_views_lie_inside() -> None:

@@ -60,7 +60,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def unprepared(root: Path | None, **changes: Any) -> RockDataModule:
     options = asdict(DataConfig())
-    options |= {"resize": RESIZE, "crop": CROP, "samples_per_class": 3, "epoch_length": 4, "evaluation_batch_size": 5}
+    options |= {
+        "resize": RESIZE,
+        "crop": CROP,
+        "evaluation_crop": None,
+        "samples_per_class": 3,
+        "epoch_length": 4,
+        "evaluation_batch_size": 5,
+    }
     return RockDataModule(seed=0, **{**options, "root": str(root) if root else None, **changes})
 
 

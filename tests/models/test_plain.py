@@ -72,6 +72,7 @@ def test_export_gives_the_same_answer(backbone: str) -> None:
     torch.testing.assert_close(exported(pictures(1)), network(pictures(1)))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_export_takes_other_batches_and_sizes() -> None:
     network = plain().eval()

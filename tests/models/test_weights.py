@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from huggingface_hub import constants
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -169,13 +170,11 @@ def test_no_network_is_said_at_once_with_the_ways_out(name: str, way_out: str, m
 
 
 @pytest.mark.usefixtures("no_network")
-def test_hub_is_asked_again_once_it_can_be_reached() -> None:
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE
+def test_hub_is_asked_again_once_it_can_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(UserError):
         Backbone("test_resnet", image_size=64)
-    assert before == constants.HF_HUB_OFFLINE
+    assert not constants.HF_HUB_OFFLINE
 
 
 def test_file_spares_the_download(tmp_path: Path, no_network: None) -> None:
