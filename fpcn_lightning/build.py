@@ -45,10 +45,11 @@ def network(model: Mapping[str, Any], classes: int, image_size: int, *, trusted:
 
     Raises:
         UserError: a key that the network does not know, a target that is not ours, weights that are not to be had.
+        ValueError: an untrusted section holds what no section of ours holds.
     """
     section = dict(model)
     if not trusted:
-        _check_target(section)
+        _check_untrusted(section)
         section |= {key: value for key, value in {"pretrained": False, "weights": None}.items() if key in section}
     return cast("Network", _instantiate(section, "model", classes=classes, image_size=image_size))
 
@@ -105,7 +106,11 @@ def _check_keys(section: Mapping[str, Any], key: str, target: str) -> None:
             raise UserError(f"{key}.{name} is unknown to {target}{closest(name, signature.parameters)}.")
 
 
-def _check_target(section: Mapping[str, Any]) -> None:
+def _check_untrusted(section: Mapping[str, Any]) -> None:
+    """Refuse what could name code: a foreign target, and anything nested, because Hydra builds that, too."""
+    for key, value in section.items():
+        if (key.startswith("_") and key != "_target_") or not isinstance(value, str | int | float | None):
+            raise ValueError(f"model.{key} is no plain value")
     known = {OmegaConf.load(path).model._target_ for path in sorted((CONF / "model").glob("*.yaml"))}
     if section.get("_target_") not in known:
         raise UserError(f"the file asks for the network {section.get('_target_')!r}, which is none of {sorted(known)}.")

@@ -15,6 +15,7 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.network import Network
 from fpcn_lightning.modules.classifier import RECORD
 
+SCHEMA = 1
 PREFIX = "network."
 
 
@@ -28,7 +29,7 @@ class Loaded(NamedTuple):
 def make_record(config: Mapping[str, Any], classes: tuple[str, ...], fingerprint: str) -> dict[str, Any]:
     """What a checkpoint says about its network."""
     keys = ("model", "data", "loss", "optimisation", "seed", "name", "variant")
-    return {"schema": 1, "classes": list(classes), "split": fingerprint, **{key: config[key] for key in keys}}
+    return {"schema": SCHEMA, "classes": list(classes), "split": fingerprint, **{key: config[key] for key in keys}}
 
 
 def load(path: Path, **changes: Any) -> Loaded:
@@ -46,27 +47,22 @@ def load(path: Path, **changes: Any) -> Loaded:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         record, state = content[RECORD], content["state_dict"]
-        section = {**_without_code(record["model"]), **changes}
+        if record["schema"] != SCHEMA:
+            raise ValueError(f"record of version {record['schema']}")
+        section = {**record["model"], **changes}
         classes, size = len(record["classes"]), int(record["data"]["crop"])
         weights = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
+        network = build.network(section, classes, size, trusted=False)
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(
             f"checkpoint={path} is no checkpoint of fpcn_lightning ({type(error).__name__}): give one that "
             "task=train wrote, such as outputs/EXPERIMENT/VARIANT/seed-0/checkpoints/best.ckpt."
         ) from error
-    network = build.network(section, classes, size, trusted=False)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise UserError(f"checkpoint={path} does not fit the network that it describes: {first}") from error
     return Loaded(network.eval(), record)
-
-
-def _without_code(section: Mapping[str, Any]) -> dict[str, Any]:
-    """The section, if nothing in it but `_target_`, which `build` checks, names code: Hydra builds what is nested."""
-    for key, value in section.items():
-        special = key.startswith("_") and key != "_target_"
-        if special or not isinstance(value, str | int | float | None):
-            raise ValueError(f"model.{key} is no plain value")
-    return dict(section)

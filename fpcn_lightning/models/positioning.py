@@ -30,6 +30,9 @@ class Located(NamedTuple):
 class Positioning(nn.Module):
     """Locate the object by thresholding the sum of the channels at its own mean.
 
+    The sum is that of the magnitudes: the same for the maps after a ReLU that the paper has, and it still tells
+    something about those of transformers, whose channels are normalised to a sum of about zero.
+
     Source: "Research on a High-Performance Rock Image Classification Method", Electronics 2023, 12(23), 4805,
     equations 1 to 5. With F the feature map, M the mask and alpha its mean, the weighted map is
 
@@ -109,7 +112,8 @@ class Positioning(nn.Module):
     def _above_mean(self, features: Tensor) -> Tensor:
         """Where the activation map (equation 1) reaches its mean [B, H, W]; everywhere where the mean tells nothing."""
         # The sum of 2048 channels in bfloat16 would be too coarse to compare with its mean.
-        activation = features.detach().sum(dim=1, dtype=torch.promote_types(features.dtype, torch.float32))
+        wide = torch.promote_types(features.dtype, torch.float32)
+        activation = torch.linalg.vector_norm(features.detach(), ord=1, dim=1, dtype=wide)
         mean = activation.mean(dim=(1, 2), keepdim=True)
         above = activation > mean if self.strict else activation >= mean
         # A comparison with NaN is False everywhere, but one with an infinite mean can leave single pixels.

@@ -32,7 +32,7 @@ class Classifier(lightning.LightningModule):
         loss: the `loss` section of the config.
         optimisation: the `optimisation` section.
         classes: number of classes C.
-        seed: of the run; with the step and the rank it decides every dropout mask, so that a resumed run draws the
+        seed: of the run; with epoch, batch and rank it decides every dropout mask, so that a resumed run draws the
             same ones.
         image_size: side of the pictures in pixels.
         record: plain data that goes into every checkpoint: what is needed to build the network again.
@@ -96,8 +96,8 @@ class Classifier(lightning.LightningModule):
                     module.eval()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
-        """Dropout is a function of (seed, step, rank), not of what was drawn before."""
-        key = np.random.SeedSequence([STEP_STREAM, self.seed, self.global_step, self.global_rank])
+        """Dropout is a function of (seed, epoch, batch, rank), not of what was drawn before."""
+        key = np.random.SeedSequence([STEP_STREAM, self.seed, self.current_epoch, batch_idx, self.global_rank])
         torch.manual_seed(int(key.generate_state(1, np.uint64)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
@@ -137,6 +137,10 @@ class Classifier(lightning.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
         """Keep the answers until the epoch's end."""
         self._keep(batch)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget what a validation that broke off has left."""
+        self._kept.clear()
 
     def on_validation_epoch_end(self) -> None:
         """Measure, and log the configured reading."""
