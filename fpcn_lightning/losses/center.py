@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fpcn_lightning.distributed import sum_over_ranks, world_size
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.models.distributed import sum_over_ranks, world_size
 
 
 class _Totals(NamedTuple):

@@ -6,11 +6,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from fpcn_lightning.distributed import gather_with_gradient, rank_slice
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.losses.ranking import true_class_probability
 from fpcn_lightning.models.backbones import Backbone
 from fpcn_lightning.models.contrast import Fusion, product_gate, residual_gates
-from fpcn_lightning.models.distributed import gather_with_gradient, rank_slice
 from fpcn_lightning.models.network import Network, Views, average
 from fpcn_lightning.models.pairs import select_pairs
 from fpcn_lightning.models.positioning import Alpha, Located, PoolOver, Positioning, pool

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 from torch.nn import functional
 
+from fpcn_lightning.distributed import gather_with_gradient, rank_slice, sum_over_ranks, world_size
 from fpcn_lightning.losses.center import CenterLoss
 from fpcn_lightning.losses.ranking import score_ranking, true_class_probability
 from fpcn_lightning.models.contrast import Fusion, residual_gates
-from fpcn_lightning.models.distributed import gather_with_gradient, rank_slice, sum_over_ranks, world_size
 from fpcn_lightning.models.pairs import select_pairs
 
 RANKS = 2
