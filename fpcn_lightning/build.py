@@ -1,15 +1,16 @@
 """From config to objects: the only file that calls `hydra.utils.instantiate`."""
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import hydra
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from fpcn_lightning.config import CONF
+from fpcn_lightning.config import CONF, Config
 from fpcn_lightning.errors import UserError, closest
 
 if TYPE_CHECKING:
@@ -24,13 +25,26 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     """The config as plain data, every interpolation resolved.
 
     Raises:
-        UserError: a mandatory key is not set.
+        UserError: a mandatory key is not set, or one was added (`+key=value`) that nothing reads.
     """
     try:
-        return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
+        config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
     except MissingMandatoryValue as error:
         key = error.full_key or str(error).split(":")[-1].strip()
         raise UserError(f"{key} is not set: give it on the command line, {key}=VALUE.") from error
+    _check_known(config, Config, "")
+    return config
+
+
+def _check_known(config: Mapping[str, Any], schema: Any, prefix: str) -> None:
+    fields = {field.name: field.type for field in dataclasses.fields(schema)}
+    for key, value in config.items():
+        if key not in fields:
+            raise UserError(f"unknown key {prefix}{key}{closest(key, fields)}. `--cfg job` lists all keys.")
+        # An optional section is `Section | None`.
+        sections = [kind for kind in (fields[key], *get_args(fields[key])) if dataclasses.is_dataclass(kind)]
+        if sections and isinstance(value, Mapping):
+            _check_known(value, sections[0], f"{prefix}{key}.")
 
 
 def network(model: Mapping[str, Any], classes: int, image_size: int, *, trusted: bool = True) -> "Network":

@@ -32,15 +32,18 @@ def make_record(config: Mapping[str, Any], classes: tuple[str, ...], fingerprint
     return {"schema": SCHEMA, "classes": list(classes), "split": fingerprint, **{key: config[key] for key in keys}}
 
 
-def load(path: Path, **changes: Any) -> Loaded:
-    """Read a checkpoint of ours without running anything that it contains.
+class Content(NamedTuple):
+    """What a checkpoint of ours holds: its record, and the weights of the network by name."""
 
-    Args:
-        path: the file.
-        changes: keys of the `model` section to set otherwise, such as `inference`.
+    record: dict[str, Any]
+    weights: dict[str, torch.Tensor]
+
+
+def read(path: Path) -> Content:
+    """Read a checkpoint of ours as tensors and plain values.
 
     Raises:
-        UserError: the file is missing, is no checkpoint of ours, or its weights do not fit its own description.
+        UserError: the file is missing, damaged, or no checkpoint of ours.
     """
     if not path.is_file():
         raise UserError(f"checkpoint={path} is no file.")
@@ -49,20 +52,35 @@ def load(path: Path, **changes: Any) -> Loaded:
         record, state = content[RECORD], content["state_dict"]
         if record["schema"] != SCHEMA:
             raise ValueError(f"record of version {record['schema']}")
-        section = {**record["model"], **changes}
+        return Content(record, {name.removeprefix(PREFIX): state[name] for name in state if name.startswith(PREFIX)})
+    except Exception as error:
+        raise _foreign(path, error) from error
+
+
+def load(path: Path) -> Loaded:
+    """Build the network of a checkpoint without running anything that the file contains.
+
+    Raises:
+        UserError: what `read` says, or the weights do not fit the file's own description of the network.
+    """
+    record, weights = read(path)
+    try:
         classes, size = len(record["classes"]), int(record["data"]["crop"])
-        weights = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
-        network = build.network(section, classes, size, trusted=False)
+        network = build.network(record["model"], classes, size, trusted=False)
     except UserError:
         raise
     except Exception as error:
-        raise UserError(
-            f"checkpoint={path} is no checkpoint of fpcn_lightning ({type(error).__name__}): give one that "
-            "task=train wrote, such as outputs/EXPERIMENT/VARIANT/seed-0/checkpoints/best.ckpt."
-        ) from error
+        raise _foreign(path, error) from error
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise UserError(f"checkpoint={path} does not fit the network that it describes: {first}") from error
     return Loaded(network.eval(), record)
+
+
+def _foreign(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"checkpoint={path} is no checkpoint of fpcn_lightning ({type(error).__name__}): give one that task=train "
+        "wrote, such as outputs/EXPERIMENT/VARIANT/seed-0/checkpoints/best.ckpt."
+    )

@@ -18,13 +18,23 @@ CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "co
 
 
 @dataclass
+class PublishedSplit:
+    """A split that came with the data: the folder below `data.root` in which the class folders of a side lie."""
+
+    train: str | None = None
+    validation: str | None = None
+    test: str | None = None
+
+
+@dataclass
 class SplitConfig:
     """Which pictures train, which choose, which are looked at once."""
 
     validation: float = 0.15  # share of all pictures, 0..1
     test: float = 0.20  # share of all pictures, 0..1
     seed: int = 0  # not the run's seed: runs that differ in the seed must share their test set
-    published: dict[str, str] | None = None  # a split that came with the data: {train: FOLDER, test: FOLDER}
+    published: PublishedSplit = field(default_factory=PublishedSplit)
+    file: str | None = None  # the split.csv of another run, perhaps edited, instead of a new split
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import re
 
+from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from fpcn_lightning.config import CONF, Config
@@ -16,7 +17,10 @@ def explain_config_error(error: Exception) -> str:
         full_key = re.search(r"full_key: (\S+)", text)
         name = full_key.group(1) if full_key else unknown.group(1)
         return f"unknown key {name}{closest(name, _known_keys())}. `--cfg job` lists all keys."
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).split("Config search path")[0].splitlines() if line.strip()]
+    if isinstance(error, OverrideParseException):
+        first = lines[0].rstrip(".:;")
+        return f"{first}: put a value with spaces, commas, brackets or accents into quotes, \"data.root='/my photos'\"."
     if error.__cause__ is not None:
         lines.append(text.splitlines()[0].strip())
     return "; ".join(line.rstrip(".;:") for line in dict.fromkeys(lines)) or type(error).__name__

@@ -41,10 +41,23 @@ def main() -> None:
         sys.exit(_complain(str(error)))
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(_complain(explain_config_error(error)))
+    except KeyboardInterrupt:
+        _complain("interrupted; the same command goes on from the last whole epoch.")
+        sys.exit(130)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.exit(_complain(f"{error.filename}: {error.strerror}."))
+    except Exception as error:
+        # Lightning's word for what is wrong with its own settings; importing it for the name would cost seconds.
+        if type(error).__name__ != "MisconfigurationException":
+            raise
+        sys.exit(_complain(" ".join(str(error).split())))
 
 
 def _complain(text: str) -> int:
-    # What goes wrong in a loader's worker process arrives with the stack trace of that process before it.
-    sentence = text.rstrip().splitlines()[-1].removeprefix("fpcn_lightning.errors.UserError: ")
-    print(f"error: {sentence}", file=sys.stderr)
+    if text.startswith("Caught UserError in DataLoader worker"):
+        # It comes with the stack trace of the worker process before it.
+        text = text.rstrip().splitlines()[-1].removeprefix("fpcn_lightning.errors.UserError: ")
+    print(f"error: {text}", file=sys.stderr)
     return 2

@@ -15,15 +15,9 @@ from typing import Any
 
 from fpcn_lightning import __version__
 from fpcn_lightning.report.results import Code, Result, write_result
+from fpcn_lightning.report.sameness import decisive
 
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pillow")
-# What decides the outcome of a run; names, folders and the look of a progress bar do not.
-HASHED = ("task", "seed", "data", "model", "loss", "optimisation", "trainer", "callbacks")
-NOT_HASHED = {
-    "data": ("workers", "cache"),
-    "trainer": ("enable_progress_bar", "log_every_n_steps"),
-    "callbacks": ("progress", "summary", "learning_rate"),
-}
 
 
 def is_first_process() -> bool:
@@ -38,17 +32,15 @@ def relative(config: Any, folder: Path) -> Any:
         return {key: relative(value, folder) for key, value in config.items()}
     if isinstance(config, list):
         return [relative(value, folder) for value in config]
-    if isinstance(config, str) and config.startswith(str(folder)):
-        return "." + config.removeprefix(str(folder))
+    if isinstance(config, str) and Path(config).is_relative_to(folder):
+        inside = Path(config).relative_to(folder).as_posix()
+        return "." if inside == "." else f"./{inside}"
     return config
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
     """12 hexadecimal digits, equal for runs that must come to the same result."""
-    chosen = {key: config[key] for key in HASHED}
-    for section, keys in NOT_HASHED.items():
-        chosen[section] = {key: value for key, value in chosen[section].items() if key not in keys}
-    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(decisive(config), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def new_result(config: dict[str, Any]) -> Result:
@@ -77,17 +69,10 @@ def new_result(config: dict[str, Any]) -> Result:
 
 
 @contextlib.contextmanager
-def recorded(folder: Path, result: Result, *, write: bool = True) -> Iterator[Result]:
-    """Write `result` when the block begins and when it ends, however it ends.
-
-    Args:
-        folder: of the run.
-        result: the record, which the block fills in.
-        write: False in all processes of a run but the first.
-    """
-    began = time.monotonic()
-    if write:
-        write_result(folder, result)
+def recorded(folder: Path, result: Result) -> Iterator[Result]:
+    """Write `result`, which the block fills in, when the block begins and when it ends, however it ends."""
+    began, before = time.monotonic(), result["seconds"]["total"] or 0.0
+    write_result(folder, result)
     try:
         yield result
         result["status"] = "finished"
@@ -96,9 +81,8 @@ def recorded(folder: Path, result: Result, *, write: bool = True) -> Iterator[Re
         result["error"] = f"{type(error).__name__}: {error}"
         raise
     finally:
-        result["seconds"]["total"] = round(time.monotonic() - began, 1)
-        if write:
-            write_result(folder, result)
+        result["seconds"]["total"] = round(before + time.monotonic() - began, 1)
+        write_result(folder, result)
 
 
 def device_name() -> str:

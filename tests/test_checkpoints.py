@@ -115,10 +115,12 @@ def test_pretrained_weights_are_not_asked_for_again(
 
 def test_reading_can_be_chosen_anew(content: dict[str, Any], tmp_path: Path) -> None:
     torch.save(content, tmp_path / "best.ckpt")
-    assert checkpoints.load(tmp_path / "best.ckpt").network.inference == "as_trained"
-    assert checkpoints.load(tmp_path / "best.ckpt", inference="unmasked").network.inference == "unmasked"
+    network = checkpoints.load(tmp_path / "best.ckpt").network
+    assert network.inference == "as_trained"
+    network.choose_inference("unmasked")
+    assert network.inference == "unmasked"
     with pytest.raises(UserError, match=r"model\.inference=masked is unknown"):
-        checkpoints.load(tmp_path / "best.ckpt", inference="masked")
+        network.choose_inference("masked")
 
 
 class Touch:

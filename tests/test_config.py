@@ -87,6 +87,32 @@ def test_a_key_unknown_to_a_built_class_is_an_error() -> None:
         build.network(model, 3, 64)
 
 
+@pytest.mark.parametrize(
+    ("added", "says"),
+    [
+        ("+modell.x=1", "unknown key modell; did you mean model"),
+        ("+loss.centre=1", "unknown key loss.centre; did you mean center"),
+        ("+data.split.tset=1", "unknown key data.split.tset; did you mean test"),
+    ],
+)
+def test_a_key_that_nothing_reads_cannot_be_added(added: str, says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        build.plain(composed(added))
+    assert says in str(caught.value)
+
+
+def test_a_published_split_is_set_on_the_command_line() -> None:
+    cfg = composed("data.split.published.train=Training_Set", "data.split.published.test=Testing_Set")
+    published = build.plain(cfg)["data"]["split"]["published"]
+    assert published == {"train": "Training_Set", "validation": None, "test": "Testing_Set"}
+
+
+def test_a_value_that_needs_quotes_says_so() -> None:
+    with pytest.raises(HydraException) as caught:
+        composed("data.root=/my photos (new)")
+    assert "quotes" in explain_config_error(caught.value)
+
+
 def test_a_mandatory_key_is_named() -> None:
     with pytest.raises(UserError, match=r"data\.root is not set.*data\.root=VALUE"):
         build.plain(OmegaConf.create({"data": {"root": "???"}}))

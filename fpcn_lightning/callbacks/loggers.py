@@ -28,6 +28,7 @@ def csv_logger(save_dir: str) -> "CSVLogger":
     logger = CSVLogger(save_dir=save_dir, name="", version="", flush_logs_every_n_steps=1)
     if rows:
         logger.experiment.metrics = rows
+        logger.experiment.save()
     return logger
 
 

@@ -19,7 +19,7 @@ from fpcn_lightning.data.cache import PictureCache, cache_key, default_directory
 from fpcn_lightning.data.images import UnreadableImage, read_square
 from fpcn_lightning.data.index import FOREIGN_NAMES, Found, Index, find, scan, write_refused
 from fpcn_lightning.data.sampler import PADDING, BalancedBatches, EveryImageOnce, Step
-from fpcn_lightning.data.split import Split, all_test, make_split, write_split
+from fpcn_lightning.data.split import Split, all_test, make_split, read_split, write_split
 from fpcn_lightning.data.synthetic import make_synthetic
 from fpcn_lightning.errors import UserError
 
@@ -165,7 +165,7 @@ class RockDataModule(lightning.LightningDataModule):
         if self._pictures is not None:
             return
         root = self._location()
-        published = self.split_options.get("published")
+        published = {side: place for side, place in self.split_options["published"].items() if place is not None}
         found = find(root, published, self.scan_options["minimum_classes"])
         cache = self._cache(found)
         memo = cache.path.with_suffix(".json") if cache and cache.rows else None  # else that folder may be unwritable
@@ -262,6 +262,8 @@ class RockDataModule(lightning.LightningDataModule):
     def _split(self) -> Split:
         if self.only_test:
             return all_test(self.index)
+        if self.split_options["file"] is not None:
+            return read_split(self.index, Path(self.split_options["file"]))
         return make_split(self.index, **{key: self.split_options[key] for key in ("validation", "test", "seed")})
 
     def _place(self) -> tuple[int, int]:

@@ -196,8 +196,6 @@ def _found(path: Path, root: Path, label: str, group: str | None = None, publish
 
 
 def _in_folders(root: Path, published_folders: Mapping[str, str]) -> Iterator[Found]:
-    if unknown := published_folders.keys() - set(SIDES):
-        raise UserError(f"data.published_folders names {min(unknown)!r}, which is no side: use {', '.join(SIDES)}.")
     places: Mapping[str, str] | dict[None, str] = published_folders or {None: "."}
     for side, place in ((side, root / folder) for side, folder in places.items()):
         folders = [item for item in place.glob("*") if item.is_dir() and not item.name.startswith(".")]

@@ -108,6 +108,8 @@ class CenterLoss(nn.Module):
             raise UserError(f"loss.center_update is {update!r}: it must be 'batch_mean' or 'wen'.")
         if reduction not in ("mean", "sum"):
             raise UserError(f"loss.center_reduction is {reduction!r}: it must be 'mean' or 'sum'.")
+        if not 0 <= rate <= 1:
+            raise UserError(f"loss.center_rate is {rate}: it must lie in 0..1.")
         self.update = update
         self.rate = rate
         self.normalise = normalise

@@ -46,6 +46,7 @@ class Backbone(nn.Module):
         channels: C of the last map.
         mean, std: the normalisation that the weights were trained with.
         weights_source: where the weights came from, in words.
+        fixed_size: it takes pictures of `image_size` and no other.
 
     Raises:
         UserError: no such name, no feature maps of two dimensions, or weights that are not to be had.
@@ -63,7 +64,7 @@ class Backbone(nn.Module):
         super().__init__()
         source = _Source(name, image_size, pretrained, weights_file)
         self.model, self.weights_source = source.make()
-        self.mean, self.std = source.mean, source.std
+        self.mean, self.std, self.fixed_size = source.mean, source.std, source.fixed_size
         self._layout = getattr(self.model, "output_fmt", "NCHW")
         if getattr(self.model, "num_prefix_tokens", None) is not None:
             self._layout = "NLC"
@@ -158,7 +159,7 @@ class _Source:
         self.name, self.image_size = name, image_size
         self.file = Path(weights_file) if weights_file else weights.packaged_file(name) if pretrained else None
         self.from_library = pretrained and self.file is None
-        self.mean, self.std = IMAGENET_MEAN, IMAGENET_STD
+        self.mean, self.std, self.fixed_size = IMAGENET_MEAN, IMAGENET_STD, False
 
     def make(self) -> tuple[nn.Module, str]:
         """The model and where its weights came from."""
@@ -179,8 +180,8 @@ class _Source:
         tags = timm.models.get_arch_pretrained_cfgs(architecture)
         if self.name not in (architecture, *tags):
             raise UserError(f"model.backbone={self.name} names no weights of timm{closest(self.name, tags)}.")
-        fixed = getattr(timm.get_pretrained_cfg(self.name), "fixed_input_size", False)
-        size: dict[str, Any] = {"img_size": self.image_size} if fixed else {}
+        self.fixed_size = bool(getattr(timm.get_pretrained_cfg(self.name), "fixed_input_size", False))
+        size: dict[str, Any] = {"img_size": self.image_size} if self.fixed_size else {}
         model: nn.Module = timm.create_model(self.name, pretrained=self.from_library, num_classes=0, **size)
         settings = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
         self.mean, self.std = tuple(settings["mean"]), tuple(settings["std"])

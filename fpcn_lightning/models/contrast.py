@@ -40,6 +40,8 @@ class Fusion(nn.Module):
         activations: dict[str, nn.Module] = {"relu": nn.ReLU(), "none": nn.Identity()}
         if activation not in activations:
             raise UserError(f"model.fusion_activation is {activation!r}: it must be 'relu' or 'none'.")
+        if hidden < 1:
+            raise UserError(f"model.fusion_hidden is {hidden}: it must be at least 1.")
         self.reduce = nn.Linear(2 * dim, hidden)
         self.activation = activations[activation]
         self.dropout = nn.Dropout(dropout)

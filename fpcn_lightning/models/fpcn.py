@@ -95,6 +95,10 @@ class FPCN(Network):
         inference: str = "as_trained",
     ) -> None:
         super().__init__()
+        switches = {"mask": mask, "contrast": contrast, "open_gate": open_gate, "pretrained": pretrained}
+        for key, value in switches.items():
+            if not isinstance(value, bool):
+                raise UserError(f"model.{key}={value} must be true or false.")
         _check_choice("gate", gate, ("product", "residual"))
         _check_choice("pool_over", pool_over, ("map", "mask", "nothing"))
         _check_choice("pairs", pairs, ("nearest", "random", "all"))
@@ -124,6 +128,7 @@ class FPCN(Network):
         self.gate, self.pairs, self.pairs_per_image = gate, pairs, pairs_per_image
         self.mean, self.std = self.backbone.mean, self.backbone.std
         self.weights_source = self.backbone.weights_source
+        self.fixed_size = self.backbone.fixed_size
         self.feature_dim = channels
         self.choose_inference(inference)
 

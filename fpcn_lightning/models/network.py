@@ -41,6 +41,7 @@ class Network(nn.Module, ABC):
         mean, std: normalisation of pictures in 0..1, a number a channel.
         weights_source: where the initial weights came from, in words.
         feature_dim: channels D of `Views.features`.
+        fixed_size: it takes pictures of the size that it was built for, and no other.
     """
 
     readings: tuple[str, ...] = ("plain",)
@@ -49,6 +50,7 @@ class Network(nn.Module, ABC):
     std: tuple[float, ...]
     weights_source: str
     feature_dim: int
+    fixed_size: bool = False
 
     @property
     @abstractmethod

@@ -25,6 +25,7 @@ class Plain(Network):
         self.head = nn.Linear(self.backbone.channels, classes)
         self.mean, self.std = self.backbone.mean, self.backbone.std
         self.weights_source = self.backbone.weights_source
+        self.fixed_size = self.backbone.fixed_size
         self.feature_dim = self.backbone.channels
 
     @property

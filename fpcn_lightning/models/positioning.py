@@ -158,10 +158,14 @@ def _all_if_none(inside: Tensor) -> Tensor:
     return inside | ~inside.any(dim=2, keepdim=True).any(dim=1, keepdim=True)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _check(theta: float, alpha: Alpha) -> None:
-    if not 0 <= theta < 1:
+    if not _is_number(theta) or not 0 <= theta < 1:
         raise UserError(f"model.theta is {theta}: the value outside the object must be at least 0 and below 1.")
-    number = isinstance(alpha, int | float) and not isinstance(alpha, bool) and 0 < alpha < math.inf
+    number = _is_number(alpha) and 0 < float(alpha) < math.inf
     if not (number or alpha in ("off", "area", "soft")):
         raise UserError(
             f"model.alpha is {alpha!r}: it must be 'off', 'area', 'soft' or a number above 0 (in yaml, quote 'off')."

@@ -1,5 +1,6 @@
 """The Lightning module: which terms are summed with which weights, the optimiser, and what is measured."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,6 +58,9 @@ class Classifier(lightning.LightningModule):
     ) -> None:
         super().__init__()
         _check_choice("schedule", optimisation["schedule"], ("cosine", "constant"))
+        for key in ("learning_rate", "head_learning_rate_factor", "momentum", "weight_decay", "freeze_epochs"):
+            if optimisation[key] < 0:
+                raise UserError(f"optimisation.{key}={optimisation[key]} must not be negative.")
         _check_choice("frozen_batch_norm", optimisation["frozen_batch_norm"], ("fixed", "update"))
         self.network = network
         self.loss, self.optimisation, self.seed = dict(loss), dict(optimisation), seed
@@ -65,6 +69,8 @@ class Classifier(lightning.LightningModule):
         self.register_buffer("mean", torch.tensor(network.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(network.std).view(1, 3, 1, 1), persistent=False)
         self.example_input_array = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)  # for the summary
+        # Some backbones keep parameters that never learn, such as fixed position embeddings.
+        self._trunk = [parameter for parameter in network.trunk.parameters() if parameter.requires_grad]
         self.measured: dict[str, dict[str, Metrics]] = {"validation": {}, "test": {}}
         self.answered: dict[str, tuple[Tensor, Tensor]] = {}
         self._kept: list[tuple[Tensor, Tensor, dict[str, Tensor]]] = []
@@ -88,7 +94,8 @@ class Classifier(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Freeze the trunk in the first epochs, release it afterwards."""
         frozen = self.current_epoch < self.optimisation["freeze_epochs"]
-        self.network.trunk.requires_grad_(not frozen)
+        for parameter in self._trunk:
+            parameter.requires_grad_(not frozen)
         self.network.trunk.train()  # Lightning brings back after validation what was frozen before it
         if frozen and self.optimisation["frozen_batch_norm"] == "fixed":
             for module in self.network.trunk.modules():
@@ -192,7 +199,7 @@ class Classifier(lightning.LightningModule):
         if side == "validation" and self.trainer.state.fn != TrainerFn.FITTING:
             return  # a second look at the best epoch is no point of the learning curve
         chosen = self.measured[side][self.network.inference]
-        values = {f"{prefix}/{name}": float(chosen[name] or 0) for name in ("accuracy", "macro_f1", "loss")}
+        values = {f"{prefix}/{name}": _number(chosen[name]) for name in ("accuracy", "macro_f1", "loss")}
         self.log_dict(values, prog_bar=side == "validation")
 
     def _gathered(self, values: Tensor) -> Tensor:
@@ -201,6 +208,11 @@ class Classifier(lightning.LightningModule):
             return values
         together: Tensor = self.all_gather(values)  # type: ignore[assignment]
         return together.flatten(0, 1)
+
+
+def _number(value: float | None) -> float:
+    """A figure of a record, where null stands for one that is not finite."""
+    return math.nan if value is None else value
 
 
 def _center_loss(loss: Mapping[str, Any], classes: int, dim: int) -> CenterLoss | None:

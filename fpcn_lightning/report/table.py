@@ -9,27 +9,12 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from fnmatch import fnmatchcase
 from itertools import groupby
 from pathlib import Path
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.report.results import Result
-
-# Dotted config keys (shell patterns) that may differ between the runs of one row: the seed of the run, and where it
-# reads its checkpoint and leaves its files. Other seeds, the split's for one, are part of the experiment.
-IGNORED_KEYS = (
-    "seed",
-    "output",
-    "overwrite",
-    "checkpoint",
-    "runs",
-    "logger",
-    "logger.*",
-    "data.cache.directory",
-    "callbacks.*.dirpath",
-    "trainer.default_root_dir",
-)
+from fpcn_lightning.report.sameness import decisive
 
 NOT_KNOWN = "-"
 _PAGE_WIDTH = 1000  # characters; more than any row
@@ -209,23 +194,13 @@ def _refuse_unlike(runs: Sequence[Run]) -> None:
 
 def _identity(result: Result) -> dict[str, object]:
     """What must agree before two runs are averaged, by dotted key."""
-    config = _flatten(result["config"])
-    identity = {key: value for key, value in config.items() if not any(fnmatchcase(key, p) for p in IGNORED_KEYS)}
+    identity = {key: value for key, value in decisive(result["config"]).items() if key != "seed"}
     if result["data"]:
         identity["data fingerprint"] = result["data"]["fingerprint"]
     if result["network"]:
         identity["network parameters"] = result["network"]["parameters"]
         identity["network macs"] = result["network"]["macs"]
     return identity
-
-
-def _flatten(value: object, prefix: str = "") -> dict[str, object]:
-    if not isinstance(value, dict) or not value:
-        return {prefix: value}
-    flat: dict[str, object] = {}
-    for key, item in value.items():
-        flat |= _flatten(item, f"{prefix}.{key}" if prefix else str(key))
-    return flat
 
 
 def _cells(row: Row) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """`task=evaluate`: test a checkpoint on another folder, or again on the test side of its own data."""
 
 import csv
+import hashlib
 import logging
 import time
 from pathlib import Path
@@ -36,7 +37,7 @@ def run(cfg: DictConfig) -> None:
     loaded = checkpoints.load(path)
     data = _data(cfg, loaded.record)
     name = f"{loaded.record['name']}-{loaded.record['variant']}"
-    place = "own" if cfg.data.root is None else Path(cfg.data.root).stem
+    place = "own" if cfg.data.root is None else _name_of(Path(cfg.data.root))
     folder = Path(cfg.output) / "evaluations" / name / f"seed-{loaded.record['seed']}" / place
     config = {**build.plain(cfg), **{key: loaded.record[key] for key in ("model", "loss", "optimisation", "seed")}}
     config |= {"variant": f"{name} on {place}", "data": {**loaded.record["data"], "root": cfg.data.root}}
@@ -47,10 +48,16 @@ def run(cfg: DictConfig) -> None:
     print(f"answers, worst first: {folder / 'test_predictions.csv'}")
 
 
+def _name_of(root: Path) -> str:
+    """The name of a folder or CSV, with a few digits of its whole path: many folders are called `test`."""
+    whole = root.resolve()
+    return f"{whole.stem}-{hashlib.sha256(str(whole).encode(errors='surrogateescape')).hexdigest()[:6]}"
+
+
 def _data(cfg: DictConfig, record: dict[str, Any]) -> "RockDataModule":
     options = {**record["data"], "cache": build.plain(cfg)["data"]["cache"], "workers": cfg.data.workers}
     if cfg.data.root is not None:
-        options |= {"root": cfg.data.root, "synthetic": None, "split": {**options["split"], "published": None}}
+        options |= {"root": cfg.data.root, "synthetic": None, "split": {**options["split"], "published": {}}}
     return build.datamodule(
         {**options, "classes": record["classes"], "only_test": cfg.data.root is not None}, record["seed"]
     )

@@ -1,6 +1,7 @@
 """`task=train`: train on one side, choose the best epoch on another, look at the third once."""
 
 import logging
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -8,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from fpcn_lightning import build
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.quiet import quiet_libraries
-from fpcn_lightning.record import config_hash, device_name, is_first_process, new_result, recorded, relative
+from fpcn_lightning.record import device_name, is_first_process, new_result, recorded, relative
 from fpcn_lightning.report.results import RESULT_NAME, ImageCounts, Result, read_result
 from fpcn_lightning.report.table import print_table, summarise
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LAST = Path("checkpoints") / "last.ckpt"
+
 
 def run(cfg: DictConfig) -> None:
     """Train one variant with one seed, unless its folder already holds the result.
@@ -35,36 +39,63 @@ def run(cfg: DictConfig) -> None:
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     section = build.plain(cfg)
+    _check(section)
     config = relative(section, folder)
-    first_process = is_first_process()
-    if first_process and _is_finished(folder, config):
+    result = new_result(config)
+    if not is_first_process():
+        _train(section, folder, result)
+        return
+    if _is_finished(folder, result, overwrite=section["overwrite"]):
         logger.info("%s is finished already: nothing to do (overwrite=true runs it again)", folder)
         return
-    with recorded(folder, new_result(config), write=first_process) as result:
-        _train(section, config, folder, result)
-    if first_process:
-        print_table(summarise([(folder, result)]))
-        print(f"run folder: {folder}")
+    with recorded(folder, result):
+        _train(section, folder, result)
+    print_table(summarise([(folder, result)]))
+    print(f"run folder: {folder}")
 
 
-def _is_finished(folder: Path, config: Mapping[str, Any]) -> bool:
-    """Whether this very run is done; an interrupted one leaves its checkpoint to go on from."""
-    if config["overwrite"]:
+def _check(section: Mapping[str, Any]) -> None:
+    """What no type can say about the config of a run."""
+    for key in ("name", "variant"):
+        if not re.fullmatch(r"[\w+=,.-]*\w[\w+=,.-]*", section[key]):
+            raise UserError(f"{key}={section[key]} names a folder: use letters, digits and . , - + = _ only.")
+    options = section["trainer"]
+    if not isinstance(options["max_epochs"], int) or options["max_epochs"] < 1:
+        raise UserError(f"trainer.max_epochs={options['max_epochs']} must be a whole number of at least 1.")
+    for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
+        if not isinstance(options[key], int | float) or options[key] <= 0:
+            raise UserError(f"trainer.{key}={options[key]} must be above 0: a number of batches, or a share up to 1.0.")
+    several = options["devices"] not in (1, "1") or options["strategy"] not in ("auto", "ddp_spawn")
+    if HydraConfig.get().mode == RunMode.MULTIRUN and several:
+        # Every further process of a run is started with the command line of the first: it would start all jobs again.
+        raise UserError(
+            "a sweep trains its runs one after the other in one process each: set trainer.devices=1 "
+            "trainer.strategy=auto, or start the runs one by one."
+        )
+
+
+def _is_finished(folder: Path, result: Result, *, overwrite: bool) -> bool:
+    """Whether this very run is done; an interrupted one leaves its checkpoint and its seconds to go on from."""
+    if overwrite:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         for name in (RESULT_NAME, "metrics.csv"):
             (folder / name).unlink(missing_ok=True)
     if not (folder / RESULT_NAME).exists():
         return False
     before = read_result(folder / RESULT_NAME)
-    if before["config_hash"] != config_hash(config):
+    finished = before["status"] == "finished"
+    if not finished and not (folder / LAST).exists():
+        return False  # it failed before it had learned anything: nothing is lost
+    if before["config_hash"] != result["config_hash"]:
         raise UserError(
             f"{folder} holds a run of another config: name this one with variant=NAME, or replace it with "
             "overwrite=true."
         )
-    return before["status"] == "finished"
+    result["seconds"] = before["seconds"]
+    return finished
 
 
-def _train(section: Mapping[str, Any], config: dict[str, Any], folder: Path, result: Result) -> None:
+def _train(section: Mapping[str, Any], folder: Path, result: Result) -> None:
     from lightning.pytorch import seed_everything
 
     from fpcn_lightning.callbacks.loggers import closed_afterwards
@@ -72,33 +103,37 @@ def _train(section: Mapping[str, Any], config: dict[str, Any], folder: Path, res
     from fpcn_lightning.modules.classifier import Classifier
 
     quiet_libraries()
-    seed = config["seed"]
-    data = build.datamodule(config["data"], seed)
+    seed, size = section["seed"], section["data"]["crop"]
+    data = build.datamodule(section["data"], seed)
     data.prepare_data()
-    data.write_record(folder)
+    interrupted = _interrupted(folder, data)
+    if is_first_process():
+        data.write_record(folder)
     seed_everything(seed, verbose=False)
-    network = build.network(config["model"], len(data.classes), config["data"]["crop"])
+    network = build.network(section["model"], len(data.classes), size)
+    if network.fixed_size and data.augmentation.evaluation_side != size:
+        raise UserError(f"this backbone takes pictures of one size: set data.evaluation_crop to data.crop={size}.")
     describe(result, data, network)
     module = Classifier(
         network,
-        loss=config["loss"],
-        optimisation=config["optimisation"],
+        loss=section["loss"],
+        optimisation=section["optimisation"],
         classes=len(data.classes),
         seed=seed,
-        image_size=config["data"]["crop"],
-        record=make_record(config, data.classes, data.split.fingerprint),
+        image_size=size,
+        record=make_record(result["config"], data.classes, data.split.fingerprint),
     )
     with closed_afterwards():
         loggers = build.loggers(section["logger"])
         for each in loggers:
-            each.log_hyperparams(config)
+            each.log_hyperparams(dict(result["config"]))
         trainer = build.trainer(
             section["trainer"],
             logger=loggers,
             callbacks=build.callbacks(section["callbacks"], progress_bar=section["trainer"]["enable_progress_bar"]),
             default_root_dir=str(folder),
         )
-        _fit(trainer, module, data, folder, result)
+        _fit(trainer, module, data, interrupted, result)
         _look_once(trainer, module, data, folder, result)
 
 
@@ -123,11 +158,33 @@ def describe(result: Result, data: "RockDataModule", network: "Network") -> None
     result["reading"] = network.inference
 
 
-def _fit(trainer: "Trainer", module: "Classifier", data: "RockDataModule", folder: Path, result: Result) -> None:
-    interrupted = folder / "checkpoints" / "last.ckpt"
-    began = time.monotonic()
-    trainer.fit(module, data, ckpt_path=str(interrupted) if interrupted.exists() else None, weights_only=True)
-    result["seconds"]["fit"] = round(time.monotonic() - began, 1)
+def _interrupted(folder: Path, data: "RockDataModule") -> str | None:
+    """The checkpoint to go on from, or None.
+
+    Raises:
+        UserError: it is damaged, or the pictures or their sides are not those that it was trained with.
+    """
+    from fpcn_lightning.checkpoints import read
+
+    path = folder / LAST
+    if not path.exists():
+        return None
+    if read(path).record["split"] != data.split.fingerprint:
+        raise UserError(
+            f"the pictures or their sides have changed since {folder} was interrupted: start anew with overwrite=true, "
+            "or name the new run with variant=NAME."
+        )
+    return str(path)
+
+
+def _fit(
+    trainer: "Trainer", module: "Classifier", data: "RockDataModule", interrupted: str | None, result: Result
+) -> None:
+    began, before = time.monotonic(), result["seconds"]["fit"] or 0.0
+    try:
+        trainer.fit(module, data, ckpt_path=interrupted, weights_only=True)
+    finally:
+        result["seconds"]["fit"] = round(before + time.monotonic() - began, 1)
     result["epochs"] = trainer.current_epoch
 
 

@@ -1,6 +1,7 @@
 """`task=train`, whole: what it leaves behind, and that chance is a function of the seed."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,80 @@ def test_smoke_means_smoke() -> None:
     cfg = composed("trainer=smoke")
     assert cfg.output == "outputs/smoke"
     assert cfg.trainer.max_epochs == 2
+
+
+def test_a_run_that_failed_before_it_learned_anything_locks_nothing(train: Train, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        train(f"data.root={tmp_path}/nowhere")
+    _, result = train()
+    assert result["status"] == "finished"
+
+
+def interrupt(folder: Path) -> None:
+    """Make a finished run look like one that was killed after its last epoch."""
+    path = folder / "result.json"
+    path.write_text(path.read_text().replace('"status": "finished"', '"status": "running"'))
+
+
+def test_changed_pictures_are_not_mixed_into_an_interrupted_run(train: Train, rocks: Path, tmp_path: Path) -> None:
+    photographs = tmp_path / "photographs"
+    shutil.copytree(rocks.parent / "images", photographs)
+    folder, _ = train(f"data.root={photographs}")
+    interrupt(folder)
+    (photographs / "granular" / "0000.jpg").unlink()
+    with pytest.raises(UserError, match=r"have changed since .* was interrupted"):
+        train(f"data.root={photographs}")
+
+
+def test_a_damaged_checkpoint_is_named(train: Train) -> None:
+    folder, _ = train()
+    interrupt(folder)
+    path = folder / "checkpoints" / "last.ckpt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"last\.ckpt is no checkpoint"):
+        train()
+
+
+def test_the_seconds_of_an_interrupted_run_are_added_up(train: Train) -> None:
+    folder, first = train()
+    interrupt(folder)
+    _, second = train()
+    assert first["seconds"]["fit"] is not None
+    assert second["seconds"]["fit"] is not None
+    assert second["seconds"]["fit"] >= first["seconds"]["fit"]
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("variant=../../elsewhere", "variant=../../elsewhere names a folder"),
+        ("name=''", "name= names a folder"),
+        ("trainer.max_epochs=abc", "max_epochs=abc must be a whole number"),
+        ("trainer.max_epochs=-1", "max_epochs=-1 must be a whole number"),
+        ("trainer.limit_test_batches=0", "limit_test_batches=0 must be above 0"),
+        ("model.mask=nope", "model.mask=nope must be true or false"),
+        ("model.theta=abc", "model.theta is abc"),
+        ("model.fusion_hidden=-1", "model.fusion_hidden is -1"),
+        ("optimisation.learning_rate=-1", "optimisation.learning_rate=-1"),
+        ("loss.center_rate=7", "loss.center_rate is 7"),
+        ("data.evaluation_crop=73", "data.evaluation_crop=73 must lie in"),
+    ],
+)
+def test_a_value_out_of_range_is_named(train: Train, override: str, says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        train(override)
+    assert says in str(caught.value)
+
+
+def test_a_backbone_of_one_size_says_so(train: Train) -> None:
+    words = ("model=plain", "model.backbone=test_vit", "data.resize=176", "data.crop=160", "data.evaluation_crop=176")
+    with pytest.raises(UserError, match="takes pictures of one size"):
+        train(*words)
+
+
+def test_another_run_s_split_can_be_taken_over(train: Train) -> None:
+    first, result = train("data.split.seed=7", "model=plain")
+    _, again = train(f"data.split.file={first}/split.csv", "model=plain", folder="again")
+    assert result["data"] is not None
+    assert again["data"] is not None
+    assert again["data"]["fingerprint"] == result["data"]["fingerprint"]

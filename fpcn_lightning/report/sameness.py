@@ -1,0 +1,43 @@
+"""What makes two runs the same: every config key but those that name, place or show a run."""
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+# Dotted config keys (shell patterns, where * also stands for dots) that change no figure of a run.
+NEUTRAL_KEYS = (
+    "name",
+    "variant",
+    "output",
+    "overwrite",
+    "checkpoint",
+    "runs",
+    "logger*",
+    "data.workers",
+    "data.cache.*",
+    "callbacks.*.dirpath",
+    "callbacks.progress*",
+    "callbacks.summary*",
+    "callbacks.learning_rate*",
+    "trainer.default_root_dir",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.log_every_n_steps",
+)
+
+
+def decisive(config: Mapping[str, object]) -> dict[str, object]:
+    """The keys of a config that decide the outcome of a run, dotted, with their values."""
+    return {
+        key: value
+        for key, value in _flatten(config).items()
+        if not any(fnmatchcase(key, pattern) for pattern in NEUTRAL_KEYS)
+    }
+
+
+def _flatten(value: object, prefix: str = "") -> dict[str, object]:
+    if not isinstance(value, Mapping) or not value:
+        return {prefix: value}
+    flat: dict[str, object] = {}
+    for key, item in value.items():
+        flat |= _flatten(item, f"{prefix}.{key}" if prefix else str(key))
+    return flat
