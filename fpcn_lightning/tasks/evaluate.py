@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from fpcn_lightning import build
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.quiet import quiet_libraries
-from fpcn_lightning.record import new_result, recorded
+from fpcn_lightning.record import is_first_process, new_result, recorded
 from fpcn_lightning.report.results import Result
 from fpcn_lightning.report.table import print_table, summarise
 
@@ -41,7 +41,11 @@ def run(cfg: DictConfig) -> None:
     folder = Path(cfg.output) / "evaluations" / name / f"seed-{loaded.record['seed']}" / place
     config = {**build.plain(cfg), **{key: loaded.record[key] for key in ("model", "loss", "optimisation", "seed")}}
     config |= {"variant": f"{name} on {place}", "data": {**loaded.record["data"], "root": cfg.data.root}}
-    with recorded(folder, new_result(config)) as result:
+    result = new_result(config)
+    if not is_first_process():
+        _evaluate(cfg, loaded, data, folder, result)
+        return
+    with recorded(folder, result):
         _evaluate(cfg, loaded, data, folder, result)
         result["seen_in_training"] = _seen_in_training(path, data)
     print_table(summarise([(folder, result)]))
@@ -70,7 +74,6 @@ def _evaluate(cfg: DictConfig, loaded: "Loaded", data: "RockDataModule", folder:
 
     quiet_libraries()
     data.prepare_data()
-    data.write_record(folder)
     describe(result, data, loaded.network)
     parts = {key: loaded.record[key] for key in ("loss", "optimisation", "seed")}
     size = data.augmentation.evaluation_side
@@ -80,6 +83,9 @@ def _evaluate(cfg: DictConfig, loaded: "Loaded", data: "RockDataModule", folder:
     trainer.test(module, data, verbose=False)
     result["seconds"]["test"] = round(time.monotonic() - began, 1)
     result["metrics"] = {"validation": {}, "test": module.measured["test"]}
+    if not trainer.is_global_zero:
+        return
+    data.write_record(folder)
     positions, probabilities = module.answered["test"]
     data.write_predictions(folder / "test_predictions.csv", positions.tolist(), probabilities.numpy())
     measured = module.measured["test"][loaded.network.inference]
