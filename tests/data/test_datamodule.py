@@ -267,7 +267,7 @@ def test_only_test_needs_no_split(rocks: Path) -> None:
     for label in SIZES:
         for number in range(2, SIZES[label]):
             (rocks / label / f"{number:02}.png").unlink()
-    data = prepared(rocks, only_test=True, split={})
+    data = prepared(rocks, only_test=True, split={"published": {}})
     assert data.split.test == tuple(range(6))
     assert data.split.train == data.split.validation == ()
     positions = torch.cat([batch.positions for batch in batches(data.test_dataloader())])
@@ -281,7 +281,7 @@ def test_published_folders(tmp_path: Path) -> None:
         noise(root / "Testing_Set" / ("basalt", "granite")[number % 2] / f"{number}.png", 1000 + number)
     noise(root / "Elsewhere" / "slate" / "0.png", 5000)
     places = {"train": "Training_Set", "test": "Testing_Set"}
-    data = prepared(root, split={"validation": 0.2, "test": 0.2, "seed": 0, "published": places})
+    data = prepared(root, split={"validation": 0.2, "test": 0.2, "seed": 0, "published": places, "file": None})
     assert data.classes == ("basalt", "granite")
     assert sorted(names_on(data, "test")) == sorted(
         f"Testing_Set/{('basalt', 'granite')[number % 2]}/{number}.png" for number in range(6)

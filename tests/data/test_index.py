@@ -102,8 +102,6 @@ def test_published_folders(rocks: Path) -> None:
         assert file.label == Path(file.name).parts[1]
     with pytest.raises(UserError, match=r"Exam does not exist"):
         find(rocks.parent / "all", {"test": "Exam"})
-    with pytest.raises(UserError, match=r"data\.published_folders names 'exam'"):
-        find(rocks.parent / "all", {"exam": "Testing_Set"})
 
 
 def test_a_csv_with_groups_and_sides(rocks: Path) -> None:
