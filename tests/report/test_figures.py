@@ -130,7 +130,8 @@ def test_training_without_validation_marks_nothing(tmp_path: Path) -> None:
         ("epoch,lr-SGD\n0,0.1\n", "neither loss nor accuracy"),
         ("step,val/loss\n0,0.1\n", "no metrics file"),
         ("epoch,val/loss\n0,high\n", "no metrics file"),
-        ("epoch,val/loss\n,1\n", "no metrics file"),
+        ("epoch,val/loss\nlast,1\n", "no metrics file"),
+        ("epoch,lr-SGD\n,0.1\n", "neither loss nor accuracy"),  # the learning rate monitor logs by step alone
         ("epoch,val/loss\n0,1,2\n", "no metrics file"),
     ],
 )
