@@ -15,3 +15,10 @@ def closest(name: str, known: Iterable[str]) -> str:
     """`; did you mean ...` for a misspelt name, or nothing where none of the known ones is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]}" if near else ""
+
+
+def check_choice(key: str, value: str, choices: Iterable[str]) -> None:
+    """Raise a UserError unless the value of the config key `key` is one of `choices`."""
+    known = tuple(choices)
+    if value not in known:
+        raise UserError(f"{key}={value} is unknown: choose one of {', '.join(known)}.")

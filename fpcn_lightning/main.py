@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fpcn_lightning import config
 from fpcn_lightning.config_errors import explain_config_error
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import UserError, check_choice
 
 TASKS = ("train", "evaluate", "report")
 
@@ -25,8 +25,7 @@ def run_task(cfg: DictConfig) -> None:
     Raises:
         UserError: the task is unknown, or what the task finds wrong.
     """
-    if cfg.task not in TASKS:
-        raise UserError(f"task={cfg.task} is unknown: choose one of {', '.join(TASKS)}.")
+    check_choice("task", cfg.task, TASKS)
     import_module(f"fpcn_lightning.tasks.{cfg.task}").run(cfg)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fpcn_lightning.distributed import gather_with_gradient, rank_slice
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.losses.ranking import true_class_probability
 from fpcn_lightning.models.backbones import Backbone
 from fpcn_lightning.models.contrast import Fusion, product_gate, residual_gates
@@ -99,9 +99,9 @@ class FPCN(Network):
         for key, value in switches.items():
             if not isinstance(value, bool):
                 raise UserError(f"model.{key}={value} must be true or false.")
-        _check_choice("gate", gate, ("product", "residual"))
-        _check_choice("pool_over", pool_over, ("map", "mask", "nothing"))
-        _check_choice("pairs", pairs, ("nearest", "random", "all"))
+        check_choice("model.gate", gate, ("product", "residual"))
+        check_choice("model.pool_over", pool_over, ("map", "mask", "nothing"))
+        check_choice("model.pairs", pairs, ("nearest", "random", "all"))
         self.backbone = Backbone(
             backbone,
             image_size=image_size,
@@ -190,8 +190,3 @@ class FPCN(Network):
             features = gated(features, features, mutual)[0]
         logits: Tensor = self.head(features)
         return logits
-
-
-def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UserError(f"model.{key}={value} is unknown: choose one of {', '.join(choices)}.")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import check_choice
 
 
 def average(maps: Tensor) -> Tensor:
@@ -75,6 +75,5 @@ class Network(nn.Module, ABC):
         Raises:
             UserError: it is none of `readings`.
         """
-        if reading not in self.readings:
-            raise UserError(f"model.inference={reading} is unknown: choose one of {', '.join(self.readings)}.")
+        check_choice("model.inference", reading, self.readings)
         self.inference = reading

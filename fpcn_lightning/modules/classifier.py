@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from fpcn_lightning.data.datamodule import Batch
 from fpcn_lightning.data.sampler import PADDING
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.losses.center import CenterLoss
 from fpcn_lightning.losses.ranking import score_ranking
 from fpcn_lightning.models.network import Network, Views
@@ -57,11 +57,11 @@ class Classifier(lightning.LightningModule):
         record: Mapping[str, Any],
     ) -> None:
         super().__init__()
-        _check_choice("schedule", optimisation["schedule"], ("cosine", "constant"))
+        check_choice("optimisation.schedule", optimisation["schedule"], ("cosine", "constant"))
         for key in ("learning_rate", "head_learning_rate_factor", "momentum", "weight_decay", "freeze_epochs"):
             if optimisation[key] < 0:
                 raise UserError(f"optimisation.{key}={optimisation[key]} must not be negative.")
-        _check_choice("frozen_batch_norm", optimisation["frozen_batch_norm"], ("fixed", "update"))
+        check_choice("optimisation.frozen_batch_norm", optimisation["frozen_batch_norm"], ("fixed", "update"))
         self.network = network
         self.loss, self.optimisation, self.seed = dict(loss), dict(optimisation), seed
         self.record = dict(record)
@@ -220,8 +220,3 @@ def _center_loss(loss: Mapping[str, Any], classes: int, dim: int) -> CenterLoss 
         return None
     options = {key.removeprefix("center_"): value for key, value in loss.items() if key.startswith("center_")}
     return CenterLoss(classes, dim, **options)
-
-
-def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UserError(f"optimisation.{key}={value} is unknown: choose one of {', '.join(choices)}.")

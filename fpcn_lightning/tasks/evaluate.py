@@ -1,6 +1,5 @@
 """`task=evaluate`: test a checkpoint on another folder, or again on the test side of its own data."""
 
-import csv
 import hashlib
 import logging
 import time
@@ -15,6 +14,7 @@ from fpcn_lightning.quiet import quiet_libraries
 from fpcn_lightning.record import is_first_process, new_result, recorded
 from fpcn_lightning.report.results import Result
 from fpcn_lightning.report.table import print_table, summarise
+from fpcn_lightning.tasks.outcome import describe, leave_answers
 
 if TYPE_CHECKING:
     from fpcn_lightning.checkpoints import Loaded
@@ -35,18 +35,19 @@ def run(cfg: DictConfig) -> None:
         raise UserError("checkpoint is not set: give the file to test, checkpoint=RUN/checkpoints/best.ckpt.")
     path = Path(cfg.checkpoint)
     loaded = checkpoints.load(path)
-    data = _data(cfg, loaded.record)
+    section = build.plain(cfg)
+    data = _data(section["data"], loaded.record)
     name = f"{loaded.record['name']}-{loaded.record['variant']}"
     place = "own" if cfg.data.root is None else _name_of(Path(cfg.data.root))
     folder = Path(cfg.output) / "evaluations" / name / f"seed-{loaded.record['seed']}" / place
-    config = {**build.plain(cfg), **{key: loaded.record[key] for key in ("model", "loss", "optimisation", "seed")}}
+    config = {**section, **{key: loaded.record[key] for key in ("model", "loss", "optimisation", "seed")}}
     config |= {"variant": f"{name} on {place}", "data": {**loaded.record["data"], "root": cfg.data.root}}
     result = new_result(config)
     if not is_first_process():
-        _evaluate(cfg, loaded, data, folder, result)
+        _evaluate(section["trainer"], loaded, data, folder, result)
         return
     with recorded(folder, result):
-        _evaluate(cfg, loaded, data, folder, result)
+        _evaluate(section["trainer"], loaded, data, folder, result)
         result["seen_in_training"] = _seen_in_training(path, data)
     print_table(summarise([(folder, result)]))
     print(f"answers, worst first: {folder / 'test_predictions.csv'}")
@@ -58,19 +59,19 @@ def _name_of(root: Path) -> str:
     return f"{whole.stem}-{hashlib.sha256(str(whole).encode(errors='surrogateescape')).hexdigest()[:6]}"
 
 
-def _data(cfg: DictConfig, record: dict[str, Any]) -> "RockDataModule":
-    options = {**record["data"], "cache": build.plain(cfg)["data"]["cache"], "workers": cfg.data.workers}
-    if cfg.data.root is not None:
-        options |= {"root": cfg.data.root, "synthetic": None, "split": {**options["split"], "published": {}}}
-    return build.datamodule(
-        {**options, "classes": record["classes"], "only_test": cfg.data.root is not None}, record["seed"]
-    )
+def _data(section: dict[str, Any], record: dict[str, Any]) -> "RockDataModule":
+    """The pictures below `root` as a test side, or those of the training; all else is as it was trained."""
+    root = section["root"]
+    options = {**record["data"], "cache": section["cache"], "workers": section["workers"]}
+    if root is not None:
+        options |= {"root": root, "synthetic": None, "split": {**options["split"], "published": {}}}
+    return build.datamodule({**options, "classes": record["classes"], "only_test": root is not None}, record["seed"])
 
 
-def _evaluate(cfg: DictConfig, loaded: "Loaded", data: "RockDataModule", folder: Path, result: Result) -> None:
+def _evaluate(
+    trainer_section: dict[str, Any], loaded: "Loaded", data: "RockDataModule", folder: Path, result: Result
+) -> None:
     from fpcn_lightning.modules.classifier import Classifier
-    from fpcn_lightning.report.figures import confusion_matrix
-    from fpcn_lightning.tasks.train import describe
 
     quiet_libraries()
     data.prepare_data()
@@ -78,7 +79,7 @@ def _evaluate(cfg: DictConfig, loaded: "Loaded", data: "RockDataModule", folder:
     parts = {key: loaded.record[key] for key in ("loss", "optimisation", "seed")}
     size = data.augmentation.evaluation_side
     module = Classifier(loaded.network, classes=len(data.classes), image_size=size, record=loaded.record, **parts)
-    trainer = build.trainer(build.plain(cfg)["trainer"], logger=False, enable_checkpointing=False)
+    trainer = build.trainer(trainer_section, logger=False, enable_checkpointing=False)
     began = time.monotonic()
     trainer.test(module, data, verbose=False)
     result["seconds"]["test"] = round(time.monotonic() - began, 1)
@@ -86,19 +87,18 @@ def _evaluate(cfg: DictConfig, loaded: "Loaded", data: "RockDataModule", folder:
     if not trainer.is_global_zero:
         return
     data.write_record(folder)
-    positions, probabilities = module.answered["test"]
-    data.write_predictions(folder / "test_predictions.csv", positions.tolist(), probabilities.numpy())
-    measured = module.measured["test"][loaded.network.inference]
-    confusion_matrix(measured["confusion"], data.classes, folder / "confusion_matrix.png")
+    leave_answers(module, data, folder)
 
 
 def _seen_in_training(checkpoint: Path, data: "RockDataModule") -> int | None:
     """How many of the tested pictures the network was trained or chosen on; None where its split is not at hand."""
+    from fpcn_lightning.data.index import FOREIGN_NAMES, read_rows
+
     split = checkpoint.parent.parent / "split.csv"
     if not split.is_file():
         return None
-    with split.open(newline="", encoding="utf-8") as file:
-        known = {row["digest"] for row in csv.DictReader(file) if row["side"] in ("train", "validation")}
+    rows = read_rows(split, ("digest", "side"), FOREIGN_NAMES)
+    known = {row["digest"] for row in rows if row["side"] in ("train", "validation")}
     seen = sum(data.index.pictures[position].digest in known for position in data.split.test)
     if seen:
         logger.warning(

@@ -15,15 +15,15 @@ from omegaconf import DictConfig
 from fpcn_lightning import build
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.quiet import quiet_libraries
-from fpcn_lightning.record import device_name, is_first_process, new_result, recorded, relative
-from fpcn_lightning.report.results import RESULT_NAME, ImageCounts, Result, read_result
+from fpcn_lightning.record import is_first_process, new_result, recorded, relative
+from fpcn_lightning.report.results import RESULT_NAME, Result, read_result
 from fpcn_lightning.report.table import print_table, summarise
+from fpcn_lightning.tasks.outcome import describe, leave_answers
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
     from fpcn_lightning.data.datamodule import RockDataModule
-    from fpcn_lightning.models.network import Network
     from fpcn_lightning.modules.classifier import Classifier
 
 logger = logging.getLogger(__name__)
@@ -137,27 +137,6 @@ def _train(section: Mapping[str, Any], folder: Path, result: Result) -> None:
         _look_once(trainer, module, data, folder, result)
 
 
-def describe(result: Result, data: "RockDataModule", network: "Network") -> None:
-    """Fill in what a result says about its data, its network and its device."""
-    from fpcn_lightning import cost
-
-    sides = ImageCounts(train=len(data.split.train), validation=len(data.split.validation), test=len(data.split.test))
-    result["data"] = {
-        "classes": list(data.classes),
-        "fingerprint": data.split.fingerprint,
-        "images": sides,
-        "refused": len(data.index.refused),
-    }
-    result["network"] = {
-        "parameters": cost.parameters(network),
-        "macs": cost.macs(network, data.augmentation.evaluation_side),
-        "input_size": data.augmentation.evaluation_side,
-        "weights": network.weights_source,
-    }
-    result["device"] = device_name()
-    result["reading"] = network.inference
-
-
 def _interrupted(folder: Path, data: "RockDataModule") -> str | None:
     """The checkpoint to go on from, or None.
 
@@ -192,7 +171,7 @@ def _look_once(trainer: "Trainer", module: "Classifier", data: "RockDataModule",
     """Measure the best epoch on validation and on test, and leave the answers and the pictures of it."""
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    from fpcn_lightning.report.figures import confusion_matrix, learning_curves
+    from fpcn_lightning.report.figures import learning_curves
 
     checkpoint = trainer.checkpoint_callback
     best = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
@@ -204,9 +183,6 @@ def _look_once(trainer: "Trainer", module: "Classifier", data: "RockDataModule",
     if not trainer.is_global_zero:
         return
     result["checkpoint"] = Path(best).relative_to(folder).as_posix() if best else None
-    positions, probabilities = module.answered["test"]
-    data.write_predictions(folder / "test_predictions.csv", positions.tolist(), probabilities.numpy())
-    measured = module.measured["test"][module.network.inference]
-    confusion_matrix(measured["confusion"], data.classes, folder / "confusion_matrix.png")
+    leave_answers(module, data, folder)
     if (folder / "metrics.csv").exists():
         learning_curves(folder / "metrics.csv", folder / "learning_curves.png")

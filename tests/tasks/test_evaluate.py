@@ -75,3 +75,14 @@ def test_without_a_checkpoint_it_says_what_to_give(tmp_path: Path) -> None:
         evaluate(tmp_path)
     with pytest.raises(UserError, match=r"checkpoint=.*absent\.ckpt is no file"):
         evaluate(tmp_path, f"checkpoint={tmp_path}/absent.ckpt")
+
+
+def test_a_file_name_that_is_not_utf_8_goes_all_the_way(train: Train, rocks: Path, tmp_path: Path) -> None:
+    photographs = tmp_path / "photographs"
+    shutil.copytree(rocks.parent / "images", photographs)
+    odd = photographs / "granular" / "gr\udcfcn.jpg"  # Latin-1, as old archives have it
+    (photographs / "granular" / "0000.jpg").rename(odd)
+    folder, _ = train(f"data.root={photographs}")
+    assert odd.name.encode(errors="surrogateescape") in (folder / "split.csv").read_bytes()
+    result = evaluate(tmp_path, f"checkpoint={folder}/checkpoints/best.ckpt", f"data.root={photographs}")
+    assert result["seen_in_training"] == 24

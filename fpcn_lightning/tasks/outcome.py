@@ -1,0 +1,43 @@
+"""What training and evaluation both say about a run, and leave in its folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fpcn_lightning.record import device_name
+from fpcn_lightning.report.results import ImageCounts, Result
+
+if TYPE_CHECKING:
+    from fpcn_lightning.data.datamodule import RockDataModule
+    from fpcn_lightning.models.network import Network
+    from fpcn_lightning.modules.classifier import Classifier
+
+
+def describe(result: Result, data: "RockDataModule", network: "Network") -> None:
+    """Fill in what a result says about its data, its network and its device."""
+    from fpcn_lightning import cost
+
+    sides = ImageCounts(train=len(data.split.train), validation=len(data.split.validation), test=len(data.split.test))
+    result["data"] = {
+        "classes": list(data.classes),
+        "fingerprint": data.split.fingerprint,
+        "images": sides,
+        "refused": len(data.index.refused),
+    }
+    result["network"] = {
+        "parameters": cost.parameters(network),
+        "macs": cost.macs(network, data.augmentation.evaluation_side),
+        "input_size": data.augmentation.evaluation_side,
+        "weights": network.weights_source,
+    }
+    result["device"] = device_name()
+    result["reading"] = network.inference
+
+
+def leave_answers(module: "Classifier", data: "RockDataModule", folder: Path) -> None:
+    """Write the answers to the test pictures, the worst first, and the confusion matrix of the configured reading."""
+    from fpcn_lightning.report.figures import confusion_matrix
+
+    positions, probabilities = module.answered["test"]
+    data.write_predictions(folder / "test_predictions.csv", positions.tolist(), probabilities.numpy())
+    measured = module.measured["test"][module.network.inference]
+    confusion_matrix(measured["confusion"], data.classes, folder / "confusion_matrix.png")
