@@ -92,8 +92,8 @@ def test_loaded_network_answers_as_the_trained_one(name: str, tmp_path: Path) ->
     assert loaded.network.inference == module.network.inference
     with torch.no_grad():
         images = module.normalised(pictures())
-        theirs = module.network.answers(images)
-        for reading, logits in loaded.network.answers(images).items():
+        theirs = module.network.answers(images).logits
+        for reading, logits in loaded.network.answers(images).logits.items():
             assert torch.equal(logits, theirs[reading])
     assert loaded.record["classes"] == list(CLASSES)
     assert loaded.record["split"] == "fingerprint"

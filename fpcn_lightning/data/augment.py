@@ -6,12 +6,14 @@ of loader workers changes nothing, and what a teacher says about a view can be s
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fpcn_lightning.errors import UserError
+
+Values = TypeVar("Values", bound=np.generic)
 
 VIEW_STREAM = 1  # keeps these draws apart from those of the sampler under the same seed
 
@@ -72,7 +74,7 @@ class Augmentation:
         drawn = View(top, left, flipped, self.crop)
         return drawn if self.random_crop else self.centre(self.crop)._replace(flipped=flipped)
 
-    def cut(self, picture: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
-        """`view` of `picture` [resize, resize, 3] as [side, side, 3], without a copy."""
+    def cut(self, picture: NDArray[Values], view: View) -> NDArray[Values]:
+        """`view` of `picture` [resize, resize, ...] as [side, side, ...], without a copy."""
         part = picture[view.top : view.top + view.side, view.left : view.left + view.side]
         return part[:, ::-1] if view.flipped else part

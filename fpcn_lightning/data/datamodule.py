@@ -1,9 +1,9 @@
 """From a folder of photographs to balanced batches: index, split, cache, views, loaders."""
 
-import csv
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 from fpcn_lightning.data.augment import Augmentation
 from fpcn_lightning.data.cache import PictureCache, cache_key, default_directory
 from fpcn_lightning.data.images import UnreadableImage, read_square
-from fpcn_lightning.data.index import FOREIGN_NAMES, Found, Index, find, scan, write_refused
+from fpcn_lightning.data.index import Found, Index, find, scan, write_refused
+from fpcn_lightning.data.masks import mask_paths, read_mask
 from fpcn_lightning.data.sampler import PADDING, BalancedBatches, EveryImageOnce, Step
 from fpcn_lightning.data.split import Split, all_test, make_split, read_split, write_split
 from fpcn_lightning.data.synthetic import make_synthetic
@@ -217,18 +218,17 @@ class RockDataModule(lightning.LightningDataModule):
         write_split(self.index, self.split, folder / "split.csv")
         write_refused(self.index, folder / "refused.csv")
 
-    def write_predictions(self, path: Path, positions: Sequence[int], probabilities: NDArray[np.float32]) -> None:
-        """Write what was answered, the worst answers first: name, label, predicted, confidence, a column a class."""
-        labels = [self.pictures.pictures[position].label for position in positions]
-        order = np.argsort(probabilities[np.arange(len(labels)), labels], kind="stable")
-        with path.open("w", newline="", encoding="utf-8", errors=FOREIGN_NAMES) as file:
-            writer = csv.writer(file)
-            writer.writerow(["name", "label", "predicted", "confidence", *self.classes])
-            for row in order:
-                answer = probabilities[row]
-                name, best = self.index.pictures[positions[row]].name, int(answer.argmax())
-                numbers = [f"{number:.4f}" for number in (answer[best], *answer)]
-                writer.writerow([name, self.classes[labels[row]], self.classes[best], *numbers])
+    def true_mask(self, position: int) -> NDArray[np.bool_] | None:
+        """Where the object truly is in the evaluation view, bool [side, side]; None where the data set does not say."""
+        path = self._masks.get(self.index.pictures[position].name)
+        if path is None:
+            return None
+        view = self.augmentation.centre(self.augmentation.evaluation_side)
+        return self.augmentation.cut(read_mask(path, self.augmentation.resize), view)
+
+    @cached_property
+    def _masks(self) -> dict[str, Path]:
+        return mask_paths(self.index.root, [picture.name for picture in self.index.pictures])
 
     def _location(self) -> Path:
         if self.root is not None:

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 OnPixels = Callable[[int, NDArray[np.uint8]], None]
 SIDES = ("train", "validation", "test")
+MASKS = "masks"  # a folder of true object masks among the class folders, which is no class itself
 FOREIGN_NAMES = "surrogateescape"  # a file name out of an old archive need not be UTF-8
 
 _SIDE_WORDS = {**{side: side for side in SIDES}, "val": "validation", "": None}
@@ -78,10 +79,10 @@ def find(root: Path, published_folders: Mapping[str, str] | None = None, minimum
     """List the picture files of a data set without reading them.
 
     Args:
-        root: a folder of class folders, which are searched at every depth (hidden files, and files whose suffix is not
-            in `SUFFIXES`, are passed over); or a CSV file with the columns path, label and, if wanted, group and split
-            (train, validation or val, test). Its paths are absolute or relative to its own folder; a file that is
-            missing is listed all the same, and refused when scanned.
+        root: a folder of class folders, which are searched at every depth (hidden files, files whose suffix is not in
+            `SUFFIXES`, and a folder `masks` are passed over); or a CSV file with the columns path, label and, if
+            wanted, group and split (train, validation or val, test). Its paths are absolute or relative to its own
+            folder; a file that is missing is listed all the same, and refused when scanned.
         published_folders: where the class folders of each side lie below root, for a data set that comes split, such as
             {"train": "Training_Set", "test": "Testing_Set"}; nothing else is read then.
         minimum_classes: fewer than this is an error.
@@ -198,7 +199,7 @@ def _found(path: Path, root: Path, label: str, group: str | None = None, publish
 def _in_folders(root: Path, published_folders: Mapping[str, str]) -> Iterator[Found]:
     places: Mapping[str, str] | dict[None, str] = published_folders or {None: "."}
     for side, place in ((side, root / folder) for side, folder in places.items()):
-        folders = [item for item in place.glob("*") if item.is_dir() and not item.name.startswith(".")]
+        folders = [item for item in place.glob("*") if item.is_dir() and item.name != MASKS and item.name[0] != "."]
         if not folders:
             problem = "holds no class folders" if place.is_dir() else "does not exist"
             raise UserError(f"{place} {problem}: the pictures of each class belong in a folder of its name there.")

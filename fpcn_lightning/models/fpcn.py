@@ -11,7 +11,7 @@ from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.losses.ranking import true_class_probability
 from fpcn_lightning.models.backbones import Backbone
 from fpcn_lightning.models.contrast import Fusion, product_gate, residual_gates
-from fpcn_lightning.models.network import Network, Views, average
+from fpcn_lightning.models.network import Answers, Network, Views, average
 from fpcn_lightning.models.pairs import select_pairs
 from fpcn_lightning.models.positioning import Alpha, Located, PoolOver, Positioning, pool
 
@@ -137,10 +137,11 @@ class FPCN(Network):
         """The backbone."""
         return self.backbone
 
-    def answers(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits [B, C] of both readings."""
-        features, _, maps = self._positioned(images)
-        return {"as_trained": self._alone(features), "unmasked": self.head(average(maps))}
+    def answers(self, images: Tensor) -> Answers:
+        """Logits [B, C] of both readings, and where the object was found, also where the mask is off."""
+        features, located, maps = self._positioned(images)
+        logits = {"as_trained": self._alone(features), "unmasked": self.head(average(maps))}
+        return Answers(logits, located.mask, located.object_ratio)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C] of the configured reading; an unmasked one does not look for the object at all."""

@@ -2,7 +2,8 @@
 
 A network answers two questions. `forward(images)` is what is deployed: one picture in, no partner, no label.
 `views(images, labels)` is its training call: it returns every tensor that a loss or a figure may want, by name. A
-network may offer several readings of inference; `answers` gives them all, `forward` the configured one.
+network may offer several readings of inference; `answers` gives them all, and what a figure may want to show beside
+them; `forward` gives the configured one.
 """
 
 from abc import ABC, abstractmethod
@@ -28,6 +29,14 @@ class Views(NamedTuple):
     features: Tensor  # [B, D] what the centre loss pulls together
     better: Tensor | None = None  # [R] scores that should be higher ...
     worse: Tensor | None = None  # [R] ... than these, 0..1
+    mask: Tensor | None = None  # [B, H, W] 1 on the object, theta elsewhere
+    object_ratio: Tensor | None = None  # [B] share of the picture that is object, 0..1
+
+
+class Answers(NamedTuple):
+    """What inference gives. B pictures, C classes; a mask only where the network positions the object."""
+
+    logits: dict[str, Tensor]  # [B, C] of every reading, by its name
     mask: Tensor | None = None  # [B, H, W] 1 on the object, theta elsewhere
     object_ratio: Tensor | None = None  # [B] share of the picture that is object, 0..1
 
@@ -58,8 +67,8 @@ class Network(nn.Module, ABC):
         """The pretrained part, which `optimisation.freeze_epochs` holds still."""
 
     @abstractmethod
-    def answers(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits [B, C] of every reading."""
+    def answers(self, images: Tensor) -> Answers:
+        """What inference says of pictures [B, 3, S, S], in every reading."""
 
     @abstractmethod
     def views(self, images: Tensor, labels: Tensor) -> Views:
@@ -67,7 +76,7 @@ class Network(nn.Module, ABC):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C] of the configured reading."""
-        return self.answers(images)[self.inference]
+        return self.answers(images).logits[self.inference]
 
     def choose_inference(self, reading: str) -> None:
         """Make `reading` the one that `forward` uses.

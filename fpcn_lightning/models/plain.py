@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from fpcn_lightning.models.backbones import Backbone
-from fpcn_lightning.models.network import Network, Views, average
+from fpcn_lightning.models.network import Answers, Network, Views, average
 
 
 class Plain(Network):
@@ -33,9 +33,9 @@ class Plain(Network):
         """The backbone."""
         return self.backbone
 
-    def answers(self, images: Tensor) -> dict[str, Tensor]:
+    def answers(self, images: Tensor) -> Answers:
         """Logits [B, C]."""
-        return {"plain": self.head(self._pooled(images))}
+        return Answers({"plain": self.head(self._pooled(images))})
 
     def views(self, images: Tensor, labels: Tensor) -> Views:
         """Every picture once, by itself."""

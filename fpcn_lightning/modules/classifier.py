@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning.pytorch as lightning
 import numpy as np
@@ -17,12 +17,20 @@ from fpcn_lightning.data.sampler import PADDING
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.losses.center import CenterLoss
 from fpcn_lightning.losses.ranking import score_ranking
-from fpcn_lightning.models.network import Network, Views
+from fpcn_lightning.models.network import Answers, Network, Views
 from fpcn_lightning.modules.metrics import summarise
 from fpcn_lightning.report.results import Metrics
 
 STEP_STREAM = 3  # keeps dropout's draws apart from those of sampler and augmentation under the same seed
 RECORD = "fpcn_lightning"  # the checkpoint's key for what describes the network
+
+
+class Answered(NamedTuple):
+    """The answers to one side of the split in the configured reading; N pictures, C classes, on the CPU."""
+
+    positions: Tensor  # long [N], of the pictures in the index
+    probabilities: Tensor  # [N, C]
+    object_ratio: Tensor | None  # [N] share of the picture that is object, 0..1, where the network positions it
 
 
 class Classifier(lightning.LightningModule):
@@ -72,8 +80,8 @@ class Classifier(lightning.LightningModule):
         # Some backbones keep parameters that never learn, such as fixed position embeddings.
         self._trunk = [parameter for parameter in network.trunk.parameters() if parameter.requires_grad]
         self.measured: dict[str, dict[str, Metrics]] = {"validation": {}, "test": {}}
-        self.answered: dict[str, tuple[Tensor, Tensor]] = {}
-        self._kept: list[tuple[Tensor, Tensor, dict[str, Tensor]]] = []
+        self.answered: dict[str, Answered] = {}
+        self._kept: list[tuple[Tensor, Tensor, Answers]] = []
 
     def normalised(self, images: Tensor) -> Tensor:
         """uint8 pictures [B, 3, S, S] as the network expects them."""
@@ -184,7 +192,8 @@ class Classifier(lightning.LightningModule):
 
     def _keep(self, batch: Batch) -> None:
         answers = self.network.answers(self.normalised(batch.images))
-        self._kept.append((batch.positions, batch.labels, {name: logits.float() for name, logits in answers.items()}))
+        logits = {name: values.float() for name, values in answers.logits.items()}
+        self._kept.append((batch.positions, batch.labels, Answers(logits, object_ratio=answers.object_ratio)))
 
     def _measure(self, side: str, prefix: str) -> None:
         kept, self._kept = self._kept, []
@@ -192,15 +201,21 @@ class Classifier(lightning.LightningModule):
         labels = self._gathered(torch.cat([item[1] for item in kept]))
         real = positions != PADDING
         for reading in self.network.readings:
-            logits = self._gathered(torch.cat([item[2][reading] for item in kept]))[real]
+            logits = self._gathered(torch.cat([item[2].logits[reading] for item in kept]))[real]
             self.measured[side][reading] = summarise(logits, labels[real])
             if reading == self.network.inference:
-                self.answered[side] = (positions[real].cpu(), logits.softmax(1).cpu())
+                ratios = self._object_ratios([item[2] for item in kept], real)
+                self.answered[side] = Answered(positions[real].cpu(), logits.softmax(1).cpu(), ratios)
         if side == "validation" and self.trainer.state.fn != TrainerFn.FITTING:
             return  # a second look at the best epoch is no point of the learning curve
         chosen = self.measured[side][self.network.inference]
         values = {f"{prefix}/{name}": _number(chosen[name]) for name in ("accuracy", "macro_f1", "loss")}
         self.log_dict(values, prog_bar=side == "validation")
+
+    def _object_ratios(self, kept: list[Answers], real: Tensor) -> Tensor | None:
+        """What the network found to be object in each picture that is none of padding, if it positions at all."""
+        ratios = [answers.object_ratio for answers in kept if answers.object_ratio is not None]
+        return self._gathered(torch.cat(ratios))[real].float().cpu() if ratios else None
 
     def _gathered(self, values: Tensor) -> Tensor:
         """The rows of all processes; every process has equally many."""

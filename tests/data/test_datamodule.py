@@ -12,7 +12,6 @@ import lightning.pytorch as lightning
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
@@ -419,25 +418,6 @@ def test_the_record(rocks: Path, tmp_path: Path) -> None:
         sides = {row["name"]: row["side"] for row in csv.DictReader(file)}
     assert sides == {name: side for side in ("train", "validation", "test") for name in names_on(data, side)}
     assert (tmp_path / "refused.csv").read_text().split() == ["name,label,reason"]
-
-
-def test_predictions_are_listed_worst_first(rocks: Path, tmp_path: Path) -> None:
-    data = prepared(rocks)
-    names = ["basalt/00.png", "granite/03.png", "marble/01.png", "granite/04.png"]
-    known = [picture.name for picture in data.index.pictures]
-    answers: NDArray[np.float32] = np.array(
-        [[0.5, 0.3, 0.2], [0.9, 0.06, 0.04], [0.01, 0.04, 0.95], [0.6, 0.3, 0.1]], np.float32
-    )
-    data.write_predictions(tmp_path / "answers.csv", [known.index(name) for name in names], answers)
-    with (tmp_path / "answers.csv").open(newline="") as file:
-        lines = list(csv.reader(file))
-    assert lines == [
-        ["name", "label", "predicted", "confidence", "basalt", "granite", "marble"],
-        ["granite/03.png", "granite", "basalt", "0.9000", "0.9000", "0.0600", "0.0400"],
-        ["granite/04.png", "granite", "basalt", "0.6000", "0.6000", "0.3000", "0.1000"],
-        ["basalt/00.png", "basalt", "basalt", "0.5000", "0.5000", "0.3000", "0.2000"],
-        ["marble/01.png", "marble", "marble", "0.9500", "0.0100", "0.0400", "0.9500"],
-    ]
 
 
 class Recorder(lightning.LightningModule):

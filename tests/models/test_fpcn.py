@@ -97,7 +97,7 @@ def test_with_all_off_it_is_plain_bit_for_bit(
         assert torch.equal(mine.grad, other.grad), name
     fpcn.eval()
     plain.eval()
-    for logits in (fpcn(images), *fpcn.answers(images).values()):
+    for logits in (fpcn(images), *fpcn.answers(images).logits.values()):
         assert torch.equal(logits, plain(images))
 
 
@@ -297,7 +297,7 @@ def test_authors_inference_is_the_head_on_the_mean_of_the_map() -> None:
     maps = network.backbone.model.get_submodule("").forward_features(images)
     expected = maps.mean((2, 3)) @ network.head.weight.T + network.head.bias
     torch.testing.assert_close(network(images), expected)
-    torch.testing.assert_close(network.answers(images)["unmasked"], expected)
+    torch.testing.assert_close(network.answers(images).logits["unmasked"], expected)
 
 
 @torch.no_grad()
@@ -305,13 +305,13 @@ def test_authors_inference_is_the_head_on_the_mean_of_the_map() -> None:
 def test_no_answer_depends_on_the_other_pictures(name: str) -> None:
     network = preset(name).eval()
     images = pictures(5)
-    together = network.answers(images)
+    together = network.answers(images).logits
     for image in range(5):
-        alone = network.answers(images[image : image + 1])
+        alone = network.answers(images[image : image + 1]).logits
         for reading in network.readings:
             torch.testing.assert_close(alone[reading][0], together[reading][image], rtol=1e-4, atol=1e-5)
     order = torch.tensor([3, 1, 4, 0, 2])
-    for reading, logits in network.answers(images[order]).items():
+    for reading, logits in network.answers(images[order]).logits.items():
         torch.testing.assert_close(logits, together[reading][order], rtol=1e-4, atol=1e-5)
 
 
@@ -331,7 +331,7 @@ def test_labels_change_no_answer_and_leave_no_state(name: str) -> None:
 @pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
 def test_forward_is_the_chosen_reading(name: str) -> None:
     network = preset(name).eval()
-    answers = network.answers(pictures(2))
+    answers = network.answers(pictures(2)).logits
     assert tuple(answers) == network.readings
     assert network.inference == {"fpcn": "as_trained", "fpcn_official": "unmasked"}[name]
     for reading in network.readings:
@@ -349,7 +349,7 @@ def test_reading_as_trained_pairs_a_picture_with_itself(name: str) -> None:
         mutual = fused(network, features, features, "relu" if name == "fpcn" else "none")
         gated = features * mutual if name == "fpcn" else features + features * torch.sigmoid(mutual * features)
         expected = network.head.weight @ gated + network.head.bias
-        for found in (network.answers(pictures(2))["as_trained"][image], views.own_logits[image]):
+        for found in (network.answers(pictures(2)).logits["as_trained"][image], views.own_logits[image]):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -371,7 +371,7 @@ def test_any_size_of_pictures_is_answered(name: str, size: int) -> None:
     network = preset(name).eval()
     views = network.views(pictures(2, size), torch.tensor([0, 1]))
     assert views.logits.isfinite().all()
-    assert all(logits.shape == (2, 3) for logits in network.answers(pictures(2, size)).values())
+    assert all(logits.shape == (2, 3) for logits in network.answers(pictures(2, size)).logits.values())
 
 
 @torch.no_grad()

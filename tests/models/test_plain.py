@@ -51,7 +51,7 @@ def test_gradient_reaches_every_parameter() -> None:
 def test_there_is_one_reading() -> None:
     network = plain().eval()
     network.choose_inference("plain")
-    assert list(network.answers(pictures())) == list(network.readings) == ["plain"]
+    assert list(network.answers(pictures()).logits) == list(network.readings) == ["plain"]
     with pytest.raises(UserError, match=r"model\.inference=masked is unknown: choose one of plain"):
         network.choose_inference("masked")
 

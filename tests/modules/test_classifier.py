@@ -333,14 +333,14 @@ def test_padding_counts_nowhere(name: str, side: str) -> None:
     module.eval()
     real = [(each.images[each.labels >= 0], each.labels[each.labels >= 0]) for each in batches]
     for reading in module.network.readings:
-        logits = torch.cat([module.network.answers(module.normalised(images))[reading] for images, _ in real])
+        logits = torch.cat([module.network.answers(module.normalised(images)).logits[reading] for images, _ in real])
         labels = torch.cat([labels for _, labels in real])
         assert measured[reading]["images"] == len(labels) == 9
         assert sum(map(sum, measured[reading]["confusion"])) == 9
         assert measured[reading]["accuracy"] == int((logits.argmax(1) == labels).sum()) / 9
         assert measured[reading]["loss"] == pytest.approx(cross_entropy(logits, labels), rel=1e-4)
         if reading == module.network.inference:
-            positions, probabilities = module.answered[side]
+            positions, probabilities, _ = module.answered[side]
             assert positions.tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2]
             torch.testing.assert_close(probabilities, logits.softmax(1), rtol=1e-4, atol=1e-5)
 
