@@ -106,6 +106,25 @@ class OptimisationConfig:
 
 
 @dataclass
+class CurveConfig:
+    """A figure of accuracy against a quantity that varies over the variants of an experiment."""
+
+    x: str = MISSING  # a dotted config key, or pairs_in_a_batch
+    line: str | None = None  # a dotted config key: a line for each of its values
+    label: str = MISSING  # of the x axis
+
+
+@dataclass
+class ReportConfig:
+    """What the tables and figures of an experiment compare; no figure of a run depends on it."""
+
+    reference: str | None = None  # the variant that differences are taken to
+    paper: dict[str, float] = field(default_factory=dict)  # accuracy in percent that the paper gives, by variant
+    source: str | None = None  # of those numbers
+    curve: CurveConfig | None = None
+
+
+@dataclass
 class Config:
     """One run."""
 
@@ -117,6 +136,8 @@ class Config:
     overwrite: bool = False  # throw away what lies in the run folder
     checkpoint: str | None = None  # task=evaluate: the file to test
     runs: str | None = None  # task=report: the folder to look through
+    test: bool = True  # look at the test side when training is over; a search must not
+    report: ReportConfig = field(default_factory=ReportConfig)
     data: DataConfig = field(default_factory=DataConfig)
     model: dict[str, Any] = MISSING
     loss: LossConfig = field(default_factory=LossConfig)

@@ -7,8 +7,16 @@ from collections.abc import Iterable
 class UserError(Exception):
     """Something the user can mend: the message names the file or key, what is wrong, and the way out.
 
-    The command line prints the message alone, without a stack trace, and exits with code 2.
+    The command line prints the message alone, without a stack trace, and exits with `exit_code`.
     """
+
+    exit_code = 2
+
+
+class RunInUse(UserError):  # noqa: N818 - it says what is the matter with the run
+    """Another process is training in the run folder; a sweep leaves the run to it."""
+
+    exit_code = 75  # what sysexits.h calls a temporary failure
 
 
 def closest(name: str, known: Iterable[str]) -> str:

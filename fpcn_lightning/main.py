@@ -37,7 +37,8 @@ def main() -> None:
     try:
         hydra.main(config_path=str(config.CONF), config_name="config", version_base="1.3")(run_task)()
     except UserError as error:
-        sys.exit(_complain(str(error)))
+        _complain(str(error))
+        sys.exit(error.exit_code)
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(_complain(explain_config_error(error)))
     except KeyboardInterrupt:

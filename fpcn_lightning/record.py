@@ -5,15 +5,17 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from fpcn_lightning import __version__
+from fpcn_lightning.errors import RunInUse
 from fpcn_lightning.report.results import Code, Result, write_result
 from fpcn_lightning.report.sameness import decisive
 
@@ -43,8 +45,27 @@ def config_hash(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decisive(config), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def new_result(config: dict[str, Any]) -> Result:
-    """The record of a run that has just begun."""
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep every other process out of a run folder; the lock falls with the process, however it dies.
+
+    Raises:
+        RunInUse: another process holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise RunInUse(
+            f"another process is training in {folder}: let it finish, or name this run with variant=NAME."
+        ) from error
+
+
+def new_result(config: dict[str, Any], overrides: Iterable[str] = ()) -> Result:
+    """The record of a run that has just begun; `overrides` are the words of its command line."""
     return Result(
         schema=1,
         experiment=config["name"],
@@ -59,6 +80,7 @@ def new_result(config: dict[str, Any]) -> Result:
         device=None,
         config=config,
         config_hash=config_hash(config),
+        command=shlex.join(["python", "-m", "fpcn_lightning", *overrides]),
         data=None,
         network=None,
         metrics=None,
@@ -77,7 +99,8 @@ def recorded(folder: Path, result: Result) -> Iterator[Result]:
         yield result
         result["status"] = "finished"
     except BaseException as error:
-        result["status"] = "failed"
+        # Lightning leaves its loop by a SystemExit when a cluster or a sweep asks it to stop.
+        result["status"] = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
         result["error"] = f"{type(error).__name__}: {error}"
         raise
     finally:

@@ -10,10 +10,13 @@ from fpcn_lightning import build, config
 from fpcn_lightning.config_errors import explain_config_error
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.record import config_hash, relative
+from fpcn_lightning.report.sameness import decisive
 from tests.conftest import composed
 
 GROUPS = sorted(
-    f"{path.parent.name}={path.stem}" for path in config.CONF.glob("*/*.yaml") if path.parent.name != "experiment"
+    f"{path.parent.name}={path.stem}"
+    for path in config.CONF.glob("*/*.yaml")
+    if path.parent.name not in ("experiment", "ablation")
 )
 EXPERIMENTS = sorted(path.stem for path in (config.CONF / "experiment").glob("*.yaml"))
 
@@ -28,6 +31,40 @@ def test_every_choice_of_every_group_composes(choice: str) -> None:
 def test_every_experiment_composes_and_names_itself(experiment: str) -> None:
     cfg = composed(f"+experiment={experiment}")
     assert cfg.name == experiment
+
+
+# What each row of the ablation switches off, and nothing else.
+CONTRAST, MASK, ALPHA, CENTER = (
+    {"model.contrast": False},
+    {"model.mask": False},
+    {"model.alpha": "off"},
+    {"loss.center": 0.0},
+)
+ABLATION: dict[str, dict[str, object]] = {
+    "full": {},
+    "no_contrast": CONTRAST,
+    "mask_center": ALPHA,
+    "mask_alpha": CENTER,
+    "mask": ALPHA | CENTER,
+    "center": MASK | ALPHA,
+    "contrast": MASK | ALPHA | CENTER,
+    "plain": CONTRAST | MASK | ALPHA | CENTER,
+}
+
+
+def test_the_ablation_sweeps_every_row() -> None:
+    assert ABLATION.keys() == {path.stem for path in (config.CONF / "ablation").glob("*.yaml")}
+    sweep = OmegaConf.load(config.CONF / "experiment" / "ablation.yaml")
+    assert sorted(sweep.hydra.sweeper.params.ablation.split(",")) == sorted(ABLATION)
+
+
+@pytest.mark.parametrize("row", ABLATION)
+def test_a_row_of_the_ablation_differs_from_full_in_its_own_keys_only(row: str) -> None:
+    full, other = (
+        decisive(build.plain(composed("+experiment=ablation", f"ablation={name}"))) for name in ("full", row)
+    )
+    assert full.keys() == other.keys()
+    assert {key: other[key] for key in full if full[key] != other[key]} == ABLATION[row]
 
 
 def test_the_issue_s_words_are_one_word_each() -> None:

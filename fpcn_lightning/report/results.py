@@ -87,14 +87,15 @@ class Result(TypedDict):
     """One run. `started` is an ISO 8601 time, `checkpoint` is relative to the run folder.
 
     `reading` names the configured way of inference. An evaluation says how many of its pictures were
-    `seen_in_training`, where that can be known. Only a run that did not finish may lack data, network or metrics.
+    `seen_in_training`, where that can be known. `command` is the command line that starts this run again. Only a run
+    that did not finish may lack data, network or metrics.
     """
 
     schema: Literal[1]
     experiment: str
     variant: str
     seed: int
-    status: Literal["finished", "failed", "running"]
+    status: Literal["finished", "failed", "running", "interrupted"]
     error: str | None
     started: str
     seconds: Seconds
@@ -110,6 +111,7 @@ class Result(TypedDict):
     checkpoint: str | None
     epochs: int | None
     seen_in_training: NotRequired[int | None]
+    command: NotRequired[str | None]
 
 
 def read_result(path: Path) -> Result:

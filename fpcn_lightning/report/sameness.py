@@ -11,6 +11,7 @@ NEUTRAL_KEYS = (
     "overwrite",
     "checkpoint",
     "runs",
+    "report.*",
     "logger*",
     "data.workers",
     "data.cache.*",

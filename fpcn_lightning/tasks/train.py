@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from fpcn_lightning import build
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.quiet import quiet_libraries
-from fpcn_lightning.record import is_first_process, new_result, recorded, relative
+from fpcn_lightning.record import held, is_first_process, new_result, recorded, relative
 from fpcn_lightning.report.results import RESULT_NAME, Result, read_result
 from fpcn_lightning.report.table import print_table, summarise
 from fpcn_lightning.tasks.outcome import describe, leave_answers
@@ -41,15 +41,16 @@ def run(cfg: DictConfig) -> None:
     section = build.plain(cfg)
     _check(section)
     config = relative(section, folder)
-    result = new_result(config)
+    result = new_result(config, HydraConfig.get().overrides.task)
     if not is_first_process():
         _train(section, folder, result)
         return
-    if _is_finished(folder, result, overwrite=section["overwrite"]):
-        logger.info("%s is finished already: nothing to do (overwrite=true runs it again)", folder)
-        return
-    with recorded(folder, result):
-        _train(section, folder, result)
+    with held(folder):
+        if _is_finished(folder, result, overwrite=section["overwrite"]):
+            logger.info("%s is finished already: nothing to do (overwrite=true runs it again)", folder)
+            return
+        with recorded(folder, result):
+            _train(section, folder, result)
     print_table(summarise([(folder, result)]))
     print(f"run folder: {folder}")
 
@@ -69,8 +70,8 @@ def _check(section: Mapping[str, Any]) -> None:
     if HydraConfig.get().mode == RunMode.MULTIRUN and several:
         # Every further process of a run is started with the command line of the first: it would start all jobs again.
         raise UserError(
-            "a sweep trains its runs one after the other in one process each: set trainer.devices=1 "
-            "trainer.strategy=auto, or start the runs one by one."
+            "this launcher starts every job in a process of its own, which cannot start further ones: train on several "
+            "devices with hydra/launcher=slots, or set trainer.devices=1 trainer.strategy=auto."
         )
 
 
@@ -134,7 +135,7 @@ def _train(section: Mapping[str, Any], folder: Path, result: Result) -> None:
             default_root_dir=str(folder),
         )
         _fit(trainer, module, data, interrupted, result)
-        _look_once(trainer, module, data, folder, result)
+        _measure(trainer, module, data, folder, result)
 
 
 def _interrupted(folder: Path, data: "RockDataModule") -> str | None:
@@ -167,8 +168,8 @@ def _fit(
     result["epochs"] = trainer.current_epoch
 
 
-def _look_once(trainer: "Trainer", module: "Classifier", data: "RockDataModule", folder: Path, result: Result) -> None:
-    """Measure the best epoch on validation and on test, and leave the answers and the pictures of it."""
+def _measure(trainer: "Trainer", module: "Classifier", data: "RockDataModule", folder: Path, result: Result) -> None:
+    """Measure the best epoch on validation and, once, on test; leave the answers and the pictures of it."""
     from lightning.pytorch.callbacks import ModelCheckpoint
 
     from fpcn_lightning.report.figures import learning_curves
@@ -177,12 +178,15 @@ def _look_once(trainer: "Trainer", module: "Classifier", data: "RockDataModule",
     best = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
     began = time.monotonic()
     trainer.validate(module, data, ckpt_path=best or None, verbose=False, weights_only=True)
-    trainer.test(module, data, ckpt_path=best or None, verbose=False, weights_only=True)
+    looks_at_test = result["config"]["test"]
+    if looks_at_test:
+        trainer.test(module, data, ckpt_path=best or None, verbose=False, weights_only=True)
     result["seconds"]["test"] = round(time.monotonic() - began, 1)
     result["metrics"] = {"validation": module.measured["validation"], "test": module.measured["test"]}
     if not trainer.is_global_zero:
         return
     result["checkpoint"] = Path(best).relative_to(folder).as_posix() if best else None
-    leave_answers(module, data, folder)
+    if looks_at_test:
+        leave_answers(module, data, folder)
     if (folder / "metrics.csv").exists():
         learning_curves(folder / "metrics.csv", folder / "learning_curves.png")
