@@ -6,19 +6,18 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
+
+from fpcn_lightning.callbacks.wandb_run import RUN_FILE, wandb_mode, wandb_run_id
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.record import is_first_process
 
-if TYPE_CHECKING:
-    from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
-
-def csv_logger(save_dir: str) -> "CSVLogger":
+def csv_logger(save_dir: str) -> CSVLogger:
     """The log `metrics.csv`, which goes on where an interrupted run left it; Lightning would delete it."""
-    from lightning.pytorch.loggers import CSVLogger
-
     path = Path(save_dir) / "metrics.csv"
     rows = []
     if is_first_process() and path.exists():
@@ -32,25 +31,45 @@ def csv_logger(save_dir: str) -> "CSVLogger":
     return logger
 
 
-def wandb_logger(**options: Any) -> "WandbLogger":
-    """A W&B logger that works without a key: offline then, unless WANDB_MODE says otherwise.
+class RunLogger(WandbLogger):
+    """One W&B run for each run folder, offline without a key; an interrupted run goes on in it.
 
     Args:
+        save_dir: the run folder, where W&B keeps its files, too.
+        pictures: how many validation pictures are logged with their answers; 0: no picture leaves the machine.
         options: of `lightning.pytorch.loggers.WandbLogger`.
 
     Raises:
-        UserError: wandb is not installed.
+        UserError: wandb is not installed, its key cannot be one, or `pictures` is no number of pictures.
     """
-    try:
-        import wandb
-    except ImportError as error:
-        raise UserError("logger=wandb needs the package wandb: pip install 'fpcn-lightning[wandb]'.") from error
-    from lightning.pytorch.loggers import WandbLogger
 
-    has_key = wandb.login(prompt=False, verify=False)
-    mode = os.environ.get("WANDB_MODE") or ("online" if has_key else "offline")
-    # Lightning's own `offline` sets a mode that W&B no longer knows.
-    return WandbLogger(mode=mode, **options)
+    def __init__(self, save_dir: str, pictures: int, **options: Any) -> None:
+        if not isinstance(pictures, int) or pictures < 0:
+            raise UserError(f"logger.wandb.pictures={pictures} must be a whole number; 0 logs none.")
+        # The agent of a W&B sweep makes up the ids itself and hands them down as WANDB_RUN_ID.
+        run_id = wandb_run_id(Path(save_dir) / RUN_FILE, os.environ.get("WANDB_RUN_ID"))
+        # Lightning's own `offline` sets a mode that W&B no longer knows.
+        chosen = {"mode": wandb_mode(), "id": run_id, **options}
+        super().__init__(save_dir=save_dir, **chosen)
+        self.pictures = pictures
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The run of W&B itself, opened at the first call.
+
+        Raises:
+            UserError: W&B cannot be reached, or does not let this run in.
+        """
+        import wandb
+
+        try:
+            return super().experiment
+        except wandb.Error as error:
+            raise UserError(
+                f"W&B does not open the run ({error}): log in again, set WANDB_MODE=offline, or, if the run was "
+                f"deleted there, remove {self.save_dir}/{RUN_FILE}."
+            ) from error
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from fpcn_lightning import build
+from fpcn_lightning.callbacks.wandb_run import RUN_FILE
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.quiet import quiet_libraries
 from fpcn_lightning.record import held, is_first_process, new_result, recorded, relative
@@ -70,8 +71,8 @@ def _check(section: Mapping[str, Any]) -> None:
     if HydraConfig.get().mode == RunMode.MULTIRUN and several:
         # Every further process of a run is started with the command line of the first: it would start all jobs again.
         raise UserError(
-            "this launcher starts every job in a process of its own, which cannot start further ones: train on several "
-            "devices with hydra/launcher=slots, or set trainer.devices=1 trainer.strategy=auto."
+            "the basic launcher runs all jobs in one process, which cannot start further ones: use "
+            "hydra/launcher=slots, or set trainer.devices=1 trainer.strategy=auto."
         )
 
 
@@ -79,7 +80,7 @@ def _is_finished(folder: Path, result: Result, *, overwrite: bool) -> bool:
     """Whether this very run is done; an interrupted one leaves its checkpoint and its seconds to go on from."""
     if overwrite:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        for name in (RESULT_NAME, "metrics.csv"):
+        for name in (RESULT_NAME, "metrics.csv", RUN_FILE):
             (folder / name).unlink(missing_ok=True)
     if not (folder / RESULT_NAME).exists():
         return False
@@ -172,6 +173,7 @@ def _measure(trainer: "Trainer", module: "Classifier", data: "RockDataModule", f
     """Measure the best epoch on validation and, once, on test; leave the answers and the pictures of it."""
     from lightning.pytorch.callbacks import ModelCheckpoint
 
+    from fpcn_lightning.callbacks.wandb_outcome import log_outcome
     from fpcn_lightning.report.figures import learning_curves
 
     checkpoint = trainer.checkpoint_callback
@@ -188,5 +190,6 @@ def _measure(trainer: "Trainer", module: "Classifier", data: "RockDataModule", f
     result["checkpoint"] = Path(best).relative_to(folder).as_posix() if best else None
     if looks_at_test:
         leave_answers(module, data, folder)
+    log_outcome(trainer.loggers, module, data, result)
     if (folder / "metrics.csv").exists():
         learning_curves(folder / "metrics.csv", folder / "learning_curves.png")

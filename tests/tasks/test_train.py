@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import RunInUse, UserError
+from fpcn_lightning.modules.classifier import Classifier
+from fpcn_lightning.record import held
 from fpcn_lightning.report.results import read_result
 from tests.conftest import composed
 from tests.tasks.conftest import Train
@@ -62,8 +64,6 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit_whatever_the_workers(t
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["fpcn", "fpcn_official"])
 def test_an_interrupted_run_resumes_bit_for_bit(train: Train, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fpcn_lightning.modules.classifier import Classifier
-
     chosen = (f"model={model}", "trainer.max_epochs=3", "optimisation.freeze_epochs=1")
     whole, _ = train(*chosen, folder="whole")
     step = Classifier.training_step
@@ -180,6 +180,50 @@ def test_a_backbone_of_one_size_says_so(train: Train) -> None:
     words = ("model=plain", "model.backbone=test_vit", "data.resize=176", "data.crop=160", "data.evaluation_crop=176")
     with pytest.raises(UserError, match="takes pictures of one size"):
         train(*words)
+
+
+def test_two_processes_do_not_train_the_same_run(train: Train, tmp_path: Path) -> None:
+    with held(tmp_path / "run"), pytest.raises(RunInUse, match=r"another process is training in .*run: let it finish"):
+        train()
+    assert not (tmp_path / "run" / "result.json").exists()
+    _, result = train()
+    assert result["status"] == "finished"
+
+
+@pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
+def test_a_run_that_was_stopped_says_so_and_goes_on(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signal: type[BaseException]
+) -> None:
+    step = Classifier.training_step
+
+    def is_stopped_in_the_last_epoch(self: Classifier, batch: object, batch_idx: int) -> Tensor:
+        if self.current_epoch == 1:
+            raise signal
+        return step(self, batch, batch_idx)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Classifier, "training_step", is_stopped_in_the_last_epoch)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train()
+    assert read_result(tmp_path / "run" / "result.json")["status"] == "interrupted"
+    monkeypatch.setattr(Classifier, "training_step", step)
+    _, result = train()
+    assert (result["status"], result["error"], result["epochs"]) == ("finished", None, 2)
+
+
+def test_a_run_that_is_not_to_look_at_test_does_not(train: Train) -> None:
+    folder, result = train("test=false", "model=plain")
+    assert result["metrics"] is not None
+    assert result["metrics"]["test"] == {}
+    assert result["metrics"]["validation"]["plain"]["images"] == 6
+    assert not (folder / "test_predictions.csv").exists()
+
+
+def test_the_predictions_carry_the_area_that_was_found_and_the_true_one(train: Train) -> None:
+    folder, _ = train()
+    with (folder / "test_predictions.csv").open(newline="") as file:
+        ratios = [(float(row["object_ratio"]), float(row["true_object_ratio"])) for row in csv.DictReader(file)]
+    assert len(ratios) == 6
+    assert all(0 < found <= 1 and 0 < true < 1 for found, true in ratios)
 
 
 def test_another_run_s_split_can_be_taken_over(train: Train) -> None:
