@@ -1,7 +1,6 @@
-"""Pictures of a run: its confusion matrix and its learning curves, in colours that colour-blind readers can tell apart.
+"""Pictures of a run: its confusion matrix and its learning curves.
 
-Figures are drawn on canvases of their own, without pyplot, so that many can be made in one process and no display is
-needed. The suffix of the path chooses the format: .png, .svg, .pdf and whatever else matplotlib writes.
+The suffix of the path chooses the format: .png, .svg, .pdf and whatever else matplotlib writes.
 """
 
 import csv
@@ -12,22 +11,20 @@ from pathlib import Path
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.report.canvas import COLOURS, new_figure, plain, shortened
 
 Curve = dict[int, float]
 """A logged quantity by epoch."""
 
-# Blue and vermilion of the palette by Okabe and Ito; the dash sets them apart in grey print as well.
-_STYLES = {"train": ("#0072B2", "--"), "val": ("#D55E00", "-")}
+# The dash sets them apart in grey print as well.
+_STYLES = {"train": (COLOURS[0], "--"), "val": (COLOURS[1], "-")}
 _LEGEND = {"train": "training", "val": "validation"}
 _POINTS_PER_INCH = 72
 _INCHES_PER_LETTER = 0.08  # of a tick label at matplotlib's default size of 10 points
-_LONGEST_NAME = 28
 
 
 def confusion_matrix(matrix: ArrayLike, classes: Sequence[str], path: Path) -> None:
@@ -48,11 +45,11 @@ def confusion_matrix(matrix: ArrayLike, classes: Sequence[str], path: Path) -> N
     # A class without images has an empty row: 0 %, not a division by zero.
     percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     cell = float(np.clip(7 / number, 0.34, 1.5))
-    names = [_shortened(name) for name in classes]
+    names = [shortened(name) for name in classes]
     longest = _INCHES_PER_LETTER * max(map(len, names))
     upright = longest > 0.9 * cell
     width, height = number * cell + longest + 2.2, number * cell + (longest if upright else 0.2) + 0.9
-    figure = _figure(width, height)
+    figure = new_figure(width, height)
     axes = figure.add_subplot()
     image = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
     _write_cells(axes, counts, percent, cell)
@@ -85,13 +82,13 @@ def learning_curves(metrics_csv: Path, path: Path) -> None:
     """
     curves = read_curves(metrics_csv)
     panels = {
-        quantity: {side: curve for side in _STYLES if (curve := _logged(curves, f"{side}/{quantity}"))}
+        quantity: {side: curve for side in _STYLES if (curve := logged(curves, f"{side}/{quantity}"))}
         for quantity in ("loss", "accuracy")
     }
     if not any(panels.values()):
         raise UserError(f"{metrics_csv} holds neither loss nor accuracy. Train for one epoch at least.")
     best = _best_epoch(panels["loss"].get("val", {}), panels["accuracy"].get("val", {}))
-    figure = _figure(width=10, height=4)
+    figure = new_figure(width=10, height=4)
     legend: dict[str, Artist] = {}
     for axes, (quantity, sides) in zip(figure.subplots(1, 2), panels.items(), strict=True):
         _draw_panel(axes, quantity, sides, best)
@@ -132,18 +129,6 @@ def read_curves(metrics_csv: Path) -> dict[str, Curve]:
     }
 
 
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _shortened(name: str) -> str:
-    # Names of rocks often share their beginning or their end: keep both.
-    half = _LONGEST_NAME // 2
-    return name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[1 - half :]}"
-
-
 def _accuracy_title(counts: np.ndarray) -> str:
     total = int(counts.sum())
     return f"{np.trace(counts) / total:.1%} of {total} images correct" if total else "no images"
@@ -162,8 +147,8 @@ def _write_cells(axes: Axes, counts: np.ndarray, percent: np.ndarray, cell: floa
         axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
 
 
-def _logged(curves: Mapping[str, Curve], name: str) -> Curve:
-    # Lightning adds the suffix when a quantity is logged both by step and by epoch.
+def logged(curves: Mapping[str, Curve], name: str) -> Curve:
+    """The curve of a quantity; Lightning adds a suffix when it is logged both by step and by epoch."""
     return curves.get(name) or curves.get(f"{name}_epoch") or {}
 
 
@@ -188,5 +173,4 @@ def _draw_panel(axes: Axes, quantity: str, sides: Mapping[str, Curve], best: int
         axes.text(0.5, 0.5, "not logged", ha="center", va="center", color="0.4", transform=axes.transAxes)
     axes.set(xlabel="epoch (the first is 0)", ylabel=quantity + unit, title=quantity.capitalize())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)

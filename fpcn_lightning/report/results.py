@@ -9,10 +9,10 @@ import json
 import math
 import os
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, NotRequired, TypedDict, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.report.contract import check
 
 SCHEMA_VERSION = 1
 RESULT_NAME = "result.json"
@@ -114,6 +114,10 @@ class Result(TypedDict):
     command: NotRequired[str | None]
 
 
+Run = tuple[Path, Result]
+"""A run folder and what it says about itself."""
+
+
 def read_result(path: Path) -> Result:
     """Read one `result.json`.
 
@@ -140,7 +144,7 @@ def read_result(path: Path) -> Result:
         ) from error
 
 
-def find_results(root: Path) -> list[tuple[Path, Result]]:
+def find_results(root: Path) -> list[Run]:
     """Read every `result.json` at or below `root`.
 
     Returns:
@@ -174,52 +178,13 @@ def write_result(folder: Path, result: Result) -> Path:
 
 
 def _checked(record: object) -> Result:
-    _check(record, Result, "")
+    check(record, Result)
     result = cast(Result, record)
     if result["status"] == "finished":
         absent = [key for key, value in result.items() if key in ("data", "network", "metrics") and value is None]
         if absent:
             raise ValueError(f"'{absent[0]}' is null although the run finished")
     return result
-
-
-def _check(value: object, expected: Any, where: str) -> None:
-    """Compare `value` with the annotation `expected`; a ValueError names the dotted key `where` they part."""
-    origin, arguments = get_origin(expected), get_args(expected)
-    if is_typeddict(expected):
-        _check_keys(_instance(value, dict, where), expected, where)
-    elif origin in (Union, UnionType):
-        # The contract knows one kind of union: something, or null in the last place.
-        if value is not None:
-            _check(value, arguments[0], where)
-    elif origin is Literal:
-        if value not in arguments:
-            raise ValueError(f"'{where}' is {value!r}, not one of {', '.join(map(repr, arguments))}")
-    elif origin in (dict, list):
-        container = _instance(value, origin, where)
-        for key, item in container.items() if origin is dict else enumerate(container):
-            _check(item, arguments[-1], f"{where}.{key}")
-    else:
-        _instance(value, expected, where)
-
-
-def _check_keys(record: dict[str, object], expected: Any, where: str) -> None:
-    for key, annotation in get_type_hints(expected).items():
-        place = f"{where}.{key}".lstrip(".")
-        if key not in record:
-            if key in expected.__optional_keys__:
-                continue
-            raise ValueError(f"'{place}' is missing")
-        _check(record[key], annotation, place)
-
-
-def _instance(value: object, kind: type, where: str) -> Any:
-    accepted = (int, float) if kind is float else kind
-    # In Python a bool is an int, in the contract it is not.
-    stray_bool = isinstance(value, bool) and kind in (int, float)
-    if stray_bool or not isinstance(value, accepted):
-        raise ValueError(f"'{where or 'the record'}' is {type(value).__name__}, not {kind.__name__}")
-    return value
 
 
 def _without_non_finite(value: object) -> Any:

@@ -12,6 +12,7 @@ NEUTRAL_KEYS = (
     "checkpoint",
     "runs",
     "report.*",
+    "search.*",
     "logger*",
     "data.workers",
     "data.cache.*",
@@ -30,15 +31,16 @@ def decisive(config: Mapping[str, object]) -> dict[str, object]:
     """The keys of a config that decide the outcome of a run, dotted, with their values."""
     return {
         key: value
-        for key, value in _flatten(config).items()
+        for key, value in flatten(config).items()
         if not any(fnmatchcase(key, pattern) for pattern in NEUTRAL_KEYS)
     }
 
 
-def _flatten(value: object, prefix: str = "") -> dict[str, object]:
+def flatten(value: object, prefix: str = "") -> dict[str, object]:
+    """Every leaf of a config by its dotted key; an empty mapping is a leaf."""
     if not isinstance(value, Mapping) or not value:
         return {prefix: value}
     flat: dict[str, object] = {}
     for key, item in value.items():
-        flat |= _flatten(item, f"{prefix}.{key}" if prefix else str(key))
+        flat |= flatten(item, f"{prefix}.{key}" if prefix else str(key))
     return flat

@@ -1,29 +1,43 @@
-"""`task=report`: the table of all runs in a folder, on the screen and beside the runs."""
+"""`task=report`: tables, figures and one page about all runs in a folder, on the screen and beside the runs."""
 
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from fpcn_lightning.callbacks.wandb_report import log_report
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.report.results import find_results
-from fpcn_lightning.report.table import print_table, summarise, to_csv, to_markdown
+from fpcn_lightning.report.experiments import read_experiments
+from fpcn_lightning.report.notes import notes
+from fpcn_lightning.report.table import print_table
+from fpcn_lightning.report.write import write_report
 
 
 def run(cfg: DictConfig) -> None:
-    """Write `table.md` and `table.csv` into the folder `runs`.
+    """Report on the folder `runs`.
 
     Raises:
-        UserError: no folder is given, it holds no runs, or runs that must not be averaged.
+        UserError: no folder is given, it holds no runs, or a record in it cannot be read.
     """
     if cfg.runs is None:
         raise UserError("runs is not set: give the folder of the runs, runs=outputs/EXPERIMENT.")
-    folder = Path(cfg.runs)
-    results = find_results(folder)
-    if not results:
-        raise UserError(f"runs={folder} holds no result.json: train something first.")
-    rows = summarise(results)
-    (folder / "table.md").write_text(to_markdown(rows), encoding="utf-8")
-    (folder / "table.csv").write_text(to_csv(rows), encoding="utf-8")
-    print_table(rows)
-    for place, _ in results:
-        print(f"run folder: {place}")
+    report_folder(Path(cfg.runs))
+
+
+def report_folder(folder: Path) -> None:
+    """Write tables, figures and `index.html` about the runs below `folder` into it, and print the table.
+
+    Where the runs were logged to W&B, the table and the figures are, too.
+
+    Raises:
+        UserError: the folder holds no runs, or a record in it cannot be read.
+    """
+    experiments = read_experiments(folder)
+    page = write_report(experiments, folder)
+    for experiment in experiments:
+        if len(experiments) > 1:
+            print(experiment.name)
+        print_table(experiment.rows)
+        for note in notes(experiment):
+            print(f"- {note}")
+    log_report(folder, [result for experiment in experiments for _, result in experiment.runs])
+    print(f"report: {page}")

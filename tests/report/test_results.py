@@ -128,7 +128,7 @@ def test_each_missing_key_is_named(tmp_path: Path, key: str) -> None:
         (("schema",), 2, "schema version 2, this program reads version 1"),
         (("seed",), True, "'seed' is bool, not int"),
         (("seed",), "0", "'seed' is str, not int"),
-        (("status",), "done", "'status' is 'done', not one of 'finished', 'failed', 'running'"),
+        (("status",), "done", "'status' is 'done', not one of 'finished', 'failed', 'running', 'interrupted'"),
         (("code", "dirty"), "no", "'code.dirty' is str, not bool"),
         (("packages", "torch"), 2.9, "'packages.torch' is float, not str"),
         (("data", "classes", 1), None, "'data.classes.1' is NoneType, not str"),

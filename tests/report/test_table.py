@@ -1,41 +1,13 @@
-import csv
-import io
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from fpcn_lightning.errors import UserError
-from fpcn_lightning.report.results import Result
-from fpcn_lightning.report.table import Row, print_table, summarise, to_csv, to_markdown
+from fpcn_lightning.report.formats import cells, to_markdown
+from fpcn_lightning.report.table import print_table, summarise
+from tests.report.test_formats import NUMBERS, make_row
 from tests.report.test_results import make_failed, make_metrics, make_result
-
-
-def runs_of(*results: Result) -> list[tuple[Path, Result]]:
-    return [(Path(f"runs/{index}"), result) for index, result in enumerate(results)]
-
-
-def make_row(**changes: Any) -> Row:
-    values: dict[str, Any] = {
-        "experiment": "demo",
-        "variant": "plain",
-        "reading": "as_trained",
-        "seeds": (0, 1),
-        "status": "finished",
-        "accuracy": 0.81234,
-        "accuracy_deviation": 0.01234,
-        "accuracy_standard_error": 0.02345,
-        "macro_f1": 0.79876,
-    }
-    return Row(**(values | changes))
-
-
-def cells_of(row: Row) -> dict[str, str]:
-    lines = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in to_markdown([row]).splitlines()]
-    return dict(zip(lines[0], lines[2], strict=True))
+from tests.report.test_variants import change_theta, runs_of
 
 
 def test_numbers_equal_an_independent_computation() -> None:
@@ -62,7 +34,7 @@ def test_one_seed_has_the_recorded_error_and_no_deviation() -> None:
 def test_no_certainty_is_claimed_at_the_ends(correct: int) -> None:
     (row,) = summarise(runs_of(make_result(correct=correct)))
     assert row.accuracy_standard_error is None
-    assert "±" not in cells_of(row)["accuracy % ± binomial SE"]
+    assert "±" not in to_markdown([row]).splitlines()[-1]
 
 
 def test_each_reading_has_a_row_and_the_configured_one_comes_first() -> None:
@@ -77,18 +49,18 @@ def test_each_reading_has_a_row_and_the_configured_one_comes_first() -> None:
 def test_runs_without_results_keep_a_row_without_numbers() -> None:
     untested = make_result(seed=3, metrics={"validation": {}, "test": {}})
     rows = summarise(
-        runs_of(make_failed(seed=2, variant="fpcn"), make_failed(seed=1, status="running", error=None), untested)
+        runs_of(make_failed(seed=2, variant="fpcn"), make_failed(seed=1, status="interrupted", error=None), untested)
         + runs_of(make_result())
     )
 
     assert [(row.variant, row.seeds, row.status) for row in rows] == [
         ("fpcn", (2,), "failed"),
         ("plain", (0,), "finished"),
-        ("plain", (1,), "running"),
+        ("plain", (1,), "interrupted"),
         ("plain", (3,), "not tested"),
     ]
     assert [row.accuracy for row in rows] == [None, 0.75, None, None]
-    assert cells_of(rows[0])["status"] == "failed: the disk is full"
+    assert rows[0].error == "the disk is full"
 
 
 def test_the_order_of_the_runs_does_not_matter() -> None:
@@ -98,87 +70,15 @@ def test_the_order_of_the_runs_does_not_matter() -> None:
     assert summarise(runs) == summarise(runs[::-1])
 
 
-def change_theta(result: Result) -> None:
-    result["config"]["model"] = {"theta": 0.9, "blocks": [1, 2]}
-
-
-def add_key(result: Result) -> None:
-    result["config"]["loss"] = {"center": 0.1}
-
-
-def change_split_seed(result: Result) -> None:
-    result["config"]["data"] = {"split": {"seed": 8}}
-
-
-def change_fingerprint(result: Result) -> None:
-    assert result["data"]
-    result["data"]["fingerprint"] = "xyz"
-
-
-def change_parameters(result: Result) -> None:
-    assert result["network"]
-    result["network"]["parameters"] = 5
-
-
-@pytest.mark.parametrize(
-    ("change", "key"),
-    [
-        (change_theta, "'model.theta' is 0.5 in the first and 0.9 in the second"),
-        (add_key, "'loss.center' is 'absent'"),
-        (change_split_seed, "'data.split.seed'"),
-        (change_fingerprint, "'data fingerprint' is 'abc'"),
-        (change_parameters, "'network parameters'"),
-    ],
-)
-def test_runs_that_differ_in_more_than_the_seed_are_refused(change: Callable[[Result], None], key: str) -> None:
+def test_one_quarrel_does_not_cost_the_table() -> None:
     other = make_result(seed=1)
-    change(other)
-    with pytest.raises(UserError) as caught:
-        summarise(runs_of(make_result(), other))
-    assert all(part in str(caught.value) for part in (key, "runs/0", "runs/1"))
-
-
-def test_the_same_seed_twice_is_refused() -> None:
-    with pytest.raises(UserError, match=r"runs/0 and runs/1 .* same seed 0"):
-        summarise(runs_of(make_result(), make_result()))
-
-
-def test_different_variants_may_differ() -> None:
-    other = make_result("fpcn")
     change_theta(other)
-    change_parameters(other)
-    assert len(summarise(runs_of(make_result(), other))) == 2
+    quarrel, whole = summarise(runs_of(make_result(), other, make_result("whole")))
 
-
-@pytest.mark.parametrize(
-    ("error", "accuracy", "macro_f1"),
-    [(0.02345, "81.2 ± 2.3", "79.9"), (0.0994, "81.2 ± 9.9", "79.9"), (0.12, "81 ± 12", "80"), (None, "81.2", "79.9")],
-)
-def test_digits_follow_the_error(error: float | None, accuracy: str, macro_f1: str) -> None:
-    cells = cells_of(make_row(accuracy_standard_error=error))
-    assert (cells["accuracy % ± binomial SE"], cells["macro-F1 %"], cells["SD over seeds"]) == (
-        accuracy,
-        macro_f1,
-        "1.2",
-    )
-
-
-def test_markdown_has_one_line_a_row_whatever_an_error_says() -> None:
-    row = make_row(status="failed", error="a | b\nsecond line" + "x" * 200, accuracy=None)
-    header, rule, line = to_markdown([row]).splitlines()
-    assert len(header) == len(rule) == len(line)
-    assert r"failed: a \| b" in line
-    assert "second" not in line
-
-
-def test_csv_reads_back_unrounded() -> None:
-    rows = summarise(runs_of(*(make_result(seed=seed, correct=40 + seed) for seed in range(3)), make_failed(seed=3)))
-    finished, failed = csv.DictReader(io.StringIO(to_csv(rows)))
-
-    assert float(finished["accuracy"]) == rows[0].accuracy
-    assert float(finished["accuracy_deviation"]) == rows[0].accuracy_deviation
-    assert (finished["seeds"], finished["parameters"]) == ("0 1 2", "4008829")
-    assert (failed["accuracy"], failed["status"], failed["error"]) == ("", "failed", "the disk is full")
+    assert (quarrel.status, quarrel.seeds, quarrel.accuracy) == ("not averaged", (0, 1), None)
+    assert quarrel.error
+    assert all(part in quarrel.error for part in ("'model.theta'", "runs/0", "runs/1"))
+    assert (whole.variant, whole.status, whole.accuracy) == ("whole", "finished", 0.75)
 
 
 def test_the_printed_table_keeps_every_row_whole(capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,7 +93,7 @@ def test_nothing_is_cut_on_a_narrow_screen(capsys: pytest.CaptureFixture[str], m
     row = make_row(parameters=4_008_829)
     print_table([row])
     out = capsys.readouterr().out
-    assert all(cell in out for cell in cells_of(row).values())
+    assert all(cell in out for cell in cells([row])[1][0])
 
 
 def test_without_rich_the_table_is_markdown(
@@ -202,3 +102,10 @@ def test_without_rich_the_table_is_markdown(
     monkeypatch.setitem(sys.modules, "rich", None)
     print_table([make_row()])
     assert capsys.readouterr().out.strip() == to_markdown([make_row()]).strip()
+
+
+def test_beside_intervals_the_terminal_leaves_the_cost_to_the_files(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([make_row(**NUMBERS, parameters=4_008_829)])
+    out = capsys.readouterr().out
+    assert "[79.0, 83.0]" in out
+    assert "4,008,829" not in out

@@ -1,4 +1,4 @@
-"""`task=report`: one table out of a folder of runs."""
+"""`task=report`: tables, figures and a page out of a folder of runs."""
 
 from pathlib import Path
 
@@ -10,20 +10,27 @@ from tests.conftest import composed
 from tests.tasks.conftest import Train
 
 
-def test_the_table_has_a_row_for_every_reading(
-    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    train("model=plain", folder="runs/plain")
-    train("model=fpcn", folder="runs/fpcn")
-    run_task(composed("task=report", f"runs={tmp_path}/runs"))
-    table = (tmp_path / "runs" / "table.md").read_text()
-    assert [[cell.strip() for cell in line.split("|")[2:4]] for line in table.splitlines()[2:]] == [
-        ["fpcn", "as_trained"],
-        ["fpcn", "unmasked"],
-        ["plain", "plain"],
+def test_runs_that_were_trained_are_compared(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train("model=plain", "report.reference=plain", folder="runs/plain")
+    train("model=fpcn", "report.reference=plain", folder="runs/fpcn")
+    folder = tmp_path / "runs"
+    run_task(composed("task=report", f"runs={folder}"))
+
+    headings, _, *lines = (folder / "table.md").read_text(encoding="utf-8").partition("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in (headings, *lines)]
+    rows = [dict(zip(cells[0], line, strict=True)) for line in cells[1:]]
+    assert [(row["variant"], row["reading"]) for row in rows] == [
+        ("fpcn", "as_trained"),
+        ("fpcn", "unmasked"),
+        ("plain", "plain"),
     ]
-    assert "as_trained" in capsys.readouterr().out
-    assert (tmp_path / "runs" / "table.csv").exists()
+    assert rows[0]["95 % interval"].startswith("[")
+    assert [row["difference"] for row in rows[1:]] == ["-", "reference"]
+    out = capsys.readouterr().out
+    assert "as_trained" in out
+    assert f"report: {folder / 'index.html'}" in out
+    made = ("index.html", "table.csv", "table.tex", "figures/differences.png", "figures/learning_curves.svg")
+    assert all((folder / name).exists() for name in made)
 
 
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:

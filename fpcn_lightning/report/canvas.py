@@ -1,0 +1,58 @@
+"""What all figures share: a canvas without pyplot, colours that colour-blind readers can tell apart, and files.
+
+Figures are drawn on canvases of their own, so that many can be made in one process and no display is needed.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from fpcn_lightning.report.bootstrap import Estimate
+
+# Blue, vermilion, green, purple, orange, sky blue and black of the palette by Okabe and Ito; yellow is too pale.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", ":")
+MOST_TOGETHER = 10  # lines or rows of points beyond these cannot be told apart
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of `width` x `height` inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plain(axes: Axes) -> None:
+    """Take away what carries no data: the frame above and to the right; leave a faint grid."""
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def shortened(name: str, longest: int = 28) -> str:
+    """`name` without its middle where it is too long: names of rocks often share their beginning or their end."""
+    half = longest // 2
+    return name if len(name) <= longest else f"{name[:half]}…{name[1 - half :]}"
+
+
+def save(figure: Figure, folder: Path, name: str) -> None:
+    """Write `name`.png and `name`.svg into `folder`, byte for byte the same for the same figure."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"{name}.png", dpi=150)
+    figure.set_layout_engine("none")  # laid out already
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+
+
+def error_bars(estimates: Sequence[Estimate]) -> NDArray[np.float64]:
+    """Distances from each value to the ends of its interval, in percent, as matplotlib takes them: [2, N]."""
+    ends = [(each.value - each.low, each.high - each.value) for each in estimates]
+    # With few pictures the value itself may lie outside a percentile interval; a bar cannot point backwards.
+    lengths: NDArray[np.float64] = 100 * np.maximum(np.array(ends).T, 0)
+    return lengths

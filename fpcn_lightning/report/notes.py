@@ -1,0 +1,102 @@
+"""What must be said below a table, so that nobody reads more into its numbers than they hold."""
+
+from collections.abc import Iterable
+
+from fpcn_lightning.report.bootstrap import LEVEL, REPLICATES
+from fpcn_lightning.report.experiments import Experiment, Measured
+from fpcn_lightning.report.results import Run
+from fpcn_lightning.report.rows import Row
+
+
+def notes(experiment: Experiment) -> list[str]:
+    """One or two sentences a note, in plain text."""
+    averaged = [row for row in experiment.rows if row.accuracy is not None]
+    runs = [run for variant in experiment.variants for run in variant.tested]
+    return [
+        *(_about_numbers(averaged) if averaged else []),
+        *_about_intervals(experiment),
+        *_about_readings(experiment, averaged),
+        *_about_the_paper(experiment),
+        *_about_origin(runs),
+        *experiment.remarks,
+    ]
+
+
+def _about_numbers(rows: list[Row]) -> list[str]:
+    images = sorted({row.images for row in rows if row.images is not None})
+    sizes = " or ".join(f"{number:,}" for number in images)
+    return [
+        f"The test set has {sizes} pictures. ± is the binomial standard error of one test set of that size at the mean "
+        "accuracy; the SD over seeds is what another seed changes. Neither contains the other."
+    ]
+
+
+def _about_intervals(experiment: Experiment) -> list[str]:
+    if not experiment.measured:
+        return []
+    samples = [each.sample for each in experiment.measured.values()]
+    drawn = "test pictures and seeds" if any(len(each.seeds) > 1 for each in samples) else "test pictures"
+    found = [
+        f"Intervals hold {100 * LEVEL:.0f} %: percentile bootstrap, {REPLICATES:,} replicates that draw {drawn} with "
+        "replacement. Differences are in points of percent, paired by picture and by seed; one whose interval holds 0 "
+        "may be chance."
+    ]
+    clustered = next((each for each in experiment.measured.values() if _clusters(each) < len(each.names)), None)
+    if clustered is not None:
+        found.append(
+            f"Pictures of one group and copies are drawn as a whole: {_clusters(clustered):,} draws, not "
+            f"{len(clustered.names):,}."
+        )
+    if any(len(each.seeds) == 1 for each in samples):
+        found.append("Where there is one seed, only pictures are drawn: the interval says nothing about another seed.")
+    if any(2 <= len(each.seeds) < 5 for each in samples):
+        found.append("With fewer than five seeds an interval holds too little of what another seed would change.")
+    return found
+
+
+def _clusters(measured: Measured) -> int:
+    return len(set(measured.sample.clusters.tolist()))
+
+
+def _about_readings(experiment: Experiment, rows: list[Row]) -> list[str]:
+    configured = {(variant.name, variant.reading) for variant in experiment.variants}
+    if all((row.variant, row.reading) in configured for row in rows):
+        return []
+    return [
+        "A reading is a way of inference of the same trained network, the configured one first. The answers to single "
+        "pictures are kept for that one alone, so the others have no interval."
+    ]
+
+
+def _about_the_paper(experiment: Experiment) -> list[str]:
+    if all(row.paper is None for row in experiment.rows):
+        return []
+    source = experiment.settings.get("source")
+    return [
+        f"The paper's values{f' ({source})' if source else ''} were measured on its own test set, with its own "
+        "training: compare differences between rows, not single values."
+    ]
+
+
+def _about_origin(runs: list[Run]) -> list[str]:
+    results = [result for _, result in runs]
+    commits = _distinct((result["code"]["commit"] or "no commit")[:12] for result in results)
+    devices = _distinct(result["device"] or "unknown" for result in results)
+    found = []
+    if len(commits) > 1:
+        found.append(f"The runs come from {len(commits)} commits: {', '.join(commits)}.")
+    dirty = sum(result["code"]["dirty"] is True for result in results)
+    if dirty:
+        found.append(f"{dirty} of {len(results)} runs come from a checkout with changes that no commit holds.")
+    if len(devices) > 1:
+        found.append(
+            f"The runs come from different devices ({'; '.join(devices)}): their numbers do not agree to the last bit."
+        )
+    seen = sum(bool(result.get("seen_in_training")) for result in results)
+    if seen:
+        found.append(f"{seen} of {len(results)} runs were tested on pictures that they were trained on: these flatter.")
+    return found
+
+
+def _distinct(words: Iterable[str]) -> list[str]:
+    return sorted(set(words))

@@ -1,0 +1,171 @@
+"""One HTML page that holds everything: it needs no other file, no script and no network to be read."""
+
+import base64
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fpcn_lightning.report.experiments import Experiment
+from fpcn_lightning.report.formats import NOT_KNOWN, TEXT_HEADINGS, cells, percent, with_interval
+from fpcn_lightning.report.notes import notes
+from fpcn_lightning.report.object_ratio import BinRow
+from fpcn_lightning.report.results import Result, Run
+from fpcn_lightning.report.sameness import decisive, flatten
+
+_ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure inside the page."""
+
+    source: str  # data URI
+    caption: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings, which of them stand above text, and lines of cells."""
+
+    headings: Sequence[str]
+    lines: Sequence[Sequence[str]]
+
+    @property
+    def is_text(self) -> list[bool]:
+        """By column: whether it is set to the left."""
+        return [heading in _TEXT for heading in self.headings]
+
+
+_TEXT = TEXT_HEADINGS | {"area", "share"}
+
+
+def make_page(experiments: Sequence[tuple[Experiment, Mapping[Path, str], Sequence[BinRow]]], folder: Path) -> str:
+    """The page as HTML.
+
+    Args:
+        experiments: each with its figures (SVG file and caption), and its rows by object ratio.
+        folder: where the page will lie; links to run folders are relative to it.
+    """
+    environment = Environment(
+        loader=PackageLoader("fpcn_lightning.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    sections = [_section(experiment, figures, bins, folder) for experiment, figures, bins in experiments]
+    title = " · ".join(section["name"] for section in sections)
+    return environment.get_template("page.html.jinja").render(title=title, sections=sections)
+
+
+def _section(
+    experiment: Experiment, figures: Mapping[Path, str], bins: Sequence[BinRow], folder: Path
+) -> dict[str, Any]:
+    runs = experiment.runs
+    return {
+        "name": experiment.name,
+        "commands": experiment.commands,
+        "table": Table(*cells(experiment.rows)),
+        "notes": notes(experiment),
+        "figures": [Picture(_inline(path), caption) for path, caption in figures.items()],
+        "bins": _bin_table(bins) if bins else None,
+        "differing": _differing(experiment),
+        "shared": _shared([result for _, result in runs]),
+        "facts": _facts([result for _, result in runs]),
+        "runs": [_run(run, folder) for run in runs],
+    }
+
+
+def _inline(svg: Path) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.read_bytes()).decode()}"
+
+
+def _bin_table(bins: Sequence[BinRow]) -> Table:
+    headings = ["area", "share", "pictures", "variant", "accuracy %", "95 % interval", "difference"]
+    lines = []
+    for row in bins:
+        gain, mean = row.difference, row.accuracy
+        difference = with_interval(gain.value, gain.low, gain.high) if gain else "reference"
+        share = f"{percent(row.low)} to {percent(row.high)} %"
+        interval = f"[{percent(mean.low)}, {percent(mean.high)}]"
+        lines.append([row.area, share, str(row.pictures), row.variant, percent(mean.value), interval, difference])
+    return Table(headings, lines)
+
+
+def _differing(experiment: Experiment) -> Table:
+    """The config keys that are not the same in all variants, with the values of each; the seed is none of them."""
+    first = {
+        variant.name: decisive(run[1]["config"])
+        for variant in experiment.variants
+        for run in (*variant.tested, *variant.others)[:1]
+    }
+    every = sorted({key for config in first.values() for key in config if key != "seed"})
+    keys = [key for key in every if len({_text(config.get(key, _ABSENT)) for config in first.values()}) > 1]
+    lines = [[name, *(_text(config.get(key, _ABSENT)) for key in keys)] for name, config in first.items()]
+    return Table(["variant", *keys], lines)
+
+
+def _shared(results: Iterable[Result]) -> dict[str, str]:
+    """The config keys that have the same value in every run."""
+    configs = [flatten(result["config"]) for result in results]
+    keys = sorted({key for config in configs for key in config})
+    values = {key: {_text(config.get(key, _ABSENT)) for config in configs} for key in keys}
+    return {key: next(iter(found)) for key, found in values.items() if len(found) == 1}
+
+
+def _facts(results: Sequence[Result]) -> dict[str, list[str]]:
+    """Where the runs come from: every distinct value of what is the same in a clean comparison."""
+    packages = {name for result in results for name in result["packages"]}
+    facts = {
+        "commit": [_commit(result) for result in results],
+        "device": [result["device"] or NOT_KNOWN for result in results],
+        "split": [_split(result) for result in results if result["data"]],
+        "pretrained weights": [result["network"]["weights"] for result in results if result["network"]],
+        "fpcn_lightning": [result["code"]["version"] for result in results],
+        **{name: [result["packages"].get(name, NOT_KNOWN) for result in results] for name in sorted(packages)},
+    }
+    return {name: list(dict.fromkeys(values)) for name, values in facts.items() if values}
+
+
+def _commit(result: Result) -> str:
+    code = result["code"]
+    return (code["commit"] or "no commit") + (" with changes that no commit holds" if code["dirty"] else "")
+
+
+def _split(result: Result) -> str:
+    if not result["data"]:
+        return NOT_KNOWN
+    sides = ", ".join(f"{number:,} {side}" for side, number in result["data"]["images"].items())
+    return f"{result['data']['fingerprint']}: {sides}, {len(result['data']['classes'])} classes"
+
+
+def _run(run: Run, folder: Path) -> dict[str, Any]:
+    place, result = run
+    inside = os.path.relpath(place, folder)
+    reading = result["reading"]
+    tested = result["metrics"]["test"] if result["metrics"] else {}
+    return {
+        "folder": inside,
+        "link": quote(os.fsencode(inside)) + "/",
+        "variant": result["variant"],
+        "seed": result["seed"],
+        "status": result["status"],
+        "accuracy": percent(tested[reading]["accuracy"]) if reading in tested else NOT_KNOWN,
+        "epochs": NOT_KNOWN if result["epochs"] is None else result["epochs"],
+        "seconds": NOT_KNOWN if result["seconds"]["total"] is None else f"{result['seconds']['total']:.0f}",
+        "started": result["started"],
+        "commit": (result["code"]["commit"] or NOT_KNOWN)[:12] + ("*" if result["code"]["dirty"] else ""),
+        "device": result["device"] or NOT_KNOWN,
+        "command": result.get("command"),
+        "error": result["error"],
+    }
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

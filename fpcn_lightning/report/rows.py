@@ -1,0 +1,110 @@
+"""The rows of a table: one for each reading of a variant, over its seeds, and one for each run that gave no figures."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fpcn_lightning.report.results import Result, Run
+from fpcn_lightning.report.variants import Variant
+
+
+@dataclass(frozen=True)
+class Row:
+    """The test results of one variant under one reading; every number is None if no run finished.
+
+    Attributes:
+        seeds: seeds averaged, ascending.
+        images: size of the test set.
+        accuracy: mean over seeds, 0..1.
+        accuracy_low: lower end of its 95 % bootstrap interval, 0..1.
+        accuracy_high: upper end.
+        accuracy_deviation: sample standard deviation over seeds; None with a single seed.
+        accuracy_standard_error: binomial, of one test set at the mean accuracy; None at accuracy 0 or 1, where the
+            formula would claim certainty.
+        reference: the variant that the difference is taken to.
+        difference: accuracy less that of the reference over the seeds that both have, -1..1.
+        difference_low: lower end of its 95 % bootstrap interval.
+        difference_high: upper end.
+        paper: the accuracy that the paper gives, 0..1.
+        macro_f1: mean over seeds, 0..1.
+        gmac: 1e9 multiply-accumulates of one image.
+        seconds: mean time of training.
+    """
+
+    experiment: str
+    variant: str
+    reading: str | None
+    seeds: tuple[int, ...]
+    status: str
+    error: str | None = None
+    images: int | None = None
+    accuracy: float | None = None
+    accuracy_low: float | None = None
+    accuracy_high: float | None = None
+    accuracy_deviation: float | None = None
+    accuracy_standard_error: float | None = None
+    reference: str | None = None
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    paper: float | None = None
+    macro_f1: float | None = None
+    parameters: int | None = None
+    gmac: float | None = None
+    seconds: float | None = None
+
+
+def variant_rows(variant: Variant) -> list[Row]:
+    """The rows of a variant: the configured reading first, runs without figures last, by seed."""
+    results = [result for _, result in variant.tested]
+    if variant.quarrel is None:
+        names = {name for result in results for name in _readings(result)}
+        rows = [
+            _mean_row(name, [result for result in results if name in _readings(result)])
+            for name in sorted(names, key=lambda name: (name != variant.reading, name))
+        ]
+    else:
+        seeds = tuple(result["seed"] for result in results)
+        rows = [Row(variant.experiment, variant.name, variant.reading, seeds, "not averaged", variant.quarrel)]
+    without = [_blank_row(run) for run in variant.others]
+    without += [Row(variant.experiment, variant.name, None, (seed,), "missing") for seed in variant.missing]
+    return rows + sorted(without, key=lambda row: row.seeds)
+
+
+def _readings(result: Result) -> Sequence[str]:
+    return list(result["metrics"]["test"]) if result["metrics"] else []
+
+
+def _mean_row(reading: str, results: Sequence[Result]) -> Row:
+    metrics = [result["metrics"]["test"][reading] for result in results if result["metrics"]]
+    accuracies = [one["accuracy"] for one in metrics]
+    accuracy = statistics.fmean(accuracies)
+    images = metrics[0]["images"]
+    network = results[0]["network"]
+    return Row(
+        experiment=results[0]["experiment"],
+        variant=results[0]["variant"],
+        reading=reading,
+        seeds=tuple(result["seed"] for result in results),
+        status="finished",
+        images=images,
+        accuracy=accuracy,
+        accuracy_deviation=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        accuracy_standard_error=math.sqrt(accuracy * (1 - accuracy) / images) if 0 < accuracy < 1 else None,
+        macro_f1=statistics.fmean(one["macro_f1"] for one in metrics),
+        parameters=network["parameters"] if network else None,
+        gmac=network["macs"] / 1e9 if network else None,
+        seconds=_mean_or_none([result["seconds"]["fit"] for result in results]),
+    )
+
+
+def _mean_or_none(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known and len(known) == len(values) else None
+
+
+def _blank_row(run: Run) -> Row:
+    result = run[1]
+    status = "not tested" if result["status"] == "finished" else result["status"]
+    return Row(result["experiment"], result["variant"], result["reading"], (result["seed"],), status, result["error"])

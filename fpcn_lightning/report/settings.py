@@ -1,0 +1,43 @@
+"""The section `report` of a config: what the tables and figures of an experiment compare."""
+
+from collections.abc import Iterable
+from typing import NotRequired, TypedDict, cast
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.report.contract import check
+from fpcn_lightning.report.results import Run
+
+
+class Curve(TypedDict):
+    """A figure of accuracy against the config key `x`; `line` names the line that the run lies on."""
+
+    x: str
+    line: NotRequired[str | None]
+    label: str
+
+
+class Settings(TypedDict):
+    """Reference variant, the paper's accuracies in percent by variant, their source, and a curve."""
+
+    reference: NotRequired[str | None]
+    paper: NotRequired[dict[str, float] | None]
+    source: NotRequired[str | None]
+    curve: NotRequired[Curve | None]
+
+
+def read_settings(runs: Iterable[Run]) -> Settings:
+    """The section of the run that was started last; empty where no run has one.
+
+    Raises:
+        UserError: the section is not what `fpcn_lightning.config` allows.
+    """
+    with_section = [run for run in runs if run[1]["config"].get("report") is not None]
+    if not with_section:
+        return Settings()
+    folder, result = max(with_section, key=lambda run: run[1]["started"])
+    section = result["config"]["report"]
+    try:
+        check(section, Settings, "config.report")
+    except ValueError as error:
+        raise UserError(f"result.json of {folder} cannot be reported: {error}. Run it again.") from error
+    return cast(Settings, section)

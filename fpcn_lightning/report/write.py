@@ -1,0 +1,93 @@
+"""A report on disk: tables, figures and one page, all made from the run folders below a folder and nothing else."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from fpcn_lightning.report.canvas import save
+from fpcn_lightning.report.experiments import Experiment
+from fpcn_lightning.report.formats import to_csv, to_latex, to_markdown
+from fpcn_lightning.report.notes import notes
+from fpcn_lightning.report.object_ratio import BinRow, by_object_ratio, draw_object_ratio, object_ratio_csv
+from fpcn_lightning.report.page import make_page
+from fpcn_lightning.report.sweep_figures import draw_curve, draw_differences, draw_learning_curves
+
+PAGE_NAME = "index.html"
+
+
+def write_report(experiments: Sequence[Experiment], folder: Path) -> Path:
+    """Write table.md, table.csv, table.tex, object_ratio.csv, figures/ and the page, and return the page's path.
+
+    The figures of each of several experiments lie in a folder of their own. What an earlier report left and this one
+    has no numbers for is removed.
+    """
+    rows = [row for experiment in experiments for row in experiment.rows]
+    bins = [by_object_ratio(experiment) for experiment in experiments]
+    several = len(experiments) > 1
+    figures = [
+        _write_figures(experiment, own, folder / "figures" / (_file_name(experiment.name) if several else ""))
+        for experiment, own in zip(experiments, bins, strict=True)
+    ]
+    _write(folder / "table.md", "\n".join(_markdown(experiment, several=several) for experiment in experiments))
+    _write(folder / "table.csv", to_csv(rows))
+    _write(folder / "table.tex", to_latex(rows))
+    named = [(experiment.name, own) for experiment, own in zip(experiments, bins, strict=True) if own]
+    if named:
+        _write(folder / "object_ratio.csv", object_ratio_csv(named))
+    else:
+        (folder / "object_ratio.csv").unlink(missing_ok=True)
+    page = make_page(list(zip(experiments, figures, bins, strict=True)), folder)
+    return _write(folder / PAGE_NAME, page)
+
+
+def _write(path: Path, text: str) -> Path:
+    # A file name that is no UTF-8 can stand in an error message.
+    path.write_text(text, encoding="utf-8", errors="replace")
+    return path
+
+
+def _markdown(experiment: Experiment, *, several: bool) -> str:
+    heading = f"## {experiment.name}\n\n" if several else ""
+    below = "".join(f"- {note}\n" for note in notes(experiment))
+    return f"{heading}{to_markdown(experiment.rows)}\n{below}"
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w+=,.-]", "_", name).lstrip(".") or "_"
+
+
+def _write_figures(experiment: Experiment, bins: Sequence[BinRow], folder: Path) -> Mapping[Path, str]:
+    """Write what can be drawn, and return the SVG files with their captions."""
+    drawings: dict[str, tuple[Callable[[], Figure | None], str]] = {
+        "differences": (
+            partial(draw_differences, experiment),
+            "Accuracy on the test set and difference to the reference, means over seeds with 95 % intervals.",
+        ),
+        "curve": (
+            partial(draw_curve, experiment),
+            "Accuracy on the test set, means over seeds with 95 % intervals; a dot is one seed.",
+        ),
+        "object_ratio": (
+            partial(draw_object_ratio, bins),
+            "Difference to the reference in four parts of the test set, by the share of the picture that is object, "
+            "with 95 % intervals.",
+        ),
+        "learning_curves": (
+            partial(draw_learning_curves, experiment),
+            "Validation accuracy by epoch: mean over seeds, a band from the lowest to the highest. Of more than ten "
+            "variants, the reference and the best are named.",
+        ),
+    }
+    written = {}
+    for name, (draw, caption) in drawings.items():
+        figure = draw()
+        if figure is None:
+            for suffix in ("png", "svg"):
+                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+        else:
+            save(figure, folder, name)
+            written[folder / f"{name}.svg"] = caption
+    return written

@@ -1,0 +1,177 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.report import bootstrap
+from fpcn_lightning.report.experiments import Experiment, read_experiments
+from fpcn_lightning.report.notes import notes
+from fpcn_lightning.report.results import write_result
+from fpcn_lightning.report.rows import Row
+from tests.report.run_folders import leave_plan, leave_run
+from tests.report.test_bootstrap import sample_of
+from tests.report.test_results import make_failed, make_metrics
+
+IMAGES = 80
+REPORT = {"report": {"reference": "full", "paper": {"mask": 92.0}, "source": "Table 3"}}
+
+
+def answers_of(seed: int, chance: float = 0.7) -> np.ndarray:
+    drawn: np.ndarray = (np.random.default_rng(seed).random(IMAGES) < chance).astype(int)
+    return drawn
+
+
+def leave(folder: Path, variant: str, seed: int, right: np.ndarray, **changes: Any) -> None:
+    place = folder / variant / f"seed-{seed}"
+    leave_run(place, right, variant=variant, seed=seed, **({"config": REPORT} | changes))
+
+
+def only(folder: Path) -> Experiment:
+    (experiment,) = read_experiments(folder)
+    return experiment
+
+
+def rows_by_variant(experiment: Experiment) -> dict[str, Row]:
+    return {row.variant: row for row in experiment.rows}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for seed in (0, 1):
+        leave(tmp_path, "full", seed, answers_of(seed, 0.8))
+        leave(tmp_path, "mask", seed, answers_of(10 + seed))
+    return tmp_path
+
+
+def test_rows_carry_intervals_differences_and_the_papers_value(folder: Path) -> None:
+    rows = rows_by_variant(only(folder))
+    mask = sample_of([answers_of(10), answers_of(11)])
+    full = sample_of([answers_of(0, 0.8), answers_of(1, 0.8)])
+
+    mean, gain = bootstrap.mean(mask), bootstrap.difference(mask, full)
+    assert rows["mask"].accuracy == pytest.approx(mean.value)
+    assert (rows["mask"].accuracy_low, rows["mask"].accuracy_high) == (mean.low, mean.high)
+    found = (rows["mask"].difference, rows["mask"].difference_low, rows["mask"].difference_high)
+    assert found == (gain.value, gain.low, gain.high)
+    assert (rows["mask"].reference, rows["mask"].paper) == ("full", 0.92)
+    assert (rows["full"].reference, rows["full"].difference, rows["full"].paper) == ("full", None, None)
+
+
+def test_answers_belong_to_the_configured_reading_alone(tmp_path: Path) -> None:
+    right = answers_of(0)
+    readings = {"unmasked": make_metrics(20, IMAGES), "as_trained": make_metrics(int(right.sum()), IMAGES)}
+    leave(tmp_path, "mask", 0, right, metrics={"validation": {}, "test": readings})
+    first, second = only(tmp_path).rows
+    assert (first.reading, second.reading) == ("as_trained", "unmasked")
+    assert first.accuracy_low is not None
+    assert first.paper == 0.92
+    assert (second.accuracy, second.accuracy_low, second.paper) == (0.25, None, None)
+    assert any(note.startswith("A reading is") for note in notes(only(tmp_path)))
+
+
+def test_groups_of_the_split_are_drawn_as_a_whole(tmp_path: Path) -> None:
+    right, groups = np.repeat(answers_of(0)[:20], 4), [f"specimen {number // 4}" for number in range(IMAGES)]
+    leave(tmp_path / "groups", "full", 0, right, groups=groups)
+    leave(tmp_path / "none", "full", 0, right)
+    (with_groups,), (without,) = only(tmp_path / "groups").rows, only(tmp_path / "none").rows
+    assert with_groups.accuracy_low is not None
+    assert without.accuracy_low is not None
+    assert with_groups.accuracy_low < without.accuracy_low
+    assert any("20 draws, not 80" in note for note in notes(only(tmp_path / "groups")))
+    assert not any("draws, not" in note for note in notes(only(tmp_path / "none")))
+
+
+def change_names(folder: Path) -> None:
+    for name in ("test_predictions.csv", "split.csv"):
+        path = folder / name
+        path.write_text(path.read_text(encoding="utf-8").replace("0003.jpg", "new.jpg"), encoding="utf-8")
+
+
+def change_fingerprint(folder: Path) -> None:
+    path = folder / "result.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"fingerprint": "abc"', '"fingerprint": "xyz"'))
+
+
+@pytest.mark.parametrize("change", [change_names, change_fingerprint])
+def test_other_test_pictures_are_not_comparable(folder: Path, change: Any) -> None:
+    for seed in (0, 1):
+        change(folder / "mask" / f"seed-{seed}")
+    experiment = only(folder)
+    row = rows_by_variant(experiment)["mask"]
+    assert (row.difference, row.accuracy_low is None) == (None, False)
+    assert "mask is not comparable with full: they were tested on different pictures." in experiment.remarks
+
+
+def test_common_seeds_are_named(folder: Path) -> None:
+    leave(folder, "mask", 2, answers_of(12))
+    experiment = only(folder)
+    row = rows_by_variant(experiment)["mask"]
+    assert row.seeds == (0, 1, 2)
+    full = np.mean([answers_of(0, 0.8), answers_of(1, 0.8)])
+    assert row.difference == pytest.approx(np.mean([answers_of(10), answers_of(11)]) - full)
+    assert any(remark.endswith("shares with the reference: 0 1.") for remark in experiment.remarks)
+
+
+def test_what_is_not_there_is_said_and_costs_nobody_else(folder: Path) -> None:
+    (folder / "mask" / "seed-1" / "test_predictions.csv").unlink()
+    leave(folder, "center", 0, answers_of(3))
+    leave(folder, "center", 1, answers_of(4), config=REPORT | {"extra": 1})
+    failed = make_failed(variant="alpha", seed=0)
+    write_result(folder / "alpha" / "seed-0", failed)
+    leave_plan(folder, [("full", 0), ("full", 1), ("mask", 0), ("alpha", 0), ("alpha", 7)], "the command")
+
+    experiment = only(folder)
+
+    assert [(row.variant, row.seeds, row.status, row.accuracy_low is None) for row in experiment.rows] == [
+        ("full", (0, 1), "finished", False),
+        ("mask", (0, 1), "finished", True),
+        ("alpha", (0,), "failed", True),
+        ("alpha", (7,), "missing", True),
+        ("center", (0, 1), "not averaged", True),
+    ]
+    said = " ".join(notes(experiment))
+    assert all(part in said for part in ("No interval for mask: ", "center is not averaged: 'extra' is 'absent'"))
+    assert experiment.commands == ("the command",)
+
+
+def test_without_its_reference_a_table_has_no_differences(tmp_path: Path) -> None:
+    leave(tmp_path, "mask", 0, answers_of(0))
+    experiment = only(tmp_path)
+    assert experiment.reference is None
+    assert [row.difference for row in experiment.rows] == [None]
+    assert any("the reference full has no answers" in remark for remark in experiment.remarks)
+
+
+def test_each_experiment_has_its_own_reference(tmp_path: Path) -> None:
+    for name, reference in (("a", "full"), ("b", "mask")):
+        for number, variant in enumerate(("full", "mask")):
+            config = {"report": {"reference": reference}}
+            leave(tmp_path / name, variant, 0, answers_of(number), experiment=name, config=config)
+    found = [[(row.variant, row.difference is None) for row in each.rows] for each in read_experiments(tmp_path)]
+    assert found == [[("full", True), ("mask", False)], [("full", False), ("mask", True)]]
+
+
+def test_notes_name_what_differs_between_runs(folder: Path) -> None:
+    assert not any("devices" in note or "commits" in note for note in notes(only(folder)))
+    code = {"version": "0.1.0", "commit": "c0ffee" * 6, "dirty": True}
+    leave(folder, "mask", 1, answers_of(11), code=code, device="1 x H100", seen_in_training=3)
+    said = " ".join(notes(only(folder)))
+    parts = ("2 commits: c0ffeec0ffee, no commit", "1 of 4 runs come from a checkout", "1 x H100; cpu", "Table 3")
+    assert all(part in said for part in (*parts, "80 pictures", "pictures that they were trained on"))
+
+
+def test_notes_say_how_much_an_interval_holds(folder: Path, tmp_path: Path) -> None:
+    assert any("fewer than five seeds" in note for note in notes(only(folder)))
+    leave(tmp_path / "alone", "full", 0, answers_of(0))
+    alone = " ".join(notes(only(tmp_path / "alone")))
+    assert "Where there is one seed, only pictures are drawn" in alone
+    assert "draw test pictures with replacement" in alone
+
+
+def test_a_folder_without_runs_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no result"):
+        read_experiments(tmp_path)
+    leave_plan(tmp_path, [("mask", 0)])
+    assert [row.status for row in only(tmp_path).rows] == ["missing"]

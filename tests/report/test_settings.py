@@ -1,0 +1,53 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.report.results import Run
+from fpcn_lightning.report.settings import read_settings
+from tests.report.test_results import make_result
+
+
+def run_with(section: Any, started: str = "2024-05-01T12:00:00+00:00") -> Run:
+    result = make_result(started=started)
+    if section is not None:
+        result["config"]["report"] = section
+    return Path("run"), result
+
+
+def test_the_run_that_was_started_last_has_the_say() -> None:
+    runs = [
+        run_with({"reference": "new"}, "2024-05-02T12:00:00+00:00"),
+        run_with({"reference": "old"}, "2024-05-01T12:00:00+00:00"),
+        run_with(None, "2024-05-03T12:00:00+00:00"),
+    ]
+    assert read_settings(runs) == {"reference": "new"}
+
+
+def test_runs_of_an_earlier_version_have_no_settings() -> None:
+    assert read_settings([run_with(None)]) == {}
+    assert read_settings([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("full", "'config.report' is str, not dict"),
+        ({"paper": {"mask": "92"}}, "'config.report.paper.mask' is str, not float"),
+        ({"curve": {"x": "model.theta"}}, "'config.report.curve.label' is missing"),
+    ],
+)
+def test_a_section_that_is_none_is_named(section: Any, message: str) -> None:
+    with pytest.raises(UserError, match=f"result.json of run.*{message}"):
+        read_settings([run_with(section)])
+
+
+def test_what_the_schema_allows_can_be_read() -> None:
+    section = {
+        "reference": None,
+        "paper": {"mask": 92, "center": 91.2},
+        "source": None,
+        "curve": {"x": "model.theta", "line": None, "label": "theta"},
+    }
+    assert read_settings([run_with(section)]) == section

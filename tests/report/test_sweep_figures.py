@@ -1,0 +1,150 @@
+"""Figures are asked what they drew: matplotlib keeps every line with its data."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from fpcn_lightning.report.canvas import save
+from fpcn_lightning.report.sweep_figures import draw_curve, draw_differences, draw_learning_curves
+from tests.report.run_folders import leave_run
+from tests.report.test_experiments import only
+
+IMAGES = 50
+
+
+def leave(folder: Path, variant: str, correct: int, seed: int = 0, **config: Any) -> None:
+    right = np.arange(IMAGES) < correct
+    leave_run(folder / variant / f"seed-{seed}", right, variant=variant, seed=seed, config=config)
+
+
+def panels_of(figure: Figure | None) -> list[Axes]:
+    assert figure is not None
+    return figure.axes
+
+
+def lines_of(axes: Axes) -> list[tuple[list[float], list[float]]]:
+    """The values of every line and error bar, in the order of drawing."""
+
+    def numbers(values: ArrayLike) -> list[float]:
+        rounded: list[float] = np.asarray(values, dtype=float).round(6).tolist()
+        return rounded
+
+    return [(numbers(line.get_xdata()), numbers(line.get_ydata())) for line in axes.get_lines()]
+
+
+def test_the_forest_has_a_point_for_each_row_and_each_difference(tmp_path: Path) -> None:
+    for variant, correct in (("full", 40), ("mask", 30)):
+        leave(tmp_path, variant, correct, report={"reference": "full"})
+    left, right = panels_of(draw_differences(only(tmp_path)))
+    assert ([80, 60], [0, 1]) in lines_of(left)
+    assert ([-20], [1]) in lines_of(right)
+    assert [label.get_text() for label in left.get_yticklabels()] == ["full", "mask"]
+    assert right.get_xlabel() == "difference to full (points of %)"
+
+
+def test_without_a_reference_the_forest_is_one_panel_and_without_answers_none(tmp_path: Path) -> None:
+    leave(tmp_path, "mask", 30)
+    assert len(panels_of(draw_differences(only(tmp_path)))) == 1
+    (tmp_path / "mask" / "seed-0" / "split.csv").unlink()
+    assert draw_differences(only(tmp_path)) is None
+
+
+def test_learning_curves_are_means_over_seeds(tmp_path: Path) -> None:
+    for seed in (0, 2):  # the metrics of a made-up run rise by a point with the seed
+        leave(tmp_path, "mask", 30, seed)
+    (axes,) = panels_of(draw_learning_curves(only(tmp_path)))
+    assert lines_of(axes) == [([0, 1, 2, 3], [41.0, 51.0, 61.0, 71.0])]
+    band = axes.collections[0].get_paths()[0].vertices
+    assert {(0.0, 40.0), (0.0, 42.0), (3.0, 70.0), (3.0, 72.0)} <= set(map(tuple, np.asarray(band).round(6).tolist()))
+
+
+def test_seeds_that_stopped_early_count_as_far_as_they_came(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        leave(tmp_path, "mask", 30, seed)
+    (tmp_path / "mask" / "seed-1" / "metrics.csv").write_text("epoch,val/accuracy\n0,0.6\n", encoding="utf-8")
+    (axes,) = panels_of(draw_learning_curves(only(tmp_path)))
+    assert lines_of(axes) == [([0, 1, 2, 3], [50.0, 50.0, 60.0, 70.0])]
+
+
+def test_of_many_variants_the_reference_and_the_best_are_named(tmp_path: Path) -> None:
+    for number in range(12):
+        leave(tmp_path, f"v{number:02}", 30, report={"reference": "v03"})
+        metrics = f"epoch,val/accuracy\n0,{number / 100}\n"
+        (tmp_path / f"v{number:02}" / "seed-0" / "metrics.csv").write_text(metrics, encoding="utf-8")
+    figure = draw_learning_curves(only(tmp_path))
+    assert figure is not None
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["v03", "v07", "v08", "v09", "v10", "v11"]
+    assert len(figure.axes[0].get_lines()) == 12
+
+
+def test_runs_without_metrics_have_no_learning_curves(tmp_path: Path) -> None:
+    leave(tmp_path, "mask", 30)
+    (tmp_path / "mask" / "seed-0" / "metrics.csv").unlink()
+    assert draw_learning_curves(only(tmp_path)) is None
+
+
+def curve_of(x: str, line: str | None = None) -> dict[str, Any]:
+    return {"curve": {"x": x, "line": line, "label": "what varies"}}
+
+
+def test_a_curve_sorts_variants_by_number_and_into_lines(tmp_path: Path) -> None:
+    for pairs, number, correct in (("all", 10, 40), ("all", 2, 35), ("nearest", 2, 30)):
+        model = {"pairs": pairs, "pairs_per_image": number}
+        leave(tmp_path, f"{pairs}-{number}", correct, model=model, report=curve_of("model.pairs_per_image", pairs))
+    leave(tmp_path, "plain", 20, model={}, report=curve_of("model.pairs_per_image", "none"))  # knows no pairs
+
+    figure = draw_curve(only(tmp_path))
+
+    (axes,) = panels_of(figure)
+    lines = lines_of(axes)
+    assert ([2, 10], [70.0, 80.0]) in lines
+    assert ([2], [60.0]) in lines
+    assert figure is not None
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["all", "nearest"]
+    assert axes.get_xlabel() == "what varies"
+    assert not any(40.0 in y for _, y in lines)
+
+
+def test_every_seed_is_a_dot(tmp_path: Path) -> None:
+    for seed, correct in enumerate((30, 40)):
+        leave(tmp_path, "mask", correct, seed, model={"theta": 0.5}, report=curve_of("model.theta"))
+    (axes,) = panels_of(draw_curve(only(tmp_path)))
+    assert lines_of(axes)[:2] == [([0.5, 0.5], [60.0, 80.0]), ([0.5], [70.0])]
+
+
+def test_pairs_in_a_batch_are_counted(tmp_path: Path) -> None:
+    report = curve_of("pairs_in_a_batch", "fpcn")
+    model = {"pairs_per_image": 3}
+    leave(tmp_path, "mask", 30, model=model, data={"samples_per_class": 7}, report=report)
+    (axes,) = panels_of(draw_curve(only(tmp_path)))
+    assert lines_of(axes)[0][0] == [3 * 7 * 2]
+    assert axes.get_legend_handles_labels()[1] == ["fpcn"]
+
+
+def test_a_wide_range_is_drawn_by_doublings(tmp_path: Path) -> None:
+    for theta in (1, 2, 16):
+        leave(tmp_path, f"t{theta}", 30, model={"theta": theta}, report=curve_of("model.theta"))
+    (axes,) = panels_of(draw_curve(only(tmp_path)))
+    assert axes.get_xscale() == "log"
+    assert axes.get_xticks().tolist() == [1, 2, 16]
+
+
+@pytest.mark.parametrize("report", [{}, curve_of("model.nothing"), curve_of("model.mask")])
+def test_without_a_number_there_is_no_curve(tmp_path: Path, report: dict[str, Any]) -> None:
+    leave(tmp_path, "mask", 30, model={"mask": True}, report=report)
+    assert draw_curve(only(tmp_path)) is None
+
+
+def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:
+    leave(tmp_path / "runs", "mask", 30)
+    for name in ("first", "second"):
+        figure = draw_differences(only(tmp_path / "runs"))
+        assert figure is not None
+        save(figure, tmp_path / name, "differences")
+    for file in ("differences.svg", "differences.png"):
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
