@@ -1,4 +1,4 @@
-"""The wheel, built and installed elsewhere, runs from another folder: it carries `conf` inside the package."""
+"""The wheel, built and installed elsewhere, runs from another folder: it carries `conf` and the launchers."""
 
 import os
 import subprocess
@@ -26,8 +26,9 @@ def test_the_wheel_runs_from_another_folder(tmp_path: Path) -> None:
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()
     run("-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel), folder=tmp_path)
-    where = run("-c", "import fpcn_lightning; print(fpcn_lightning.__file__)", folder=elsewhere, site=site)
-    assert where.startswith(str(site))
+    for module in ("fpcn_lightning", "hydra_plugins.fpcn_lightning"):
+        where = run("-c", f"import {module} as module; print(module.__file__)", folder=elsewhere, site=site)
+        assert where.startswith(str(site))
     small = ("data.synthetic.images_per_class=6", "data.synthetic.size=48", "model=plain")
-    run("-m", "fpcn_lightning", "trainer=smoke", *small, folder=elsewhere, site=site)
+    run("-m", "fpcn_lightning", "-m", "trainer=smoke", *small, folder=elsewhere, site=site)
     assert (elsewhere / "outputs" / "smoke" / "single" / "plain" / "seed-0" / "result.json").exists()

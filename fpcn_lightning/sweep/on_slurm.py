@@ -1,0 +1,85 @@
+"""Jobs as an array of a Slurm cluster, through submitit (extra `slurm`)."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import submitit
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.sweep.elsewhere import lost, run_here
+from fpcn_lightning.sweep.processes import Ended, Job
+
+if TYPE_CHECKING:
+    from fpcn_lightning.sweep.overview import Overview
+
+_PAUSE = 1.0  # seconds between two looks at the jobs; submitit itself asks Slurm less often
+
+
+@dataclass(frozen=True)
+class Task:
+    """One job, which comes back as it was where its time limit ends it: the run goes on from its checkpoint."""
+
+    job: Job
+    folder: Path
+
+    def __call__(self) -> Ended:
+        """Run it."""
+        return run_here(self.job, self.folder)
+
+    def checkpoint(self) -> submitit.helpers.DelayedSubmission:
+        """What submitit hands in anew when the time is up."""
+        return submitit.helpers.DelayedSubmission(self)
+
+
+def make_executor(
+    cluster: str, folder: str, max_num_timeout: int, parameters: Mapping[str, Any]
+) -> submitit.AutoExecutor:
+    """What hands jobs to the cluster.
+
+    Args:
+        cluster: slurm, or local: without a cluster, all jobs at once.
+        folder: of scripts and logs.
+        max_num_timeout: how often a job that met its time limit comes back.
+        parameters: of submitit's AutoExecutor, such as timeout_min or slurm_partition.
+
+    Raises:
+        UserError: this machine has no Slurm, or submitit does not know a parameter.
+    """
+    try:
+        executor = submitit.AutoExecutor(folder=folder, cluster=cluster, slurm_max_num_timeout=max_num_timeout)
+        executor.update_parameters(**parameters)
+    except (RuntimeError, NameError, AssertionError) as error:
+        raise UserError(f"no jobs can be handed to {cluster} from this machine: {error}") from error
+    return executor
+
+
+def run_on_slurm(jobs: Sequence[Job], overview: "Overview", executor: submitit.AutoExecutor) -> list[Ended]:
+    """Put every job into the queue and wait for all of them.
+
+    Ctrl-C leaves queue and jobs alone: they need no one to wait for them.
+
+    Returns:
+        The jobs in the order in which they ended.
+    """
+    with executor.batch():
+        submitted = [executor.submit(Task(job, Path.cwd())) for job in jobs]
+    waiting = dict(zip(submitted, jobs, strict=True))
+    ended: list[Ended] = []
+    with overview.shown(len(jobs), None):
+        while waiting:
+            for each in [each for each in waiting if each.done()]:
+                ended.append(_end(each, waiting.pop(each)))
+                overview.ended(ended[-1])
+            overview.refresh()
+            time.sleep(_PAUSE)
+    return ended
+
+
+def _end(task: "submitit.Job[Ended]", job: Job) -> Ended:
+    try:
+        return task.result()
+    except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError) as error:
+        return lost(job, error)

@@ -1,0 +1,211 @@
+"""Jobs on slots: each a fresh process with a log of its own, and none that dies takes another along."""
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from fpcn_lightning.errors import RunInUse, UserError
+from fpcn_lightning.report.results import RESULT_NAME
+from fpcn_lightning.sweep import leash
+from fpcn_lightning.sweep.slots import Slot
+
+if TYPE_CHECKING:
+    from fpcn_lightning.sweep.overview import Overview
+
+LOG_NAME = "output.log"
+GRACE = 30.0  # seconds in which an interrupted job may write what it has
+_PAUSE = 0.1  # seconds between two looks at the running jobs
+_ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+
+Outcome = Literal["finished", "skipped", "taken", "failed"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One process: `name` such as mask/seed-0, the folder that it fills, and its command."""
+
+    name: str
+    folder: Path
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job that came to its end.
+
+    Attributes:
+        returncode: its exit code; minus the number of the signal that killed it.
+        seconds: how long it took.
+        log: what it printed, after what earlier attempts printed.
+        skipped: whether it found its folder's result finished already.
+        reason: why it failed: the signal that ended it, or the last line that it printed.
+    """
+
+    job: Job
+    returncode: int
+    seconds: float
+    log: Path
+    skipped: bool = False
+    reason: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of the job; `taken`: its folder is in the hands of another process."""
+        if self.returncode == RunInUse.exit_code:
+            return "taken"
+        if self.returncode != 0:
+            return "failed"
+        return "skipped" if self.skipped else "finished"
+
+
+@dataclass(frozen=True)
+class _Running:
+    job: Job
+    process: "subprocess.Popen[bytes]"
+    began: float  # time.monotonic
+    result_before: object
+
+
+def run_jobs(
+    jobs: Iterable[Job],
+    slots: Sequence[Slot],
+    overview: "Overview",
+    total: int | None,
+    on_end: Callable[[Ended], None] | None = None,
+    grace: float = GRACE,
+) -> list[Ended]:
+    """Run every job in the first slot that is free.
+
+    Args:
+        jobs: the next one is asked for only when a slot is free and `on_end` knows of every job that has ended.
+        overview: is told what happens.
+        total: how many jobs there are, where that is known.
+        on_end: is called with each job that has ended.
+        grace: seconds between asking jobs to stop and forcing them.
+
+    Returns:
+        The jobs in the order in which they ended.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP, after all that runs was interrupted; their folders are kept.
+        UserError: this system is not POSIX.
+    """
+    if os.name != "posix":
+        raise UserError("the slots launcher needs Linux or macOS: set hydra/launcher=basic.")
+    waiting, running, ended = iter(jobs), dict[int, _Running](), list[Ended]()
+    with overview.shown(total, len(slots)), _every_signal_interrupts():
+        try:
+            while True:
+                for slot in slots:
+                    if slot.number not in running and (job := next(waiting, None)):
+                        running[slot.number] = _start(job, slot)
+                        overview.started(job, slot)
+                if not running:
+                    return ended
+                for number, each in list(running.items()):
+                    if _is_over(each):
+                        del running[number]
+                        ended.append(_ended(each))
+                        overview.ended(ended[-1])
+                        if on_end is not None:
+                            on_end(ended[-1])
+                overview.refresh()
+                time.sleep(_PAUSE)
+        finally:
+            _stop(list(running.values()), grace)
+
+
+def _start(job: Job, slot: Slot) -> _Running:
+    job.folder.mkdir(parents=True, exist_ok=True)
+    # Unbuffered, so that the log of a killed job tells how far it came.
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **slot.environment}
+    leashed = [sys.executable, "-I", "-S", str(leash.__file__), str(os.getpid()), *job.command]
+    with (job.folder / LOG_NAME).open("a", encoding="utf-8") as log:
+        log.write(f"$ {shlex.join(job.command)}\n")
+        log.flush()
+        process = subprocess.Popen(
+            leashed,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            # A session of its own: Ctrl-C reaches us alone, and whatever the job starts can be found again.
+            start_new_session=True,
+        )
+    return _Running(job, process, time.monotonic(), _state_of_result(job.folder))
+
+
+def _is_over(running: _Running) -> bool:
+    if running.process.poll() is None:
+        return False
+    _signal(running, signal.SIGKILL)  # ranks and loader workers of a job that is gone work for nobody
+    return True
+
+
+def _ended(running: _Running) -> Ended:
+    job, returncode, before = running.job, running.process.returncode, running.result_before
+    log, seconds = job.folder / LOG_NAME, time.monotonic() - running.began
+    if returncode != 0:
+        return Ended(job, returncode, seconds, log, reason=_reason(returncode, log))
+    return Ended(job, returncode, seconds, log, skipped=before is not None and before == _state_of_result(job.folder))
+
+
+def _reason(returncode: int, log: Path) -> str:
+    if returncode < 0:
+        return f"ended by signal {-returncode}, {signal.strsignal(-returncode)}"
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    last = next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {returncode}")
+    return last.removeprefix("error: ")  # which is how our own command line begins its complaints
+
+
+def _state_of_result(folder: Path) -> object:
+    """Differs before and after a job that really ran: a run replaces its record when it begins and when it ends."""
+    try:
+        found = (folder / RESULT_NAME).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+@contextlib.contextmanager
+def _every_signal_interrupts() -> Iterator[None]:
+    """SIGTERM and SIGHUP become a KeyboardInterrupt, unless someone (nohup) has them ignored."""
+    before = {number: signal.getsignal(number) for number in _ENDINGS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(running: Sequence[_Running], grace: float) -> None:
+    """Ask the jobs to stop, ever more firmly; a second Ctrl-C cuts the patience short."""
+    # A cluster that takes a machine back says so again and again: that is no reason to hurry.
+    for number in _ENDINGS:
+        signal.signal(number, signal.SIG_IGN)
+    alive = list(running)
+    for number, patience in ((signal.SIGINT, grace), (signal.SIGTERM, grace / 10), (signal.SIGKILL, grace)):
+        deadline = time.monotonic() + patience
+        for each in alive:
+            _signal(each, number)
+        with contextlib.suppress(KeyboardInterrupt):
+            while alive and time.monotonic() < deadline:
+                time.sleep(_PAUSE)
+                alive = [each for each in alive if not _is_over(each)]
+
+
+def _signal(running: _Running, number: signal.Signals) -> None:
+    """Send a signal to the job and to all that it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(running.process.pid, number)

@@ -1,0 +1,40 @@
+"""The jobs of a sweep as Hydra composes them; the underscore keeps Hydra from looking for plugins in here."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+
+
+@dataclass(frozen=True)
+class ComposedJob:
+    """One job: number and name in the sweep, overrides, the whole config with Hydra's own part, run folder."""
+
+    number: int
+    name: str
+    overrides: list[str]
+    config: DictConfig
+    folder: Path
+
+
+def compose_jobs(
+    context: HydraContext, sweep: DictConfig, batch: Sequence[Sequence[str]], first_number: int
+) -> list[ComposedJob]:
+    """Compose each job of a batch; `sweep` is the config of the sweep itself."""
+    return [_compose(context, sweep, list(words), number) for number, words in enumerate(batch, first_number)]
+
+
+def _compose(context: HydraContext, sweep: DictConfig, overrides: list[str], number: int) -> ComposedJob:
+    config = context.config_loader.load_sweep_config(sweep, overrides)
+    with open_dict(config):
+        config.hydra.job.id = str(number)
+        config.hydra.job.num = number
+    # `${hydra:...}` in the name of a folder asks the config of the running job.
+    HydraConfig.instance().set_config(config)
+    folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
+    name = Path(os.path.relpath(folder, sweep.hydra.sweep.dir)).as_posix()
+    return ComposedJob(number, name, overrides, config, folder)

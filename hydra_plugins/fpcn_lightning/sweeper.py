@@ -1,0 +1,111 @@
+"""`hydra/sweeper=tabled`: every combination of the listed values, on any launcher, and the table of what came out."""
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+
+from hydra_plugins.fpcn_lightning._composed import ComposedJob, compose_jobs
+from hydra_plugins.fpcn_lightning._process_launcher import ProcessLauncher
+
+
+class TabledSweeper(BasicSweeper):
+    """Writes what it is going to run, runs it, makes the report whatever happened, and names what failed once.
+
+    Args:
+        max_batch_size: hand this many jobs at a time to the launcher; None: all at once.
+        params: values to sweep over by key; the command line narrows or widens them.
+    """
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run every combination.
+
+        Raises:
+            UserError: two jobs would share a folder, jobs failed, or the report cannot be made.
+        """
+        from fpcn_lightning.errors import UserError
+
+        assert self.config is not None
+        folder = Path(self.config.hydra.sweep.dir)
+        batches = self._compose(arguments)
+        _write_plan(folder, [job for batch in batches for job in batch])
+        try:
+            failures = [failure for batch in batches for failure in self._launch(batch)]
+        except UserError:
+            raise  # nothing was started
+        except BaseException:
+            _report(folder)
+            raise
+        complaints = _report(folder)
+        if failures:
+            number = sum(map(len, batches))
+            complaints.append(f"{len(failures)} of {number} jobs failed; the same command runs exactly these again:")
+        if complaints:
+            raise UserError("\n  ".join([*complaints, *failures]))
+
+    def _compose(self, arguments: Sequence[str]) -> list[list[ComposedJob]]:
+        assert self.hydra_context is not None
+        assert self.config is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        batches: list[list[ComposedJob]] = []
+        for words in self.split_arguments(overrides, self.max_batch_size):
+            batches.append(compose_jobs(self.hydra_context, self.config, words, sum(map(len, batches))))
+        return batches
+
+    def _launch(self, batch: Sequence[ComposedJob]) -> Iterator[str]:
+        """Run the jobs of one batch; a line for each that failed."""
+        from fpcn_lightning.errors import RunInUse
+
+        assert self.launcher is not None
+        returns: Sequence[JobReturn]
+        if isinstance(self.launcher, ProcessLauncher):
+            returns = self.launcher.launch_composed(batch)  # composing a job takes a while
+        else:
+            returns = self.launcher.launch([job.overrides for job in batch], initial_job_idx=batch[0].number)
+        for job, returned in zip(batch, returns, strict=True):
+            # The public property prints and raises.
+            reason = returned._return_value if returned.status == JobStatus.FAILED else None
+            if isinstance(reason, RunInUse):
+                print(f"{job.name} is left to another process, which trains in {job.folder}.")
+            elif reason is not None:
+                yield f"{job.name}: {_first_line(reason)} ({_place_to_look(job.folder)})"
+
+
+def _first_line(error: Exception) -> str:
+    from fpcn_lightning.errors import UserError
+
+    line = str(error).strip().partition("\n")[0]
+    return line if isinstance(error, UserError) else f"{type(error).__name__}: {line}"
+
+
+def _place_to_look(folder: Path) -> Path:
+    from fpcn_lightning.sweep.processes import LOG_NAME
+
+    return folder / LOG_NAME if (folder / LOG_NAME).exists() else folder
+
+
+def _write_plan(folder: Path, jobs: Sequence[ComposedJob]) -> None:
+    from fpcn_lightning.sweep.plan import PlannedJob, write_plan
+
+    # Other tasks find names for their folders themselves.
+    training = [job for job in jobs if job.config.task == "train"]
+    planned = [PlannedJob(job.config.variant, job.config.seed, job.name, tuple(job.overrides)) for job in training]
+    if planned:
+        write_plan(folder, shlex.join(["python", "-m", "fpcn_lightning", *sys.argv[1:]]), planned)
+
+
+def _report(folder: Path) -> list[str]:
+    """Make the report of the sweep, of what is there; what is wrong with it, if anything is."""
+    from fpcn_lightning.errors import UserError
+    from fpcn_lightning.tasks.report import report_folder
+
+    try:
+        report_folder(folder)
+    except UserError as error:
+        return [str(error)]
+    return []

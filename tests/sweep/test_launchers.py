@@ -1,0 +1,167 @@
+"""Every launcher of `conf/hydra/launcher`, and the command line that the slots launcher makes of a job."""
+
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, RunMode
+
+from fpcn_lightning.config import CONF
+from fpcn_lightning.errors import RunInUse, UserError
+from fpcn_lightning.sweep import processes
+from fpcn_lightning.sweep.processes import Ended, Job
+from fpcn_lightning.sweep.slots import Slot
+from hydra_plugins.fpcn_lightning.slots_launcher import SlotsLauncher, command
+from tests.sweep.conftest import SweepHere, sweep_config, task_words
+
+LAUNCHERS = sorted(path.stem for path in (CONF / "hydra" / "launcher").glob("*.yaml"))
+AWKWARD = "my rocks, 1=2 é 'x' \"y\" [z] #1"
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Job, Slot]]:
+    """Jobs are not run but noted, with the slot that would be theirs if all began at once."""
+    noted: list[tuple[Job, Slot]] = []
+
+    def note(jobs: Iterable[Job], slots: Sequence[Slot], overview: object, total: int | None) -> list[Ended]:
+        waiting = list(jobs)
+        noted.extend((job, slots[number % len(slots)]) for number, job in enumerate(waiting))
+        return [Ended(job, 0, 1.0, job.folder / "output.log") for job in waiting]
+
+    monkeypatch.setattr(processes, "run_jobs", note)
+    monkeypatch.setattr("fpcn_lightning.tasks.report.report_folder", lambda _: None)
+    return noted
+
+
+def quoted(text: str) -> str:
+    return "'" + text.replace("'", r"\'") + "'"
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_launcher_can_be_built_from_its_file(launcher: str, hydra_context: HydraContext) -> None:
+    cfg = sweep_config(hydra_context, f"hydra/launcher={launcher}")
+    built = Plugins.instance().instantiate_launcher(hydra_context=hydra_context, task_function=print, config=cfg)
+    assert type(built).__module__.startswith("hydra_plugins.")
+
+
+@pytest.mark.parametrize(("launcher", "module"), [("ray", "on_ray"), ("slurm", "on_slurm")])
+def test_a_launcher_whose_extra_is_missing_names_it(
+    launcher: str, module: str, sweep_here: SweepHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, f"fpcn_lightning.sweep.{module}", None)
+    with pytest.raises(UserError, match=rf"pip install 'fpcn-lightning\[{launcher}\]'"):
+        sweep_here(print, launcher=launcher)
+
+
+def test_slurm_is_told_what_the_config_says(hydra_context: HydraContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_slurm = pytest.importorskip("fpcn_lightning.sweep.on_slurm")
+    asked: list[Any] = []
+    monkeypatch.setattr(on_slurm, "make_executor", lambda *arguments: asked.extend(arguments))
+    monkeypatch.setattr(on_slurm, "run_on_slurm", lambda *_: [])
+    words = ("+experiment=demo", "hydra/launcher=slurm", "hydra.launcher.parameters.slurm_partition=gpu")
+    cfg = sweep_config(hydra_context, *words, "hydra.launcher.parameters.slurm_additional_parameters={mail-type:END}")
+    Plugins.instance().instantiate_launcher(hydra_context, print, cfg).launch([], 0)
+
+    cluster, folder, max_num_timeout, parameters = asked
+    assert (cluster, folder, max_num_timeout) == ("slurm", "outputs/demo/.submitit/%j", 10)
+    assert parameters["name"] == "demo"
+    assert parameters["slurm_partition"] == "gpu"
+    assert parameters["slurm_additional_parameters"] == {"mail-type": "END"}
+    assert type(parameters["slurm_additional_parameters"]) is dict
+
+
+def test_a_machine_without_slurm_is_told_so(sweep_here: SweepHere, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="slurm from this machine"):
+        sweep_here(print, launcher="slurm")
+
+
+def test_a_parameter_that_submitit_does_not_know_is_named(sweep_here: SweepHere) -> None:
+    pytest.importorskip("submitit")
+    with pytest.raises(UserError, match="slurm_particle"):
+        sweep_here(
+            print, "hydra.launcher.cluster=local", "+hydra.launcher.parameters.slurm_particle=x", launcher="slurm"
+        )
+
+
+def test_awkward_names_survive_the_command_line(hydra_context: HydraContext) -> None:
+    """Sweep -> job -> command line -> config: what arrives is what was asked for."""
+    words = [f"output={quoted(AWKWARD)}", f"data.root={quoted('/' + AWKWARD)}", "data=folder", "seed=1,2"]
+    words += ["logger.csv=null", "variant='${model.backbone} ${seed}'", "model.backbone=resnet18"]
+    words += ["hydra.sweep.subdir='${variant}'"]
+    cfg = sweep_config(hydra_context, *words)
+    sweeper: Any = Plugins.instance().instantiate_sweeper(hydra_context=hydra_context, task_function=print, config=cfg)
+    (batch,) = sweeper._compose(task_words(cfg))
+    assert [job.name for job in batch] == ["resnet18 1", "resnet18 2"]
+
+    line = command(cfg, batch[1].overrides, batch[1].folder)
+    assert line[:3] == (sys.executable, "-m", "fpcn_lightning")
+    arrived = compose("config", list(line[3:]), return_hydra_config=True)
+    assert arrived.hydra.run.dir == f"{AWKWARD}/single/resnet18 2"
+    assert arrived.data.root == f"/{AWKWARD}"
+    assert arrived.variant == "resnet18 2"
+    assert arrived.logger.csv is None
+    assert arrived.hydra.mode == RunMode.RUN
+
+
+def test_a_job_of_an_experiment_that_says_multirun_is_a_single_run(
+    sweep_here: SweepHere, ran: list[tuple[Job, Slot]]
+) -> None:
+    sweep_here(print, "+experiment=demo", launcher="slots")
+    assert [job.name for job, _ in ran] == ["plain/seed-0", "fpcn/seed-0"]
+    arrived = compose("config", list(ran[1][0].command[3:]), return_hydra_config=True)
+    assert arrived.hydra.mode == RunMode.RUN
+    assert arrived.variant == "fpcn"
+
+
+def test_simulated_cards_reach_the_jobs(sweep_here: SweepHere, ran: list[tuple[Job, Slot]]) -> None:
+    sweep_here(print, "seed=0,1,2", "hydra.launcher.cards=[0,1]", launcher="slots")
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for _, slot in ran] == ["0", "1", "0"]
+    ran.clear()
+    sweep_here(print, "seed=0,1", "hydra.launcher.cards=[0,1,2,3]", "hydra.launcher.cards_per_slot=2", launcher="slots")
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for _, slot in ran] == ["0,1", "2,3"]
+
+
+@pytest.mark.slow
+def test_a_config_folder_of_the_users_own_goes_with_the_jobs(tmp_path: Path) -> None:
+    folder = tmp_path / "my conf" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("# @package _global_\nname: mine\ntrainer: {max_epochs: 0}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "fpcn_lightning", "-m", "+experiment=mine", f"--config-dir={folder.parent}"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    # The job found the file: it complains about what stands in it.
+    assert "error: trainer.max_epochs=0" in (tmp_path / "outputs/mine/fpcn/seed-0/output.log").read_text(), done.stderr
+
+
+def test_failed_and_taken_jobs_come_back_as_such(
+    hydra_context: HydraContext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    codes = {"fpcn/seed-0": 0, "fpcn/seed-1": -9, "fpcn/seed-2": 75}
+
+    def end(jobs: Iterable[Job], slots: object, overview: object, total: int | None) -> list[Ended]:
+        return [
+            Ended(job, codes[job.name], 1.0, tmp_path / "none", reason="out of rock") for job in reversed(list(jobs))
+        ]
+
+    monkeypatch.setattr(processes, "run_jobs", end)
+    launcher = SlotsLauncher(None, None, 1)
+    launcher.setup(hydra_context=hydra_context, task_function=print, config=sweep_config(hydra_context))
+    fine, killed, taken = launcher.launch([["seed=0"], ["seed=1"], ["seed=2"]], 0)
+    assert fine.return_value is None
+    with pytest.raises(UserError, match="out of rock"):
+        _ = killed.return_value
+    with pytest.raises(RunInUse):
+        _ = taken.return_value
+    assert fine.cfg is not None
+    assert fine.cfg.seed == 0

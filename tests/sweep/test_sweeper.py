@@ -1,0 +1,143 @@
+"""What the sweeper does around a launcher: the plan before, the report and one sentence after."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.plugins import Plugins
+from omegaconf import DictConfig
+
+from fpcn_lightning.errors import RunInUse, UserError
+from tests.sweep.conftest import SweepHere
+
+Reports = list[Path]
+
+
+@pytest.fixture(autouse=True)
+def reports(monkeypatch: pytest.MonkeyPatch) -> Reports:
+    made: Reports = []
+    monkeypatch.setattr("fpcn_lightning.tasks.report.report_folder", made.append)
+    return made
+
+
+def plan(folder: Path) -> list[dict[str, Any]]:
+    jobs: list[dict[str, Any]] = json.loads((folder / "sweep.json").read_text("utf-8"))["jobs"]
+    return jobs
+
+
+def test_the_plan_is_there_before_the_first_job_and_the_report_is_made_after_the_last(
+    sweep_here: SweepHere, reports: Reports, tmp_path: Path
+) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def task(cfg: DictConfig) -> None:
+        seen.append((len(plan(tmp_path / "outputs/single")), len(reports)))
+
+    sweep_here(task, "seed=3,1", "model=plain")
+    assert seen == [(2, 0), (2, 0)]
+    assert reports == [Path("outputs/single")]
+    first = {"variant": "plain", "seed": 3, "folder": "plain/seed-3", "overrides": ["seed=3", "model=plain"]}
+    assert plan(tmp_path / "outputs/single")[0] == first
+
+
+@pytest.mark.parametrize(
+    ("words", "folders"),
+    [
+        ((), {"plain/seed-0", "fpcn/seed-0"}),
+        (("model=plain",), {"plain/seed-0"}),
+        (("seed=1,2",), {"plain/seed-1", "plain/seed-2", "fpcn/seed-1", "fpcn/seed-2"}),
+        (("model=fpcn", "model.alpha=soft", "variant=soft", "seed=range(2)"), {"soft/seed-0", "soft/seed-1"}),
+    ],
+)
+def test_the_command_line_narrows_and_widens_an_experiment(
+    words: tuple[str, ...], folders: set[str], sweep_here: SweepHere, tmp_path: Path
+) -> None:
+    sweep_here(lambda _: None, "+experiment=demo", *words)
+    assert {job["folder"] for job in plan(tmp_path / "outputs/demo")} == folders
+
+
+def test_all_jobs_run_before_one_sentence_names_those_that_failed(
+    sweep_here: SweepHere, reports: Reports, tmp_path: Path
+) -> None:
+    ran: list[int] = []
+
+    def task(cfg: DictConfig) -> None:
+        ran.append(cfg.seed)
+        if cfg.seed == 0:
+            raise UserError("the rocks are gone")
+        if cfg.seed == 2:
+            raise ValueError("bad number\nand more of it")
+
+    with pytest.raises(UserError) as caught:
+        sweep_here(task, "seed=0,1,2,3", "hydra.sweeper.max_batch_size=2")
+    assert ran == [0, 1, 2, 3]
+    assert len(reports) == 1
+    assert str(caught.value).splitlines() == [
+        "2 of 4 jobs failed; the same command runs exactly these again:",
+        "  fpcn/seed-0: the rocks are gone (outputs/single/fpcn/seed-0)",
+        "  fpcn/seed-2: ValueError: bad number (outputs/single/fpcn/seed-2)",
+    ]
+
+
+def test_a_run_in_other_hands_is_no_failure(sweep_here: SweepHere, capsys: pytest.CaptureFixture[str]) -> None:
+    def task(cfg: DictConfig) -> None:
+        if cfg.seed == 1:
+            raise RunInUse("another process is training here")
+
+    sweep_here(task, "seed=0,1")
+    assert "fpcn/seed-1 is left to another process" in capsys.readouterr().out
+
+
+def test_an_interrupted_sweep_still_makes_its_report(sweep_here: SweepHere, reports: Reports) -> None:
+    def task(cfg: DictConfig) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep_here(task, "seed=0,1")
+    assert len(reports) == 1
+
+
+def test_a_report_that_fails_hides_no_failed_job(sweep_here: SweepHere, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise UserError("a damaged file")
+
+    def task(cfg: DictConfig) -> None:
+        if cfg.seed == 1:
+            raise UserError("the rocks are gone")
+
+    monkeypatch.setattr("fpcn_lightning.tasks.report.report_folder", refuse)
+    with pytest.raises(UserError, match=r"(?s)a damaged file.*1 of 2 jobs failed.*the rocks are gone"):
+        sweep_here(task, "seed=0,1")
+    with pytest.raises(UserError, match=r"^a damaged file$"):
+        sweep_here(task, "seed=0")
+
+
+def test_a_launcher_that_breaks_still_leaves_a_report(
+    sweep_here: SweepHere, monkeypatch: pytest.MonkeyPatch, reports: Reports
+) -> None:
+    def launch(self: object, job_overrides: object, initial_job_idx: int) -> None:
+        raise error
+
+    error: Exception = OSError("a worker died")
+    basic = Plugins.instance().class_name_to_class["hydra._internal.core_plugins.basic_launcher.BasicLauncher"]
+    monkeypatch.setattr(basic, "launch", launch)
+    with pytest.raises(OSError, match="a worker died"):
+        sweep_here(print, "seed=0,1,2")
+    assert len(reports) == 1
+
+    error = UserError("so many slots there are not")  # then nothing has run that could be reported
+    with pytest.raises(UserError, match="so many"):
+        sweep_here(print, "seed=0,1,2")
+    assert len(reports) == 1
+
+
+def test_jobs_that_would_share_a_folder_are_refused_before_any_runs(sweep_here: SweepHere, reports: Reports) -> None:
+    ran: list[DictConfig] = []
+    with pytest.raises(UserError, match=r"would land in fpcn/seed-0: .*theta=0.1.*theta=0.2"):
+        sweep_here(ran.append, "model.theta=0.1,0.2")
+    with pytest.raises(UserError, match="not in name="):
+        sweep_here(ran.append, "name=one,other")
+    assert not ran
+    sweep_here(ran.append, "model.theta=0.1,0.2", "variant=theta-${model.theta}")
+    assert [cfg.variant for cfg in ran] == ["theta-0.1", "theta-0.2"]
