@@ -110,7 +110,7 @@ class CurveConfig:
     """A figure of accuracy against a quantity that varies over the variants of an experiment."""
 
     x: str = MISSING  # a dotted config key, or pairs_in_a_batch
-    line: str | None = None  # a dotted config key: a line for each of its values
+    line: str | None = None  # name of the line that this run lies on
     label: str = MISSING  # of the x axis
 
 
@@ -125,10 +125,18 @@ class ReportConfig:
 
 
 @dataclass
+class SearchConfig:
+    """task=search: which keys are varied, and how often."""
+
+    trials: int = 20  # in all, over every process that searches in the same folder; those that fail count
+    space: dict[str, Any] = field(default_factory=dict)  # of keys: {low, high} with log or step, or {choices: [...]}
+
+
+@dataclass
 class Config:
     """One run."""
 
-    task: str = "train"  # train | evaluate | report
+    task: str = "train"  # train | evaluate | report | search | dashboard
     name: str = "single"  # of the experiment: first folder of the run
     variant: str = MISSING  # second folder of the run
     seed: int = 0
@@ -138,6 +146,7 @@ class Config:
     runs: str | None = None  # task=report: the folder to look through
     test: bool = True  # look at the test side when training is over; a search must not
     report: ReportConfig = field(default_factory=ReportConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
     data: DataConfig = field(default_factory=DataConfig)
     model: dict[str, Any] = MISSING
     loss: LossConfig = field(default_factory=LossConfig)

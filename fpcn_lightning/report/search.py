@@ -1,0 +1,214 @@
+"""What came of a search: its trials as CSV and Markdown, best first, and accuracy against each key that was searched.
+
+Accuracies are those of the best epoch on validation. The test side of a search is never looked at.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fpcn_lightning.report.canvas import COLOURS, new_figure, plain, save
+from fpcn_lightning.report.formats import markdown_table
+
+_COLUMNS = 3  # panels beside each other
+_LONGEST_ERROR = 80  # characters
+
+Value = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a search; trial 0 has the config's own values.
+
+    Attributes:
+        values: by dotted key, what the search set it to.
+        accuracy: on validation, 0..1; None unless the trial finished.
+        images: size of the validation set.
+        seconds: of training.
+        error: why it failed.
+    """
+
+    number: int
+    values: Mapping[str, Value]
+    state: Literal["finished", "failed", "unfinished"]
+    accuracy: float | None = None
+    images: int | None = None
+    seconds: float | None = None
+    error: str | None = None
+
+    @property
+    def standard_error(self) -> float | None:
+        """Binomial; None at accuracy 0 or 1, where the formula would claim certainty."""
+        if self.accuracy is None or not self.images or not 0 < self.accuracy < 1:
+            return None
+        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.images)
+
+
+def ranked(trials: Sequence[Trial]) -> list[Trial]:
+    """Finished trials, the best first and the earlier first among equals; then all others by number."""
+    return sorted(trials, key=lambda trial: (trial.accuracy is None, -(trial.accuracy or 0), trial.number))
+
+
+def flattery(trials: int, standard_error: float) -> float:
+    """What the best of so many trials of equal worth is expected to gain by chance alone, if they err independently.
+
+    Blom's approximation to the expected maximum of normal variables.
+    """
+    return standard_error * NormalDist().inv_cdf((trials - 0.375) / (trials + 0.25))
+
+
+def write_search(folder: Path, trials: Sequence[Trial], log_keys: Collection[str], command: str | None) -> str:
+    """Write `trials.csv`, `trials.md`, and `figures/search.png` and `.svg` where a trial finished.
+
+    Args:
+        folder: the folder of the search.
+        trials: in any order.
+        log_keys: keys that are drawn on a logarithmic axis.
+        command: the line that trains the best values; None where no trial finished.
+
+    Returns:
+        The text of `trials.md`.
+    """
+    text = to_markdown(trials, command)
+    (folder / "trials.md").write_text(text, encoding="utf-8")
+    (folder / "trials.csv").write_text(to_csv(trials), encoding="utf-8")
+    if any(trial.accuracy is not None for trial in trials):
+        save(draw(trials, log_keys), folder / "figures", "search")
+    return text
+
+
+def to_markdown(trials: Sequence[Trial], command: str | None) -> str:
+    """What was found and how far it can be trusted, the table of all trials, and the command that trains the best."""
+    keys = _keys(trials)
+    header = ["trial", *keys, "validation accuracy % ± binomial SE", "seconds", "state"]
+    table = markdown_table(header, [_cells(trial, keys) for trial in ranked(trials)])
+    last = (
+        f"\nTrain the best values, and look at the test side, with three seeds:\n\n    {command}\n" if command else ""
+    )
+    return f"{_summary(trials)}\n{table}{last}"
+
+
+def to_csv(trials: Sequence[Trial]) -> str:
+    """Format trials as CSV for other programs, best first: fractions in 0..1, nothing rounded."""
+    buffer = io.StringIO()
+    attributes = ("number", "state", "accuracy", "standard_error", "images", "seconds", "error")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*attributes, *_keys(trials)])
+    for trial in ranked(trials):
+        values = [trial.values.get(key) for key in _keys(trials)]
+        writer.writerow([*(getattr(trial, name) for name in attributes), *values])
+    return buffer.getvalue()
+
+
+def draw(trials: Sequence[Trial], log_keys: Collection[str]) -> Figure:
+    """Draw validation accuracy with its binomial error against each key; the defaults and the best trial stand out.
+
+    Raises:
+        ValueError: no trial finished.
+    """
+    finished = [trial for trial in ranked(trials) if trial.accuracy is not None]
+    if not finished:
+        raise ValueError("no trial finished: there is nothing to draw")
+    keys = _keys(trials)
+    columns = min(_COLUMNS, len(keys))
+    rows = math.ceil(len(keys) / columns)
+    figure = new_figure(max(5.5, 3.6 * columns), 3.2 * rows + 0.5)
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes, key in zip(grid.flat, keys, strict=False):
+        _draw_panel(axes, key, finished, logarithmic=key in log_keys)
+    for axes in grid.flat[len(keys) :]:
+        axes.set_visible(False)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("validation accuracy (%)")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _draw_panel(axes: Axes, key: str, finished: Sequence[Trial], *, logarithmic: bool) -> None:
+    best = finished[0]
+    # Numbers lie on a scale, choices stand beside each other by name.
+    numbers = all(isinstance(trial.values[key], float) or type(trial.values[key]) is int for trial in finished)
+    for colour, marker, size, label, group in (
+        (COLOURS[0], "o", 5, "trial", [trial for trial in finished if trial is not best and trial.number != 0]),
+        (COLOURS[4], "D", 7, "the config's own values", [trial for trial in finished if trial.number == 0]),
+        (COLOURS[1], "*", 13, f"best: trial {best.number}", [best]),
+    ):
+        if not group:
+            continue
+        axes.errorbar(
+            [_place(trial.values[key], numbers) for trial in group],
+            [100 * (trial.accuracy or 0) for trial in group],
+            yerr=[100 * (trial.standard_error or 0) for trial in group],
+            fmt=marker,
+            color=colour,
+            markersize=size,
+            elinewidth=0.8,
+            label=label,
+        )
+    axes.set_xlabel(key, parse_math=False)
+    if logarithmic:
+        axes.set_xscale("log")
+    plain(axes)
+
+
+def _place(value: Value, numbers: bool) -> float | str:
+    return value if numbers and isinstance(value, int | float) else _value(value)
+
+
+def _keys(trials: Sequence[Trial]) -> list[str]:
+    return list(dict.fromkeys(key for trial in trials for key in trial.values))
+
+
+def _cells(trial: Trial, keys: Sequence[str]) -> list[str]:
+    error = trial.error.strip().partition("\n")[0][:_LONGEST_ERROR] if trial.error else None
+    return [
+        str(trial.number),
+        *(_value(trial.values[key]) if key in trial.values else "-" for key in keys),
+        _accuracy(trial),
+        "-" if trial.seconds is None else f"{trial.seconds:.{0 if trial.seconds >= 10 else 1}f}",
+        f"{trial.state}: {error}" if error else trial.state,
+    ]
+
+
+def _value(value: Value) -> str:
+    """As the command line takes it, with no more digits than a reader wants."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _accuracy(trial: Trial) -> str:
+    if trial.accuracy is None:
+        return "-"
+    error = "" if trial.standard_error is None else f" ± {100 * trial.standard_error:.1f}"
+    return f"{100 * trial.accuracy:.1f}{error}"
+
+
+def _summary(trials: Sequence[Trial]) -> str:
+    finished = [trial for trial in ranked(trials) if trial.accuracy is not None]
+    if not finished:
+        return "No trial has finished.\n"
+    best, accuracy = finished[0], finished[0].accuracy or 0
+    lines = [f"Best of {len(finished)}: trial {best.number}, {_accuracy(best)} % of {best.images} validation pictures."]
+    own = next((trial for trial in finished if trial.number == 0), None)
+    if own is best:
+        lines.append("It is trial 0, the config's own values: the search has found nothing better.")
+    elif own is not None:
+        gain = 100 * (accuracy - (own.accuracy or 0))
+        lines.append(f"Trial 0, the config's own values, has {_accuracy(own)} %: {gain:.1f} points less.")
+    if len(finished) > 1 and best.standard_error is not None:
+        points = 100 * flattery(len(finished), best.standard_error)
+        lines.append(
+            f"The best of many flatters: were all {len(finished)} equally good, chance alone would lift the best by "
+            f"up to about {points:.1f} points. The test side was not looked at."
+        )
+    return "\n".join(lines) + "\n"
