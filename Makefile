@@ -19,7 +19,6 @@ setup: .venv/installed  ## install everything into .venv
 
 demo: setup  ## train the plain baseline and the FPCN teacher on synthetic rocks, test both, print one table
 	$(BIN)/python -m fpcn_lightning +experiment=demo
-	$(BIN)/python -m fpcn_lightning task=report runs=outputs/demo
 
 test: setup  ## the fast tests (under three minutes on two cores, no network)
 	$(BIN)/python -m pytest -m 'not slow'

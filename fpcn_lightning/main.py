@@ -15,8 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 from fpcn_lightning import config
 from fpcn_lightning.config_errors import explain_config_error
 from fpcn_lightning.errors import UserError, check_choice
+from fpcn_lightning.help import help_text
 
-TASKS = ("train", "evaluate", "report")
+TASKS = ("train", "evaluate", "report", "search", "dashboard")
 
 
 def run_task(cfg: DictConfig) -> None:
@@ -31,6 +32,9 @@ def run_task(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Run the command line; exits with 2 on an error the user can mend, 1 on any other."""
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(help_text())
+        return
     config.register()
     # Hydra would print a shortened stack trace and exit by itself; with this it raises, and we say it in one sentence.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")

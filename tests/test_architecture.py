@@ -66,7 +66,9 @@ def test_report_knows_only_itself_and_errors(path: Path) -> None:
     [
         ("fpcn_lightning.main", ("torch", "lightning", "timm", "matplotlib", "numpy")),
         ("fpcn_lightning.data.images", ("torch", "sklearn", "hydra")),
-        ("fpcn_lightning.report.table", ("torch", "hydra", "omegaconf")),
+        ("fpcn_lightning.report.table", ("torch", "hydra", "omegaconf", "numpy")),
+        ("fpcn_lightning.report.write", ("torch", "hydra", "omegaconf")),
+        ("fpcn_lightning.sweep.processes", ("torch", "hydra", "omegaconf", "numpy")),
         ("fpcn_lightning.report.figures", ("torch", "hydra", "omegaconf")),
     ],
 )

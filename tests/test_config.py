@@ -34,12 +34,10 @@ def test_every_experiment_composes_and_names_itself(experiment: str) -> None:
 
 
 # What each row of the ablation switches off, and nothing else.
-CONTRAST, MASK, ALPHA, CENTER = (
-    {"model.contrast": False},
-    {"model.mask": False},
-    {"model.alpha": "off"},
-    {"loss.center": 0.0},
-)
+CONTRAST: dict[str, object] = {"model.contrast": False}
+MASK: dict[str, object] = {"model.mask": False}
+ALPHA: dict[str, object] = {"model.alpha": "off"}
+CENTER: dict[str, object] = {"loss.center": 0.0}
 ABLATION: dict[str, dict[str, object]] = {
     "full": {},
     "no_contrast": CONTRAST,
@@ -162,8 +160,8 @@ def test_the_hash_sees_what_decides_and_nothing_else() -> None:
     base = hashed()
     for neutral in ("data.workers=3", "data.cache.enabled=false", "name=other", "trainer.enable_progress_bar=false"):
         assert hashed(neutral) == base
-    for decisive in ("seed=1", "model.theta=0.25", "optimisation.learning_rate=0.1", "data.crop=64"):
-        assert hashed(decisive) != base
+    for changed in ("seed=1", "model.theta=0.25", "optimisation.learning_rate=0.1", "data.crop=64"):
+        assert hashed(changed) != base
 
 
 def test_a_moved_run_says_the_same() -> None:

@@ -1,5 +1,7 @@
 """Every experiment of `conf/experiment` runs from end to end as a person would start it; new files are found."""
 
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,8 +20,11 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_runs_all_its_rows(experiment: str, rocks: Path, tmp_path: Path) -> None:
     cfg = composed(f"+experiment={experiment}")
-    words = [f"+experiment={experiment}", "trainer=smoke", "model.backbone=test_resnet", "data.samples_per_class=2"]
-    words += ["data.resize=72", "data.crop=64", "data.evaluation_crop=72", "trainer.max_epochs=1"]
+    words = [f"+experiment={experiment}", "trainer=smoke", "trainer.max_epochs=1", "hydra.launcher.slots=2"]
+    # One seed, and of the backbones the only one that needs no weights: the rows are what is tried.
+    words += ["seed=0", "model.backbone=test_resnet"]
+    if cfg.task == "search":
+        words.append("search.trials=2")
     if cfg.data.synthetic is None:
         # Without the published sides, so that the experiment's own shares are cut.
         photographs = tmp_path / "photographs"
@@ -27,11 +32,19 @@ def test_an_experiment_runs_all_its_rows(experiment: str, rocks: Path, tmp_path:
         words.append(f"data.root={photographs}")
     else:
         words += ["data.synthetic.images_per_class=6", "data.synthetic.size=48"]
-    done = subprocess.run(
-        [sys.executable, "-m", "fpcn_lightning", *words], capture_output=True, text=True, cwd=tmp_path, check=False
-    )
+    # Without it, so that each slot gets its share of the cores.
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    line = [sys.executable, "-m", "fpcn_lightning", *words]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    results = find_results(tmp_path / "outputs" / "smoke" / experiment)
-    assert results
+    folder = tmp_path / "outputs" / "smoke" / experiment
+    results = find_results(folder)
+    if cfg.task == "search":
+        assert len(results) == 2
+        assert (folder / "trials.md").is_file()
+    else:
+        planned = {job["folder"] for job in json.loads((folder / "sweep.json").read_text())["jobs"]}
+        assert {place.relative_to(folder).as_posix() for place, _ in results} == planned
+        assert all((folder / name).is_file() for name in ("table.md", "table.csv", "table.tex", "index.html"))
     assert all(result["status"] == "finished" for _, result in results)
     assert len({(result["variant"], result["seed"]) for _, result in results}) == len(results)

@@ -1,5 +1,6 @@
 """The command line as a person meets it: a real process, its exit code, and what it says."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fpcn_lightning.config import CONF
 from fpcn_lightning.report.results import read_result
 
 
@@ -40,7 +42,10 @@ def test_help_and_the_config_are_shown(tmp_path: Path) -> None:
     shown = command("--cfg", "job", folder=tmp_path)
     assert shown.returncode == 0
     assert "samples_per_class: 14" in shown.stdout
-    assert command("--help", folder=tmp_path).returncode == 0
+    help_text = command("--help", folder=tmp_path).stdout
+    for group in {path.parent for path in CONF.rglob("*/*.yaml")}:
+        choices = " ".join(sorted(path.stem for path in group.glob("*.yaml")))
+        assert re.search(rf"^  {group.relative_to(CONF).as_posix()} +{choices}$", help_text, re.MULTILINE)
 
 
 def test_what_the_user_can_mend_is_one_sentence(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import shlex
 from pathlib import Path
 
 import pytest
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tests.conftest import composed
 
@@ -16,7 +18,9 @@ CHOICES = re.findall(r"`((?:model|loss|data|trainer|logger)[\w.]*=[\w.]+)`", REA
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_readme_composes(command: str) -> None:
-    composed(*shlex.split(command))
+    words = [word for word in shlex.split(command) if word != "-m"]
+    for job in BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)[0]:
+        composed(*job)
 
 
 @pytest.mark.parametrize("choice", CHOICES)

@@ -107,7 +107,7 @@ def _fill(folder: Path, parameters: _Parameters, workers: int | None) -> None:
     # Threads, not processes: a caller need not guard its main module, nor be safe to fork.
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         saved = pool.map(lambda job: _save(folder, job[0], job[1], job[2], parameters), jobs)
-        rows = list(tqdm(saved, total=len(jobs), desc="drawing rocks", unit="picture"))
+        rows = list(tqdm(saved, total=len(jobs), desc="drawing rocks", unit="picture", disable=None))
     with (folder / INDEX).open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()

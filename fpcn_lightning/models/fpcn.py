@@ -141,7 +141,7 @@ class FPCN(Network):
         """Logits [B, C] of both readings, and where the object was found, also where the mask is off."""
         features, located, maps = self._positioned(images)
         logits = {"as_trained": self._alone(features), "unmasked": self.head(average(maps))}
-        return Answers(logits, located.mask, located.object_ratio)
+        return Answers(logits, located.inside, located.inside.float().mean((1, 2)))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C] of the configured reading; an unmasked one does not look for the object at all."""

@@ -30,15 +30,15 @@ class Views(NamedTuple):
     better: Tensor | None = None  # [R] scores that should be higher ...
     worse: Tensor | None = None  # [R] ... than these, 0..1
     mask: Tensor | None = None  # [B, H, W] 1 on the object, theta elsewhere
-    object_ratio: Tensor | None = None  # [B] share of the picture that is object, 0..1
+    object_ratio: Tensor | None = None  # [B] alpha of FPCN's equation 4, 0..1
 
 
 class Answers(NamedTuple):
     """What inference gives. B pictures, C classes; a mask only where the network positions the object."""
 
     logits: dict[str, Tensor]  # [B, C] of every reading, by its name
-    mask: Tensor | None = None  # [B, H, W] 1 on the object, theta elsewhere
-    object_ratio: Tensor | None = None  # [B] share of the picture that is object, 0..1
+    mask: Tensor | None = None  # bool [B, H, W], where the object was found
+    object_ratio: Tensor | None = None  # [B] its share of the picture, 0..1
 
 
 class Network(nn.Module, ABC):

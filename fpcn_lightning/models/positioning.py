@@ -20,11 +20,13 @@ class Located(NamedTuple):
         weights: [B, 1, H, W], >= 0, what the feature map is multiplied with.
         mask: [B, H, W], the mask that `weights` carries: 1 inside, theta outside; all ones where the mask is off.
         object_ratio: [B] in (0, 1], alpha of equation 4: the mean of the located mask, also where the mask is off.
+        inside: bool [B, H, W], what was located, whatever theta is and also where the mask is off.
     """
 
     weights: Tensor
     mask: Tensor
     object_ratio: Tensor
+    inside: Tensor
 
 
 class Positioning(nn.Module):
@@ -39,8 +41,8 @@ class Positioning(nn.Module):
     - `alpha="area"`: alpha * F * M (equation 5);
     - `alpha="off"`: F * M;
     - `alpha=NUMBER`: NUMBER * F * M;
-    - `alpha="soft"`: F * (M + (1 - alpha) (1 - M)) with the binary M. The paper's prose says that a small object keeps
-      more of what surrounds it, which equation 5 (one scalar for the whole map) does not do; this reading is ours.
+    - `alpha="soft"`: F * (M + (1 - alpha) (1 - M)). The paper's prose says that a small object keeps more of what
+      surrounds it, which equation 5 (one scalar for the whole map) does not do; this reading is ours.
 
     `mask=False` puts ones in the place of M in these formulas while alpha stays what was located; with `alpha="off"`
     too, the weights are exactly ones.
@@ -58,7 +60,7 @@ class Positioning(nn.Module):
         previous_block: keep what lies above the mean in the block before, too.
 
     Raises:
-        UserError: theta or alpha is none of these, or theta is set with `alpha="soft"`, which itself sets the outside.
+        UserError: theta or alpha is none of these.
     """
 
     def __init__(
@@ -97,7 +99,7 @@ class Positioning(nn.Module):
         located = inside.to(torch.promote_types(last.dtype, torch.float32)).clamp(min=self.theta)
         object_ratio = located.mean(dim=(1, 2))
         mask = located if self.mask else torch.ones_like(located)
-        return Located(self._weigh(mask, object_ratio).unsqueeze(1), mask, object_ratio)
+        return Located(self._weigh(mask, object_ratio).unsqueeze(1), mask, object_ratio, inside)
 
     def _locate(self, last: Tensor, previous: Tensor | None) -> Tensor:
         inside = self._above_mean(last)
@@ -170,5 +172,3 @@ def _check(theta: float, alpha: Alpha) -> None:
         raise UserError(
             f"model.alpha is {alpha!r}: it must be 'off', 'area', 'soft' or a number above 0 (in yaml, quote 'off')."
         )
-    if alpha == "soft" and theta != 0:
-        raise UserError(f"model.theta is {theta}, but model.alpha=soft sets what is outside: leave theta at 0.")

@@ -112,6 +112,7 @@ def test_theta_counts_in_the_object_ratio(theta: float, alpha: float) -> None:
         ({"alpha": "area"}, 5 / 16, 0),
         ({"alpha": "area", "theta": 0.5}, 21 / 32, 21 / 64),
         ({"alpha": "soft"}, 1, 11 / 16),
+        ({"alpha": "soft", "theta": 0.5}, 1, 43 / 64),
         ({"alpha": 2}, 2, 0),
         ({"alpha": 0.5, "theta": 0.5}, 0.5, 0.25),
         ({"alpha": "off", "mask": False}, 1, 1),
@@ -179,7 +180,7 @@ def test_bfloat16_is_located_in_float32() -> None:
     features = random_features(channels=512).bfloat16()
     located = Positioning()(features)
     expected = Positioning()(features.float())
-    assert all(part.dtype == torch.float32 for part in located)
+    assert all(part.dtype == torch.float32 for part in (located.weights, located.mask, located.object_ratio))
     assert torch.equal(located.mask, expected.mask)
     torch.testing.assert_close(pool(features, located, "map"), pool(features.float(), expected, "map"))
 
@@ -212,14 +213,15 @@ def test_unknown_alpha_is_named(alpha: Any) -> None:
         Positioning(alpha=alpha)
 
 
-def test_soft_alpha_takes_no_theta() -> None:
-    with pytest.raises(UserError, match=r"model\.theta"):
-        Positioning(alpha="soft", theta=0.5)
-
-
 def test_previous_block_must_be_there_and_fit() -> None:
     positioning = Positioning(previous_block=True)
     with pytest.raises(ValueError, match="previous_block"):
         positioning(FOUR_BY_FOUR)
     with pytest.raises(ValueError, match="previous_block"):
         positioning(FOUR_BY_FOUR, torch.zeros(1, 1, 8, 8))
+
+
+@pytest.mark.parametrize("options", [{}, {"theta": 0.5}, {"mask": False}, {"alpha": "soft"}], ids=str)
+def test_what_was_located_hangs_on_no_switch(options: dict[str, Any]) -> None:
+    inside = Positioning(**options)(FOUR_BY_FOUR).inside
+    assert torch.equal(inside, FOUR_BY_FOUR[:, 0] > 0)
