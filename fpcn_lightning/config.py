@@ -60,7 +60,7 @@ class SyntheticConfig:
 class DataConfig:
     """Pictures in, balanced batches out."""
 
-    root: str | None = None  # folder of class folders, or a CSV with path,label[,group][,split]
+    root: str | None = None  # folder of class folders, or a CSV with path,label[,group][,split][,mask]
     synthetic: SyntheticConfig | None = None  # draw the example set instead of reading `root`
     split: SplitConfig = field(default_factory=SplitConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)

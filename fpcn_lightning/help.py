@@ -28,4 +28,4 @@ def help_text() -> str:
         f"  {folder.as_posix():{width}}{' '.join(sorted(path.stem for path in (CONF / folder).glob('*.yaml')))}"
         for folder in folders
     )
-    return "\n".join((_COMMANDS, "Choices (GROUP=NAME; +experiment=NAME):", *groups, "", _KEYS))
+    return "\n".join((_COMMANDS, "Choices (GROUP=NAME, but +experiment=NAME and +ablation=NAME):", *groups, "", _KEYS))

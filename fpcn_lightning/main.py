@@ -3,6 +3,7 @@
 Nothing heavy is imported here before a task runs, so that `--help` and `--cfg job` answer at once.
 """
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -32,6 +33,7 @@ def run_task(cfg: DictConfig) -> None:
 
 def main() -> None:
     """Run the command line; exits with 2 on an error the user can mend, 1 on any other."""
+    _print_any_name()
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(help_text())
         return
@@ -57,6 +59,13 @@ def main() -> None:
         if type(error).__name__ != "MisconfigurationException":
             raise
         sys.exit(_complain(" ".join(str(error).split())))
+
+
+def _print_any_name() -> None:
+    """File names out of old archives need not be UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _complain(text: str) -> int:

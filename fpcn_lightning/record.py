@@ -8,11 +8,11 @@ import platform
 import shlex
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from fpcn_lightning import __version__
 from fpcn_lightning.errors import RunInUse
@@ -24,8 +24,8 @@ PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-
 
 def is_first_process() -> bool:
     """Whether this process is the one of a distributed run that writes, by what launchers set in the environment."""
-    ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
-    return next((rank for rank in ranks if rank is not None), "0") == "0"
+    # All of them: in an interactive shell of Slurm, every process that Lightning starts has SLURM_PROCID=0.
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK"))
 
 
 def relative(config: Any, folder: Path) -> Any:
@@ -64,8 +64,20 @@ def held(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def new_result(config: dict[str, Any], overrides: Iterable[str] = ()) -> Result:
-    """The record of a run that has just begun; `overrides` are the words of its command line."""
+class Overrides(Protocol):
+    """The words of a command line, by whom they are meant for."""
+
+    task: Any  # the run's, words
+    hydra: Any  # Hydra's own, words
+
+
+def new_result(config: dict[str, Any], overrides: Overrides) -> Result:
+    """The record of a run that has just begun.
+
+    Args:
+        config: the whole config.
+        overrides: the words of its command line.
+    """
     return Result(
         schema=1,
         experiment=config["name"],
@@ -80,7 +92,7 @@ def new_result(config: dict[str, Any], overrides: Iterable[str] = ()) -> Result:
         device=None,
         config=config,
         config_hash=config_hash(config),
-        command=shlex.join(["python", "-m", "fpcn_lightning", *overrides]),
+        command=_command(overrides),
         data=None,
         network=None,
         metrics=None,
@@ -88,6 +100,12 @@ def new_result(config: dict[str, Any], overrides: Iterable[str] = ()) -> Result:
         checkpoint=None,
         epochs=None,
     )
+
+
+def _command(overrides: Overrides) -> str:
+    # A run out of a sweep is one run also where its experiment asks for a sweep.
+    mode = [word for word in overrides.hydra if word == "hydra.mode=RUN"]
+    return shlex.join(["python", "-m", "fpcn_lightning", *overrides.task, *mode])
 
 
 @contextlib.contextmanager

@@ -11,6 +11,15 @@ from fpcn_lightning.report.results import Result
 if TYPE_CHECKING:
     from wandb import Table
 
+WORDS = (
+    "experiment",
+    "variant",
+    "reading",
+    "seeds",
+    "status",
+    "error",
+    "reference",
+)  # even where they look like numbers
 REPORT_FILE = "wandb_report.txt"  # beside the table: the id of its W&B run
 
 
@@ -56,7 +65,10 @@ def _table(path: Path) -> "Table":
 
     with path.open(newline="", encoding="utf-8") as file:
         columns, *rows = csv.reader(file)
-    data: list[Any] = [[_value(cell) for cell in row] for row in rows]
+    data: list[Any] = [
+        [_value(cell) if column not in WORDS else cell for column, cell in zip(columns, row, strict=True)]
+        for row in rows
+    ]
     return wandb.Table(columns=list(columns), data=data, allow_mixed_types=True)
 
 

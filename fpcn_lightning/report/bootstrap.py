@@ -2,7 +2,7 @@
 
 A replicate draws test pictures with replacement, and seeds with replacement, independently of each other. Pictures of
 one cluster (a specimen, a series) are drawn as a whole, because they are no independent draws. With a single seed only
-pictures are drawn: the interval then says nothing about another seed. With two or three seeds it says too little about
+pictures are drawn: the interval then says nothing about another seed. With fewer than five it says too little about
 them, since a sample of three shows two thirds of the variance on average.
 
 Draws depend on the number of clusters and seeds alone, so every row of a table sees the same replicates: a difference

@@ -38,8 +38,9 @@ class Measured:
     true_object_ratio: NDArray[np.float64]
 
     def is_comparable(self, other: "Measured") -> bool:
-        """Whether both were tested on the same pictures of the same split."""
-        return (self.fingerprint, self.names) == (other.fingerprint, other.names)
+        """Whether both were tested on the same pictures of the same split, in the same groups."""
+        same = (self.fingerprint, self.names) == (other.fingerprint, other.names)
+        return same and np.array_equal(self.sample.clusters, other.sample.clusters)
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,10 @@ def _experiment(name: str, variants: Sequence[Variant], plans: Sequence[tuple[Pa
     ]
     folders = {folder for folder, _ in runs}
     commands = [
-        plan["command"]
+        command
         for root, plan in plans
         if root.name == name or any(root / job["folder"] in folders for job in plan["jobs"])
+        for command in plan["commands"]
     ]
     return Experiment(name, tuple(variants), settings, measured, tuple(rows), tuple(remarks), tuple(commands))
 
@@ -122,10 +124,13 @@ def _measure(variant: Variant) -> Measured:
     first, data = answers[0], variant.tested[0][1]["data"]
     if any(each.names != first.names for each in answers):
         raise UserError("its runs were tested on different pictures.")
+    clusters = [read_clusters(folder, first.names) for folder, _ in variant.tested]
+    if any(not np.array_equal(each, clusters[0]) for each in clusters):
+        raise UserError("its runs put the test pictures into different groups.")
     sample = Sample(
         seeds=tuple(result["seed"] for _, result in variant.tested),
         outcomes=np.stack([each.correct for each in answers]),
-        clusters=read_clusters(variant.tested[0][0], first.names),
+        clusters=clusters[0],
     )
     found = np.stack([each.object_ratio for each in answers]).mean(axis=0)
     return Measured(data["fingerprint"] if data else "", first.names, sample, found, first.true_object_ratio)
@@ -164,4 +169,7 @@ def _about_seeds(variant: str, mine: Sample, theirs: Sample) -> str:
     common = [str(seed) for seed in mine.seeds if seed in theirs.seeds]
     if not common:
         return f"The difference of {variant} is not paired by seed: it shares none with the reference."
-    return f"The difference of {variant} is over the seeds that it shares with the reference: {' '.join(common)}."
+    alone = ", and so says nothing about another seed" if len(common) == 1 else ""
+    return (
+        f"The difference of {variant} is over the seeds that it shares with the reference: {' '.join(common)}{alone}."
+    )

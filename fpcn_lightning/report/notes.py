@@ -38,9 +38,15 @@ def _about_intervals(experiment: Experiment) -> list[str]:
     drawn = "test pictures and seeds" if any(len(each.seeds) > 1 for each in samples) else "test pictures"
     found = [
         f"Intervals hold {100 * LEVEL:.0f} %: percentile bootstrap, {REPLICATES:,} replicates that draw {drawn} with "
-        "replacement. Differences are in points of percent, paired by picture and by seed; one whose interval holds 0 "
-        "may be chance."
+        "replacement."
     ]
+    compared = sum(row.difference is not None for row in experiment.rows)
+    if compared:
+        found.append(
+            "Differences are in points of percent, paired by picture and, where seeds are shared, by seed; one whose "
+            f"interval holds 0 may be chance. Each of the {compared} differences is looked at by itself: of 20 that "
+            "are nothing but chance, one interval leaves 0 out on average."
+        )
     clustered = next((each for each in experiment.measured.values() if _clusters(each) < len(each.names)), None)
     if clustered is not None:
         found.append(

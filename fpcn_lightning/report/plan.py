@@ -20,10 +20,10 @@ class Job(TypedDict):
 
 
 class Plan(TypedDict):
-    """The command that started a sweep, and its runs in their order."""
+    """The commands that started a sweep, widened it or took a part of it, and its runs in their order."""
 
     schema: Literal[1]
-    command: str
+    commands: list[str]
     jobs: list[Job]
 
 
@@ -36,10 +36,15 @@ def find_plans(root: Path) -> list[tuple[Path, Plan]]:
     Raises:
         UserError: one of the files cannot be read or breaks the contract.
     """
-    return [(path.parent, _read(path)) for path in sorted(root.rglob(PLAN_NAME))]
+    return [(path.parent, read_plan(path)) for path in sorted(root.rglob(PLAN_NAME))]
 
 
-def _read(path: Path) -> Plan:
+def read_plan(path: Path) -> Plan:
+    """Read one `sweep.json`.
+
+    Raises:
+        UserError: it cannot be read or breaks the contract.
+    """
     try:
         plan = json.loads(path.read_text(encoding="utf-8"))
         check(plan, Plan)

@@ -180,9 +180,14 @@ def _points(experiment: Experiment, x: str) -> list[_Point]:
 
 
 def _place(result: Result, key: str) -> float | None:
-    """The number under a config key, or how many pairs a batch of this config has; None where there is none."""
+    """The number under a config key, or how many pairs a process's batch has; None where there is none.
+
+    The number of pairs holds where every picture finds as many partners as are asked for.
+    """
     config = flatten(result["config"])
     if key == PAIRS_IN_A_BATCH:
+        if config.get("model.pairs") == "all":
+            return None  # a picture then has as many as there are others
         classes = len(result["data"]["classes"]) if result["data"] else None
         factors = [config.get("model.pairs_per_image"), config.get("data.samples_per_class"), classes]
     else:

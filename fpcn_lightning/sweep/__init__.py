@@ -1,1 +1,1 @@
-"""Many runs on one machine: a queue of jobs on slots of cards or cores, each a process of its own. Knows no Hydra."""
+"""Many runs, each a process of its own: on slots of one machine, on Ray, on Slurm, or as trials. Knows no Hydra."""

@@ -37,6 +37,12 @@ def run_on_ray(
         ray.init(**init)
     except (ConnectionError, ValueError) as error:
         raise UserError(f"Ray cannot begin with hydra.launcher.init={dict(init)}: {error}") from error
+    if init.get("address") is None and num_gpus > ray.cluster_resources().get("GPU", 0):  # type: ignore[no-untyped-call]
+        ray.shutdown()
+        raise UserError(
+            f"a job takes hydra.launcher.num_gpus={num_gpus}, more than this machine has, and would wait for ever: set "
+            "hydra.launcher.num_gpus=0 for trainer=cpu, or hydra.launcher.init.address to a cluster."
+        )
     # Never again by itself: Ray would run what was killed three more times. A worker serves one job, so that nothing of
     # it outlives it.
     task = ray.remote(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=0, max_calls=1)(run_here)

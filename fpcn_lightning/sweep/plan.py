@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fpcn_lightning.errors import UserError
-
-PLAN_NAME = "sweep.json"
+from fpcn_lightning.report.plan import PLAN_NAME, Plan, read_plan
 
 
 @dataclass(frozen=True)
@@ -22,20 +21,27 @@ class PlannedJob:
 
 
 def write_plan(folder: Path, command: str, jobs: Sequence[PlannedJob]) -> Path:
-    """Write `folder/sweep.json`, replacing the plan of an earlier command in a single step, and return its path.
+    """Write `folder/sweep.json` in a single step and return its path.
+
+    What an earlier command has planned there stays planned, so that a part that is run again does not hide what is
+    still missing of the whole; removing the file forgets it.
 
     Raises:
-        UserError: two jobs would land in the same folder, or one outside of the sweep's.
+        UserError: the earlier plan is damaged.
     """
-    _check_folders(jobs)
-    record = {"schema": 1, "command": command, "jobs": [asdict(job) for job in jobs]}
+    path = folder / PLAN_NAME
+    earlier = read_plan(path) if path.exists() else Plan(schema=1, commands=[], jobs=[])
+    planned = {job["folder"]: job for job in [*earlier["jobs"], *map(asdict, jobs)]}
+    commands = list(dict.fromkeys([*earlier["commands"], command]))
+    record = {"schema": 1, "commands": commands, "jobs": list(planned.values())}
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{PLAN_NAME}.{os.getpid()}"
     temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return temporary.replace(folder / PLAN_NAME)
+    return temporary.replace(path)
 
 
-def _check_folders(jobs: Sequence[PlannedJob]) -> None:
+def check_folders(jobs: Sequence[PlannedJob]) -> None:
+    """Raise a UserError where two jobs would land in the same folder, or one outside of the sweep's."""
     job_of_folder: dict[str, PlannedJob] = {}
     for job in jobs:
         if job.folder.startswith(".."):

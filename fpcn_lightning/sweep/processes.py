@@ -99,7 +99,7 @@ def run_jobs(
         UserError: this system is not POSIX.
     """
     if os.name != "posix":
-        raise UserError("the slots launcher needs Linux or macOS: set hydra/launcher=basic.")
+        raise UserError("slots need Linux or macOS; a sweep also runs with hydra/launcher=basic.")
     waiting, running, ended = iter(jobs), dict[int, _Running](), list[Ended]()
     with overview.shown(total, len(slots)), _every_signal_interrupts():
         try:
@@ -127,6 +127,7 @@ def _start(job: Job, slot: Slot) -> _Running:
     job.folder.mkdir(parents=True, exist_ok=True)
     # Unbuffered, so that the log of a killed job tells how far it came.
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", **slot.environment}
+    before = _state_of_result(job.folder)
     leashed = [sys.executable, "-I", "-S", str(leash.__file__), str(os.getpid()), *job.command]
     with (job.folder / LOG_NAME).open("a", encoding="utf-8") as log:
         log.write(f"$ {shlex.join(job.command)}\n")
@@ -140,7 +141,7 @@ def _start(job: Job, slot: Slot) -> _Running:
             # A session of its own: Ctrl-C reaches us alone, and whatever the job starts can be found again.
             start_new_session=True,
         )
-    return _Running(job, process, time.monotonic(), _state_of_result(job.folder))
+    return _Running(job, process, time.monotonic(), before)
 
 
 def _is_over(running: _Running) -> bool:

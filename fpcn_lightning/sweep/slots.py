@@ -60,7 +60,9 @@ def slots_for(
     """
     if cards is None:
         cards = [] if set(accelerators) <= {"cpu"} else visible_cards()
-    return make_slots(slots, [str(card) for card in cards], cards_per_slot, os.cpu_count() or 1)
+    # A cluster or taskset may leave us a part of the machine; macOS cannot say.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return make_slots(slots, [str(card) for card in cards], cards_per_slot, cores)
 
 
 def visible_cards() -> list[str]:

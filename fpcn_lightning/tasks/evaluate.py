@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from fpcn_lightning import build
@@ -42,7 +43,7 @@ def run(cfg: DictConfig) -> None:
     folder = Path(cfg.output) / "evaluations" / name / f"seed-{loaded.record['seed']}" / place
     config = {**section, **{key: loaded.record[key] for key in ("model", "loss", "optimisation", "seed")}}
     config |= {"variant": f"{name} on {place}", "data": {**loaded.record["data"], "root": cfg.data.root}}
-    result = new_result(config)
+    result = new_result(config, HydraConfig.get().overrides)
     if not is_first_process():
         _evaluate(section["trainer"], loaded, data, folder, result)
         return

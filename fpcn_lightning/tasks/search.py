@@ -89,6 +89,8 @@ class _Search:
             self.study.leave(number)
         elif ended.outcome != "failed":
             self._finish(number, ended)
+        elif _was_cut_off(ended):
+            self.study.leave(number)
         elif number == 0:
             # What fails with the config's own values would most likely fail twenty times.
             self.broken = f"the first trial, with the config's own values, failed: {ended.reason} ({ended.log})"
@@ -106,6 +108,12 @@ class _Search:
         measured = result["metrics"]["validation"][str(result["reading"])]
         seconds = result["seconds"]["fit"]
         self.study.finish(number, measured["accuracy"], images=measured["images"], seconds=seconds)
+
+
+def _was_cut_off(ended: Ended) -> bool:
+    """Whether the trial was ended from outside, by its own record; one that erred says so there."""
+    path = ended.job.folder / RESULT_NAME
+    return path.exists() and read_result(path)["status"] in ("running", "interrupted")
 
 
 def _slots(section: Mapping[str, Any]) -> list[Slot]:

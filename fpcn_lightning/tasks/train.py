@@ -42,7 +42,7 @@ def run(cfg: DictConfig) -> None:
     section = build.plain(cfg)
     _check(section)
     config = relative(section, folder)
-    result = new_result(config, HydraConfig.get().overrides.task)
+    result = new_result(config, HydraConfig.get().overrides)
     if not is_first_process():
         _train(section, folder, result)
         return

@@ -32,18 +32,18 @@ class TabledSweeper(BasicSweeper):
         assert self.config is not None
         folder = Path(self.config.hydra.sweep.dir)
         batches = self._compose(arguments)
-        _write_plan(folder, [job for batch in batches for job in batch])
+        jobs = [job for batch in batches for job in batch]
+        trains = _write_plan(folder, jobs)
         try:
             failures = [failure for batch in batches for failure in self._launch(batch)]
-        except UserError:
-            raise  # nothing was started
-        except BaseException:
-            _report(folder)
+        except BaseException as error:
+            # What a launcher refuses before anything began leaves nothing to report on.
+            if trains and (not isinstance(error, UserError) or any(job.folder.exists() for job in jobs)):
+                _report(folder)
             raise
-        complaints = _report(folder)
+        complaints = _report(folder) if trains else []
         if failures:
-            number = sum(map(len, batches))
-            complaints.append(f"{len(failures)} of {number} jobs failed; the same command runs exactly these again:")
+            complaints.append(f"{len(failures)} of {len(jobs)} jobs failed; the same command runs exactly these again:")
         if complaints:
             raise UserError("\n  ".join([*complaints, *failures]))
 
@@ -89,14 +89,19 @@ def _place_to_look(folder: Path) -> Path:
     return folder / LOG_NAME if (folder / LOG_NAME).exists() else folder
 
 
-def _write_plan(folder: Path, jobs: Sequence[ComposedJob]) -> None:
-    from fpcn_lightning.sweep.plan import PlannedJob, write_plan
+def _write_plan(folder: Path, jobs: Sequence[ComposedJob]) -> bool:
+    """Note what is going to be trained; whether anything is, so that there will be something to report on."""
+    from fpcn_lightning.sweep.plan import PlannedJob, check_folders, write_plan
 
-    # Other tasks find names for their folders themselves.
-    training = [job for job in jobs if job.config.task == "train"]
-    planned = [PlannedJob(job.config.variant, job.config.seed, job.name, tuple(job.overrides)) for job in training]
-    if planned:
-        write_plan(folder, shlex.join(["python", "-m", "fpcn_lightning", *sys.argv[1:]]), planned)
+    planned = {
+        job.number: PlannedJob(job.config.variant, job.config.seed, job.name, tuple(job.overrides)) for job in jobs
+    }
+    check_folders(list(planned.values()))
+    # Other tasks find names for their results themselves.
+    training = [planned[job.number] for job in jobs if job.config.task == "train"]
+    if training:
+        write_plan(folder, shlex.join(["python", "-m", "fpcn_lightning", *sys.argv[1:]]), training)
+    return bool(training)
 
 
 def _report(folder: Path) -> list[str]:

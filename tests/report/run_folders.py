@@ -73,7 +73,7 @@ def leave_plan(folder: Path, jobs: Sequence[tuple[str, int]], command: str = "fp
         {"variant": name, "seed": seed, "folder": f"{name}/seed-{seed}", "overrides": [f"seed={seed}"]}
         for name, seed in jobs
     ]
-    plan = {"schema": 1, "command": command, "jobs": listed}
+    plan = {"schema": 1, "commands": [command], "jobs": listed}
     (folder / "sweep.json").write_text(json.dumps(plan), encoding="utf-8")
 
 

@@ -107,7 +107,7 @@ def test_latex_escapes_whatever_means_something_to_latex() -> None:
         r"\textless{}": "<",
         r"\textgreater{}": ">",
         r"\textbar{}": "|",
-        r"\textquotedbl{}": '"',
+        "''": '"',
         "{[}": "[",
         "{]}": "]",
     }

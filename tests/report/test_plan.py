@@ -13,9 +13,9 @@ def test_plans_are_found_below_a_folder(tmp_path: Path) -> None:
     for name in ("b", "a"):
         (tmp_path / name).mkdir()
         leave_plan(tmp_path / name, [("mask", 0)], command=f"command {name}")
-    assert [(folder.name, plan["command"]) for folder, plan in find_plans(tmp_path)] == [
-        ("a", "command a"),
-        ("b", "command b"),
+    assert [(folder.name, plan["commands"]) for folder, plan in find_plans(tmp_path)] == [
+        ("a", ["command a"]),
+        ("b", ["command b"]),
     ]
     assert find_plans(tmp_path / "a" / "nothing") == []
 
@@ -25,9 +25,9 @@ def test_plans_are_found_below_a_folder(tmp_path: Path) -> None:
     [
         ("{", "no plan"),
         ("[]", "'the record' is list, not dict"),
-        ({"schema": 2, "command": "", "jobs": []}, "'schema' is 2"),
-        ({"schema": 1, "command": "", "jobs": [{"variant": "a", "seed": "0"}]}, "'jobs.0.seed' is str, not int"),
-        ({"schema": 1, "command": ""}, "'jobs' is missing"),
+        ({"schema": 2, "commands": [], "jobs": []}, "'schema' is 2"),
+        ({"schema": 1, "commands": [], "jobs": [{"variant": "a", "seed": "0"}]}, "'jobs.0.seed' is str, not int"),
+        ({"schema": 1, "commands": []}, "'jobs' is missing"),
     ],
 )
 def test_what_is_no_plan_is_named(tmp_path: Path, content: Any, message: str) -> None:

@@ -74,7 +74,7 @@ def test_different_variants_may_differ() -> None:
 
 def planned(*jobs: tuple[str, int]) -> Plan:
     listed = [{"variant": name, "seed": seed, "folder": f"{name}-{seed}", "overrides": []} for name, seed in jobs]
-    return {"schema": 1, "command": "fpcn", "jobs": listed}  # type: ignore[typeddict-item]
+    return {"schema": 1, "commands": ["fpcn"], "jobs": listed}  # type: ignore[typeddict-item]
 
 
 def test_the_plan_orders_variants_and_names_what_is_missing() -> None:
