@@ -55,6 +55,11 @@ def test_data_knows_no_module_of_ours(path: Path) -> None:
     assert not uses(path, "fpcn_lightning.modules", "fpcn_lightning.models", "fpcn_lightning.tasks")
 
 
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "sweep"], ids=str)
+def test_a_sweep_knows_runs_by_their_records_alone(path: Path) -> None:
+    assert not uses(path, *(f"fpcn_lightning.{room}" for room in ("tasks", "modules", "models", "data", "callbacks")))
+
+
 @pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "report"], ids=str)
 def test_report_knows_only_itself_and_errors(path: Path) -> None:
     ours = uses(path, "fpcn_lightning")

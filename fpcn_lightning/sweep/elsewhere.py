@@ -8,8 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from fpcn_lightning.sweep.jobs import LOG_NAME, Ended, Job
 from fpcn_lightning.sweep.overview import Overview
-from fpcn_lightning.sweep.processes import LOG_NAME, Ended, Job, run_jobs
+from fpcn_lightning.sweep.processes import run_jobs
 from fpcn_lightning.sweep.slots import Slot
 
 

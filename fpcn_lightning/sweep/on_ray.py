@@ -8,7 +8,8 @@ import ray
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.sweep.elsewhere import lost, run_here
-from fpcn_lightning.sweep.processes import GRACE, Ended, Job
+from fpcn_lightning.sweep.jobs import Ended, Job
+from fpcn_lightning.sweep.processes import GRACE
 
 if TYPE_CHECKING:
     from fpcn_lightning.sweep.overview import Overview

@@ -10,7 +10,7 @@ import submitit
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.sweep.elsewhere import lost, run_here
-from fpcn_lightning.sweep.processes import Ended, Job
+from fpcn_lightning.sweep.jobs import Ended, Job
 
 if TYPE_CHECKING:
     from fpcn_lightning.sweep.overview import Overview

@@ -10,60 +10,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from fpcn_lightning.errors import RunInUse, UserError
+from fpcn_lightning.errors import UserError
 from fpcn_lightning.report.results import RESULT_NAME
 from fpcn_lightning.sweep import leash
+from fpcn_lightning.sweep.jobs import LOG_NAME, Ended, Job
 from fpcn_lightning.sweep.slots import Slot
 
 if TYPE_CHECKING:
     from fpcn_lightning.sweep.overview import Overview
 
-LOG_NAME = "output.log"
 GRACE = 30.0  # seconds in which an interrupted job may write what it has
 _PAUSE = 0.1  # seconds between two looks at the running jobs
 _ENDINGS = (signal.SIGTERM, signal.SIGHUP)
-
-Outcome = Literal["finished", "skipped", "taken", "failed"]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One process: `name` such as mask/seed-0, the folder that it fills, and its command."""
-
-    name: str
-    folder: Path
-    command: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A job that came to its end.
-
-    Attributes:
-        returncode: its exit code; minus the number of the signal that killed it.
-        seconds: how long it took.
-        log: what it printed, after what earlier attempts printed.
-        skipped: whether it found its folder's result finished already.
-        reason: why it failed: the signal that ended it, or the last line that it printed.
-    """
-
-    job: Job
-    returncode: int
-    seconds: float
-    log: Path
-    skipped: bool = False
-    reason: str = ""
-
-    @property
-    def outcome(self) -> Outcome:
-        """What became of the job; `taken`: its folder is in the hands of another process."""
-        if self.returncode == RunInUse.exit_code:
-            return "taken"
-        if self.returncode != 0:
-            return "failed"
-        return "skipped" if self.skipped else "finished"
 
 
 @dataclass(frozen=True)

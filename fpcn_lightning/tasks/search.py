@@ -17,8 +17,9 @@ from fpcn_lightning import build
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.report.results import RESULT_NAME, read_result
 from fpcn_lightning.report.sameness import decisive
+from fpcn_lightning.sweep.jobs import Ended, Job
 from fpcn_lightning.sweep.overview import Overview
-from fpcn_lightning.sweep.processes import Ended, Job, run_jobs
+from fpcn_lightning.sweep.processes import run_jobs
 from fpcn_lightning.sweep.search_space import read_space
 from fpcn_lightning.sweep.search_study import Study, throw_away, trial_name
 from fpcn_lightning.sweep.slots import Slot, slots_for

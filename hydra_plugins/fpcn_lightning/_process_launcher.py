@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from hydra_plugins.fpcn_lightning._composed import ComposedJob, compose_jobs
 
 if TYPE_CHECKING:
-    from fpcn_lightning.sweep.processes import Ended, Job
+    from fpcn_lightning.sweep.jobs import Ended, Job
 
 
 class ProcessLauncher(Launcher):
@@ -39,7 +39,7 @@ class ProcessLauncher(Launcher):
         Raises:
             UserError: they cannot be run as asked for.
         """
-        from fpcn_lightning.sweep.processes import Job
+        from fpcn_lightning.sweep.jobs import Job
 
         jobs = [Job(one.name, one.folder, command(self.config, one.overrides, one.folder)) for one in composed]
         ended = {each.job: each for each in self.run(jobs, {one.config.trainer.accelerator for one in composed})}

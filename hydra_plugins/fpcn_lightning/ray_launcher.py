@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from hydra_plugins.fpcn_lightning._process_launcher import ProcessLauncher
 
 if TYPE_CHECKING:
-    from fpcn_lightning.sweep.processes import Ended, Job
+    from fpcn_lightning.sweep.jobs import Ended, Job
 
 
 class RayLauncher(ProcessLauncher):

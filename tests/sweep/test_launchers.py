@@ -14,7 +14,7 @@ from hydra.types import HydraContext, RunMode
 from fpcn_lightning.config import CONF
 from fpcn_lightning.errors import RunInUse, UserError
 from fpcn_lightning.sweep import processes
-from fpcn_lightning.sweep.processes import Ended, Job
+from fpcn_lightning.sweep.jobs import Ended, Job
 from fpcn_lightning.sweep.slots import Slot
 from hydra_plugins.fpcn_lightning.slots_launcher import SlotsLauncher, command
 from tests.sweep.conftest import SweepHere, sweep_config, task_words

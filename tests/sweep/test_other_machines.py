@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fpcn_lightning.sweep.processes import Job
+from fpcn_lightning.sweep.jobs import Job
 from tests.sweep.conftest import Command
 from tests.sweep.test_processes import silent
 from tests.sweep.test_sweeps import attempts, results

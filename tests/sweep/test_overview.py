@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from fpcn_lightning.sweep.jobs import Ended, Job
 from fpcn_lightning.sweep.overview import Overview, duration
-from fpcn_lightning.sweep.processes import Ended, Job
 from fpcn_lightning.sweep.slots import Slot
 
 

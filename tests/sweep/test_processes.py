@@ -11,8 +11,9 @@ import pytest
 from filelock import FileLock
 from rich.console import Console
 
+from fpcn_lightning.sweep.jobs import Ended, Job
 from fpcn_lightning.sweep.overview import Overview
-from fpcn_lightning.sweep.processes import Ended, Job, run_jobs
+from fpcn_lightning.sweep.processes import run_jobs
 from fpcn_lightning.sweep.slots import Slot
 
 ONE, TWO = [Slot(0, {})], [Slot(0, {"PLACE": "left"}), Slot(1, {"PLACE": "right"})]
@@ -39,7 +40,8 @@ except KeyboardInterrupt:
 SWEEP = f"""
 import pathlib, signal, sys
 from fpcn_lightning.sweep.overview import Overview
-from fpcn_lightning.sweep.processes import Job, run_jobs
+from fpcn_lightning.sweep.jobs import Job
+from fpcn_lightning.sweep.processes import run_jobs
 from fpcn_lightning.sweep.slots import Slot
 signal.signal(signal.SIGINT, signal.SIG_IGN if sys.argv[1] == "background" else signal.default_int_handler)
 jobs = [Job("family", pathlib.Path("run"), (sys.executable, "-c", {FAMILY!r}, "")) for _ in range(2)]

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.main import run_task
 from fpcn_lightning.report.results import read_result, write_result
-from fpcn_lightning.sweep.processes import Ended, Job
+from fpcn_lightning.sweep.jobs import Ended, Job
 from fpcn_lightning.tasks import search
 from tests.conftest import composed
 from tests.report.test_results import make_result
