@@ -65,16 +65,10 @@ def _table(path: Path) -> "Table":
 
     with path.open(newline="", encoding="utf-8") as file:
         columns, *rows = csv.reader(file)
-    data: list[Any] = [
-        [_value(cell) if column not in WORDS else cell for column, cell in zip(columns, row, strict=True)]
-        for row in rows
-    ]
+    data: list[Any] = [[_value(*pair) for pair in zip(columns, row, strict=True)] for row in rows]
     return wandb.Table(columns=list(columns), data=data, allow_mixed_types=True)
 
 
-def _value(cell: str) -> float | str | None:
+def _value(column: str, cell: str) -> float | str | None:
     """A cell as the number that it may be; nothing where it is blank."""
-    try:
-        return float(cell)
-    except ValueError:
-        return cell or None
+    return cell or None if column in WORDS or not cell else float(cell)

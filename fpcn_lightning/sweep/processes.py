@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from fpcn_lightning.sweep.overview import Overview
 
 GRACE = 30.0  # seconds in which an interrupted job may write what it has
+# What would make a job part of another distributed run, such as one that this process has taken part in.
+_FOREIGN = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
 _PAUSE = 0.1  # seconds between two looks at the running jobs
 _ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
@@ -86,7 +88,8 @@ def run_jobs(
 def _start(job: Job, slot: Slot) -> _Running:
     job.folder.mkdir(parents=True, exist_ok=True)
     # Unbuffered, so that the log of a killed job tells how far it came.
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **slot.environment}
+    inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    environment = {**inherited, "PYTHONUNBUFFERED": "1", **slot.environment}
     before = _state_of_result(job.folder)
     leashed = [sys.executable, "-I", "-S", str(leash.__file__), str(os.getpid()), *job.command]
     with (job.folder / LOG_NAME).open("a", encoding="utf-8") as log:

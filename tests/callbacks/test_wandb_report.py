@@ -12,7 +12,7 @@ from fpcn_lightning.callbacks.wandb_report import log_report
 from fpcn_lightning.report.results import Result
 from tests.wandb_record import offline_runs
 
-TABLE = "variant,accuracy,seeds,error\nplain,0.5,0 1 2,\nfull,0.75,0,out of memory\n"
+TABLE = "variant,accuracy,seeds,error\nplain,0.5,0 1 2,\n42,0.75,0,out of memory\n"
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_table_and_figures_are_a_run_beside_those_that_they_are_made_from(report
     assert (recorded.run["display_name"], recorded.run["job_type"]) == ("table", "report")
     assert recorded.table("table") == [
         {"variant": "plain", "accuracy": 0.5, "seeds": "0 1 2", "error": None},
-        {"variant": "full", "accuracy": 0.75, "seeds": 0.0, "error": "out of memory"},
+        {"variant": "42", "accuracy": 0.75, "seeds": "0", "error": "out of memory"},
     ]
     assert recorded.summary["figures/differences._type"] == "image-file"
 

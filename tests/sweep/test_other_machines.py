@@ -69,6 +69,7 @@ def test_ray_gives_every_job_cards_of_its_own(tmp_path: Path, monkeypatch: pytes
     from fpcn_lightning.sweep.on_ray import run_on_ray
 
     monkeypatch.setenv("HOME", str(tmp_path))  # where Ray keeps a secret
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # which make sets
 
     code = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_NUM_THREADS'], os.getcwd())"
     jobs = [Job(f"job-{number}", tmp_path / f"job-{number}", (sys.executable, "-c", code)) for number in range(3)]

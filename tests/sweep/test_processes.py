@@ -103,6 +103,18 @@ def test_two_slots_run_two_jobs_at_a_time_each_in_its_own_environment(job: MakeJ
     assert said == {"job-x": "left 1", "job-y": "right 1"}
 
 
+def test_a_job_is_no_part_of_a_distributed_run_that_this_process_has_seen(
+    job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two jobs on one inherited port would fight for it; one with a rank would wait for the others.
+    for name in ("MASTER_PORT", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "1")
+    (ended,) = run_jobs(
+        [job("job", "import os; print({'MASTER_PORT', 'LOCAL_RANK'} & {*os.environ})")], ONE, silent(), 1
+    )
+    assert ended.log.read_text().splitlines()[-1] == "set()"
+
+
 def test_a_job_can_be_interrupted_and_does_not_mind_the_warning_of_slurm(job: MakeJob) -> None:
     code = "import signal; print(*(signal.getsignal(n) for n in (signal.SIGINT, signal.SIGUSR2)))"
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # like a shell's background
