@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+ANOTHER_CONFIG = "holds a run of another config"  # a job says so in its log, the sweep must understand it
+
 
 class UserError(Exception):
     """Something the user can mend: the message names the file or key, what is wrong, and the way out.

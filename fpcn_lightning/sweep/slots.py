@@ -33,8 +33,8 @@ def make_slots(slots: int | None, cards: Sequence[str], cards_per_slot: int, cor
         UserError: a number below one, or more slots than the cards give.
     """
     for key, value in (("slots", slots), ("cards_per_slot", cards_per_slot)):
-        if value is not None and value < 1:
-            raise UserError(f"hydra.launcher.{key}={value} must be at least 1.")
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise UserError(f"hydra.launcher.{key}={value} must be a whole number of at least 1.")
     possible = len(cards) // cards_per_slot
     if cards and possible < (slots or 1):
         raise UserError(

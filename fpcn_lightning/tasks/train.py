@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from fpcn_lightning import build
 from fpcn_lightning.callbacks.wandb_run import RUN_FILE
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import ANOTHER_CONFIG, UserError
 from fpcn_lightning.quiet import quiet_libraries
 from fpcn_lightning.record import held, is_first_process, new_result, recorded, relative
 from fpcn_lightning.report.results import RESULT_NAME, Result, read_result
@@ -90,8 +90,8 @@ def _is_finished(folder: Path, result: Result, *, overwrite: bool) -> bool:
         return False  # it failed before it had learned anything: nothing is lost
     if before["config_hash"] != result["config_hash"]:
         raise UserError(
-            f"{folder} holds a run of another config: name this one with variant=NAME, or replace it with "
-            "overwrite=true."
+            f"{folder} {ANOTHER_CONFIG}: name this run with variant=NAME, a whole sweep with name=NAME, or replace it "
+            "with overwrite=true."
         )
     result["seconds"] = before["seconds"]
     return finished

@@ -27,7 +27,7 @@ class TabledSweeper(BasicSweeper):
         Raises:
             UserError: two jobs would share a folder, jobs failed, or the report cannot be made.
         """
-        from fpcn_lightning.errors import UserError
+        from fpcn_lightning.errors import ANOTHER_CONFIG, UserError
 
         assert self.config is not None
         folder = Path(self.config.hydra.sweep.dir)
@@ -41,7 +41,12 @@ class TabledSweeper(BasicSweeper):
             if trains and (not isinstance(error, UserError) or any(job.folder.exists() for job in jobs)):
                 _report(folder)
             raise
-        complaints = _report(folder) if trains else []
+        if any(ANOTHER_CONFIG in failure for failure in failures):
+            complaints = [
+                f"no report is made: it would show results of another config in {folder} as those of this one."
+            ]
+        else:
+            complaints = _report(folder) if trains else []
         if failures:
             complaints.append(f"{len(failures)} of {len(jobs)} jobs failed; the same command runs exactly these again:")
         if complaints:

@@ -91,7 +91,7 @@ def test_a_finished_run_is_not_run_again_and_a_changed_one_does_not_replace_it(t
     written = (folder / "checkpoints" / "best.ckpt").stat().st_mtime_ns
     train()
     assert (folder / "checkpoints" / "best.ckpt").stat().st_mtime_ns == written
-    with pytest.raises(UserError, match="run of another config: name this one with variant=NAME"):
+    with pytest.raises(UserError, match="run of another config: name this run with variant=NAME"):
         train("seed=3")
     _, result = train("seed=3", "overwrite=true")
     assert result["seed"] == 3
