@@ -8,7 +8,7 @@ import platform
 import shlex
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -102,10 +102,15 @@ def new_result(config: dict[str, Any], overrides: Overrides) -> Result:
     )
 
 
+def command_line(words: Iterable[str]) -> str:
+    """What a person types to start the program with these words."""
+    return shlex.join(["python", "-m", "fpcn_lightning", *words])
+
+
 def _command(overrides: Overrides) -> str:
     # A run out of a sweep is one run also where its experiment asks for a sweep.
     mode = [word for word in overrides.hydra if word == "hydra.mode=RUN"]
-    return shlex.join(["python", "-m", "fpcn_lightning", *overrides.task, *mode])
+    return command_line([*overrides.task, *mode])
 
 
 @contextlib.contextmanager

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.index import FOREIGN_NAMES
-
-COLUMNS = ("name", "label", "predicted", "confidence", "object_ratio", "true_object_ratio")  # then a column a class
+from fpcn_lightning.report.answers import COLUMNS
 
 
 def write_predictions(

@@ -13,8 +13,9 @@ from fpcn_lightning.report.results import Run
 
 ANSWERS_NAME = "test_predictions.csv"
 SPLIT_NAME = "split.csv"
-_FIXED = ["name", "label", "predicted", "confidence"]
-_RATIOS = ["object_ratio", "true_object_ratio"]  # files of earlier versions lack these
+_FIXED = ("name", "label", "predicted", "confidence")
+_RATIOS = ("object_ratio", "true_object_ratio")  # files of earlier versions lack these
+COLUMNS = (*_FIXED, *_RATIOS)  # then a column a class
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def read_answers(run: Run) -> Answers:
     classes = result["data"]["classes"] if result["data"] else []
     try:
         header, *rows = _read(path)
-        with_ratios = header == [*_FIXED, *_RATIOS, *classes]
+        with_ratios = header == [*COLUMNS, *classes]
         if not with_ratios and header != [*_FIXED, *classes]:
             raise ValueError("its columns are not those of the run's classes")
         # By position: a class may be called like a column.

@@ -7,12 +7,12 @@ Keys beyond the contract are kept, so that a task may add its own.
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.report.contract import check
+from fpcn_lightning.report.whole_file import write_whole
 
 SCHEMA_VERSION = 1
 RESULT_NAME = "result.json"
@@ -170,11 +170,7 @@ def write_result(folder: Path, result: Result) -> Path:
     record = _without_non_finite(result)
     _checked(record)
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    folder.mkdir(parents=True, exist_ok=True)
-    # The process id keeps two writers apart; a reader never meets a half-written record.
-    temporary = folder / f".{RESULT_NAME}.{os.getpid()}"
-    temporary.write_text(text, encoding="utf-8")
-    return temporary.replace(folder / RESULT_NAME)
+    return write_whole(folder / RESULT_NAME, text)
 
 
 def _checked(record: object) -> Result:

@@ -1,13 +1,13 @@
 """What a sweep is going to run: `sweep.json`, from which the report knows what is missing."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.report.plan import PLAN_NAME, Plan, read_plan
+from fpcn_lightning.report.whole_file import write_whole
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,7 @@ def write_plan(folder: Path, command: str, jobs: Sequence[PlannedJob]) -> Path:
     planned = {job["folder"]: job for job in [*earlier["jobs"], *map(asdict, jobs)]}
     commands = list(dict.fromkeys([*earlier["commands"], command]))
     record = {"schema": 1, "commands": commands, "jobs": list(planned.values())}
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{PLAN_NAME}.{os.getpid()}"
-    temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return temporary.replace(path)
+    return write_whole(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def check_folders(jobs: Sequence[PlannedJob]) -> None:

@@ -36,10 +36,11 @@ def describe(result: Result, data: "RockDataModule", network: "Network") -> None
 def leave_answers(module: "Classifier", data: "RockDataModule", folder: Path) -> None:
     """Write the answers to the test pictures, the worst first, and the confusion matrix of the configured reading."""
     from fpcn_lightning.data.predictions import write_predictions
+    from fpcn_lightning.report.answers import ANSWERS_NAME
     from fpcn_lightning.report.figures import confusion_matrix
 
     positions, probabilities, ratios = module.answered["test"]
     found = None if ratios is None else ratios.numpy()
-    write_predictions(folder / "test_predictions.csv", data, positions.tolist(), probabilities.numpy(), found)
+    write_predictions(folder / ANSWERS_NAME, data, positions.tolist(), probabilities.numpy(), found)
     measured = module.measured["test"][module.network.inference]
     confusion_matrix(measured["confusion"], data.classes, folder / "confusion_matrix.png")

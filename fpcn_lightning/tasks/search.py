@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import signal
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
@@ -15,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fpcn_lightning import build
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.record import command_line
 from fpcn_lightning.report.results import RESULT_NAME, read_result
 from fpcn_lightning.report.sameness import decisive
 from fpcn_lightning.sweep.jobs import Ended, Job
@@ -139,7 +139,7 @@ def _training_command(name: str, values: Mapping[str, Any]) -> str:
     own = [word for word in _own_words() if not re.match(r"[+~]*(search\.|overwrite=)", word)]
     words = [*own, "task=train", *_assignments(values), f"name={name}-best", "variant=best", "seed=0,1,2"]
     by_key = {word.partition("=")[0]: word for word in words}
-    return shlex.join(["python", "-m", "fpcn_lightning", "-m", *by_key.values()])
+    return command_line(["-m", *by_key.values()])
 
 
 def _own_words() -> list[str]:

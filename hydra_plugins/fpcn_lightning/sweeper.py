@@ -1,6 +1,5 @@
 """`hydra/sweeper=tabled`: every combination of the listed values, on any launcher, and the table of what came out."""
 
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -96,6 +95,7 @@ def _place_to_look(folder: Path) -> Path:
 
 def _write_plan(folder: Path, jobs: Sequence[ComposedJob]) -> bool:
     """Note what is going to be trained; whether anything is, so that there will be something to report on."""
+    from fpcn_lightning.record import command_line
     from fpcn_lightning.sweep.plan import PlannedJob, check_folders, write_plan
 
     planned = {
@@ -105,7 +105,7 @@ def _write_plan(folder: Path, jobs: Sequence[ComposedJob]) -> bool:
     # Other tasks find names for their results themselves.
     training = [planned[job.number] for job in jobs if job.config.task == "train"]
     if training:
-        write_plan(folder, shlex.join(["python", "-m", "fpcn_lightning", *sys.argv[1:]]), training)
+        write_plan(folder, command_line(sys.argv[1:]), training)
     return bool(training)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
-from fpcn_lightning.errors import RunInUse, UserError
+from fpcn_lightning.errors import ANOTHER_CONFIG, RunInUse, UserError
 from tests.sweep.conftest import SweepHere
 
 Reports = list[Path]
@@ -78,6 +78,18 @@ def test_all_jobs_run_before_one_sentence_names_those_that_failed(
         "  fpcn/seed-0: the rocks are gone (outputs/single/fpcn/seed-0)",
         "  fpcn/seed-2: ValueError: bad number (outputs/single/fpcn/seed-2)",
     ]
+
+
+def test_the_numbers_of_another_config_are_not_reported_as_those_of_this_one(
+    sweep_here: SweepHere, reports: Reports
+) -> None:
+    def task(cfg: DictConfig) -> None:
+        if cfg.seed == 1:
+            raise UserError(f"outputs/seed-1 {ANOTHER_CONFIG}: name this run")
+
+    with pytest.raises(UserError, match=r"(?s)no report is made.*1 of 2 jobs failed"):
+        sweep_here(task, "seed=0,1")
+    assert not reports
 
 
 def test_a_run_in_other_hands_is_no_failure(sweep_here: SweepHere, capsys: pytest.CaptureFixture[str]) -> None:
