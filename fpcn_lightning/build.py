@@ -10,7 +10,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from fpcn_lightning.config import CONF, Config
+from fpcn_lightning.config import COMPOSING, CONF, Config
 from fpcn_lightning.errors import UserError, closest
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
         key = error.full_key or str(error).split(":")[-1].strip()
         raise UserError(f"{key} is not set: give it on the command line, {key}=VALUE.") from error
     _check_known(config, Config, "")
-    return config
+    return {key: value for key, value in config.items() if key not in COMPOSING}
 
 
 def _check_known(config: Mapping[str, Any], schema: Any, prefix: str) -> None:

@@ -84,24 +84,33 @@ class LossConfig:
     classification: float = 1.0
     ranking: float = 0.0
     ranking_margin: float = 0.05  # of probability
+    contrastive: float = 0.0  # for networks that embed pairs
+    contrastive_margin: float = 0.5  # of distance
     center: float = 0.0  # lambda
-    center_update: str = "batch_mean"  # batch_mean (equation 10) | wen
-    center_rate: float = 0.5  # of wen's rule
+    center_update: str = "batch_mean"  # batch_mean (equation 10) | wen | moving_average
+    center_rate: float = 0.5  # of wen's rule and of the moving average
     center_normalise: bool = True  # L2-normalise the features first
     center_reduction: str = "mean"  # mean | sum (equation 11 as printed)
 
 
 @dataclass
 class OptimisationConfig:
-    """SGD with momentum; the learning rate follows a half cosine, step by step."""
+    """SGD with momentum; how the learning rate falls, and what happens while the backbone is frozen."""
 
     learning_rate: float = 0.01
     head_learning_rate_factor: float = 1.0  # what is not backbone learns this many times as fast
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    schedule: str = "cosine"  # cosine | constant
+    schedule: str = "cosine"  # cosine (half a wave, by step) | constant | every | milestones | plateau
+    factor: float = 0.1  # of the last three: the learning rate is multiplied with it ...
+    every: int = 30  # ... after this many epochs, again and again (every)
+    milestones: list[int] = field(default_factory=list)  # ... in these epochs (milestones)
+    patience: int = 3  # ... after this many epochs without a better validation accuracy (plateau)
     freeze_epochs: int = 0  # the backbone does not learn in the first epochs
     frozen_batch_norm: str = "fixed"  # fixed | update: do its running statistics move meanwhile
+    frozen_learning_rate: float | None = None  # of the head meanwhile; null: as afterwards
+    frozen_weight_decay: float | None = None  # of the head meanwhile; null: as afterwards
+    thaw_from_best: bool = False  # then go on from the best epoch so far, with a fresh optimiser
     channels_last: bool = True
 
 
@@ -132,6 +141,10 @@ class SearchConfig:
     space: dict[str, Any] = field(default_factory=dict)  # of keys: {low, high} with log or step, or {choices: [...]}
 
 
+# Keys that only help to compose others: a run's record has what they were put into.
+COMPOSING = ("seeds", "backbone", "pretrained")
+
+
 @dataclass
 class Config:
     """One run."""
@@ -140,6 +153,9 @@ class Config:
     name: str = "single"  # of the experiment: first folder of the run
     variant: str = MISSING  # second folder of the run
     seed: int = 0
+    seeds: str = "0,1,2"  # those that an experiment runs every row with
+    backbone: str | None = None  # goes into model.backbone, of networks that have one
+    pretrained: bool = True  # goes into model.pretrained, of networks that can be
     output: str = "outputs"
     overwrite: bool = False  # throw away what lies in the run folder
     checkpoint: str | None = None  # task=evaluate: the file to test

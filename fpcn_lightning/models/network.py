@@ -31,6 +31,16 @@ class Views(NamedTuple):
     worse: Tensor | None = None  # [R] ... than these, 0..1
     mask: Tensor | None = None  # [B, H, W] 1 on the object, theta elsewhere
     object_ratio: Tensor | None = None  # [B] alpha of FPCN's equation 4, 0..1
+    weights: Tensor | None = None  # [V] what each view counts in the classification loss; None: 1 / V each
+    contrasted: "Contrasted | None" = None  # what the contrastive loss draws together and apart
+
+
+class Contrasted(NamedTuple):
+    """Embeddings of both pictures of P pairs, each [P, E], and whether they are of one class, bool [P]."""
+
+    anchors: Tensor
+    partners: Tensor
+    same_class: Tensor
 
 
 class Answers(NamedTuple):
@@ -73,6 +83,12 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def views(self, images: Tensor, labels: Tensor) -> Views:
         """What the losses see of a batch of pictures [B, 3, S, S] with class numbers [B]."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Hear that the training epoch with this number begins, the first is 0; for networks that change over time."""
+
+    def see_class_counts(self, counts: Tensor) -> None:
+        """Hear how many pictures [C] of each class there are to train on, which balanced batches do not show."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C] of the configured reading."""

@@ -16,6 +16,7 @@ from fpcn_lightning.data.datamodule import Batch
 from fpcn_lightning.data.sampler import PADDING
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.losses.center import CenterLoss
+from fpcn_lightning.losses.contrastive import contrastive_loss
 from fpcn_lightning.losses.ranking import score_ranking
 from fpcn_lightning.models.network import Answers, Network, Views
 from fpcn_lightning.modules.metrics import summarise
@@ -104,6 +105,7 @@ class Classifier(lightning.LightningModule):
         frozen = self.current_epoch < self.optimisation["freeze_epochs"]
         for parameter in self._trunk:
             parameter.requires_grad_(not frozen)
+        self.network.begin_epoch(self.current_epoch)
         self.network.trunk.train()  # Lightning brings back after validation what was frozen before it
         if frozen and self.optimisation["frozen_batch_norm"] == "fixed":
             for module in self.network.trunk.modules():
@@ -134,13 +136,17 @@ class Classifier(lightning.LightningModule):
         """The terms by name, unweighted; one whose weight is 0 is not computed.
 
         Raises:
-            UserError: the network gives nothing to rank, but ranking has a weight.
+            UserError: ranking or contrast has a weight, but the network gives nothing for it.
         """
-        terms = {"classification": functional.cross_entropy(views.logits.float(), views.targets)}
+        terms = {"classification": _classification(views)}
         if self.loss["ranking"]:
             if views.better is None or views.worse is None:
                 raise UserError("this network ranks no scores: set loss.ranking=0, or model.gate=residual for FPCN.")
             terms["ranking"] = score_ranking(views.better, views.worse, self.loss["ranking_margin"])
+        if self.loss["contrastive"]:
+            if views.contrasted is None:
+                raise UserError("this network embeds no pairs: set loss.contrastive=0.")
+            terms["contrastive"] = contrastive_loss(*views.contrasted, self.loss["contrastive_margin"])
         if self.center_loss is not None:
             terms["center"] = self.center_loss(views.features, labels)
         return terms
@@ -223,6 +229,14 @@ class Classifier(lightning.LightningModule):
             return values
         together: Tensor = self.all_gather(values)  # type: ignore[assignment]
         return together.flatten(0, 1)
+
+
+def _classification(views: Views) -> Tensor:
+    """Cross-entropy of every view, weighed as the network wants it."""
+    if views.weights is None:
+        return functional.cross_entropy(views.logits.float(), views.targets)
+    losses = functional.cross_entropy(views.logits.float(), views.targets, reduction="none")
+    return (views.weights * losses).sum()
 
 
 def _number(value: float | None) -> float:
