@@ -66,6 +66,23 @@ def wen_centers(features: Tensor, labels: Tensor, centers: Tensor, rate: float =
     return _wen(centers, _totals(features, labels, len(centers)), rate)
 
 
+def moving_average_centers(features: Tensor, labels: Tensor, centers: Tensor, rate: float = 0.05) -> Tensor:
+    """New centres [C, D] by PCA-Net (Zhang et al. 2021, arXiv 2101.08527): c + rate * (mean of the class - c / |c|).
+
+    Features are compared with the direction c / |c|, of which a centre of zeros has none: it counts as zero. The step,
+    too, is taken from the direction, as in the authors' code: a centre stays short, about as long as a step, and
+    follows the last few batches. Their code adds one difference an image, but of the images of one class only the last
+    one arrives; here it is their mean. Absent classes keep their centre.
+
+    Args:
+        features: [B, D], of norm 1.
+        labels: long [B], 0..C-1.
+        centers: [C, D].
+        rate: 0..1.
+    """
+    return _moving_average(centers, _totals(features, labels, len(centers)), rate)
+
+
 class CenterLoss(nn.Module):
     """Centre loss with its centres; the gradient reaches the features only.
 
@@ -74,15 +91,16 @@ class CenterLoss(nn.Module):
 
     A class that was never seen is measured against its mean in the batch, instead of against the zero it was made with,
     towards which it would be pulled. The papers do not say where centres begin; this is ours. So is the L2 norm: the
-    papers leave the scale of the features open, on which the weight of this loss depends.
+    papers leave the scale of the features open, on which the weight of this loss depends. The moving average follows
+    its authors' code instead: centres begin at zero, and features are compared with their directions.
 
     Computed in float32, or in float64 where features or centres are.
 
     Args:
         classes: C.
         dim: D.
-        update: "batch_mean" (FPCN, equation 10) or "wen".
-        rate: of Wen's rule, 0..1.
+        update: "batch_mean" (FPCN, equation 10), "wen", or "moving_average" (PCA-Net).
+        rate: of Wen's rule and of the moving average, 0..1.
         normalise: divide each feature vector by its L2 norm first.
         reduction: "mean", or "sum" as equation 11 is printed; a sum is over the batches of all processes.
 
@@ -98,14 +116,14 @@ class CenterLoss(nn.Module):
         classes: int,
         dim: int,
         *,
-        update: Literal["batch_mean", "wen"] = "batch_mean",
+        update: Literal["batch_mean", "wen", "moving_average"] = "batch_mean",
         rate: float = 0.5,
         normalise: bool = True,
         reduction: Literal["mean", "sum"] = "mean",
     ) -> None:
         super().__init__()
-        if update not in ("batch_mean", "wen"):
-            raise UserError(f"loss.center_update is {update!r}: it must be 'batch_mean' or 'wen'.")
+        if update not in ("batch_mean", "wen", "moving_average"):
+            raise UserError(f"loss.center_update is {update!r}: it must be 'batch_mean', 'wen' or 'moving_average'.")
         if reduction not in ("mean", "sum"):
             raise UserError(f"loss.center_reduction is {reduction!r}: it must be 'mean' or 'sum'.")
         if not 0 <= rate <= 1:
@@ -128,16 +146,24 @@ class CenterLoss(nn.Module):
         totals = _totals(features.detach(), labels, len(self.centers))
         if self.training:
             totals = _Totals(*map(sum_over_ranks, totals))
-        unseen = ~self.seen.unsqueeze(1)
-        centers = torch.where(unseen, _batch_mean(self.centers, totals), self.centers)
-        loss = center_loss(features, labels, centers, self.reduction)
+        if self.update == "moving_average":
+            centers, compared = self.centers, functional.normalize(self.centers, dim=1)
+        else:
+            centers = torch.where(self.seen.unsqueeze(1), self.centers, _batch_mean(self.centers, totals))
+            compared = centers
+        loss = center_loss(features, labels, compared, self.reduction)
         if self.training:
             self._move(centers, totals)
         return loss * world_size() if self.training and self.reduction == "sum" else loss
 
     @torch.no_grad()
     def _move(self, centers: Tensor, totals: _Totals) -> None:
-        moved = _batch_mean(centers, totals) if self.update == "batch_mean" else _wen(centers, totals, self.rate)
+        if self.update == "batch_mean":
+            moved = _batch_mean(centers, totals)
+        elif self.update == "wen":
+            moved = _wen(centers, totals, self.rate)
+        else:
+            moved = _moving_average(centers, totals, self.rate)
         self.centers.copy_(moved)
         self.seen.logical_or_(totals.counts > 0)
 
@@ -156,3 +182,8 @@ def _batch_mean(centers: Tensor, totals: _Totals) -> Tensor:
 def _wen(centers: Tensor, totals: _Totals, rate: float) -> Tensor:
     counts = totals.counts.unsqueeze(1)
     return centers - rate * (counts * centers - totals.sums) / (1 + counts)
+
+
+def _moving_average(centers: Tensor, totals: _Totals, rate: float) -> Tensor:
+    moves = rate * (totals.counts.unsqueeze(1) > 0)
+    return centers + moves * (_batch_mean(centers, totals) - functional.normalize(centers, dim=1))

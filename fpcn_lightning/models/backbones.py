@@ -144,7 +144,9 @@ class Backbone(nn.Module):
         for name in reversed(blocks):
             if not name.startswith(f"{final}."):
                 return name
-        raise UserError("this backbone has no block before its last one: set model.previous_block=false.")
+        raise UserError(
+            "this backbone has no block before its last one: choose another, or for FPCN set model.previous_block=false."
+        )
 
     def _is_block(self, name: str, shape: torch.Size) -> bool:
         parent = self.model.get_submodule(name.rpartition(".")[0])

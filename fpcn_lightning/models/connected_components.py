@@ -4,17 +4,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Feature maps of up to 28x28, noise and spirals included, mostly settle in this many rounds. Asking after every round
-# would make the host wait for the device each time.
-ROUNDS_BETWEEN_CHECKS = 8
-
 
 def largest_component(mask: Tensor) -> Tensor:
     """Keep the largest 8-connected component of each mask.
 
     Two components of the same area: the one whose first pixel comes first in raster order (row by row) is kept, as in
     the localisation of the authors' code (FPCN, Electronics 2023, 12(23), 4805, section 3.1 leaves the step out).
-    The number of rounds depends on the data, so the function runs eagerly and does not pass through `torch.export`.
+    What is computed hangs on the size of the masks, not on what they hold: the host never waits for the device, and
+    the function passes through `torch.export`, for masks of the size that it was exported with.
 
     Args:
         mask: bool [B, H, W].
@@ -24,8 +21,7 @@ def largest_component(mask: Tensor) -> Tensor:
     """
     roots = _component_roots(mask)
     outside = roots.shape[1]
-    areas = torch.zeros(len(roots), outside + 1, dtype=torch.long, device=mask.device)
-    areas.scatter_add_(1, roots, mask.flatten(1).long())
+    areas = roots.new_zeros(roots.shape[0], outside + 1).scatter_add(1, roots, mask.flatten(1).long())
     # No two scores are equal, so that the choice does not hang on which of several maxima a device finds first.
     scores = areas * (outside + 1) - torch.arange(outside + 1, device=mask.device)
     largest = scores.argmax(dim=1, keepdim=True)
@@ -35,29 +31,37 @@ def largest_component(mask: Tensor) -> Tensor:
 def _component_roots(mask: Tensor) -> Tensor:
     """Raster position of the first pixel of each pixel's component [B, H*W]; H*W where the mask is False.
 
-    Every pixel points at a pixel of its own component that comes no later than itself. Rounds of hooking and pointer
-    jumping (after Shiloach and Vishkin, Journal of Algorithms 3, 1982) flatten these trees: a spiral of 200x200 pixels
-    takes about 15 of them, where labels that spread from pixel to pixel need as many as the path is long.
+    Every pixel is first a tree of its own. In each round every tree hooks onto the smallest root next to it, then
+    pointer jumping makes the trees flat again (after Shiloach and Vishkin, Journal of Algorithms 3, 1982).
+
+    A fixed number of rounds does for every mask. After the first, at most one root is left in any 2x2 pixels, because
+    they all touch. Of the trees of one component, at most half outlast two further rounds: a tree that does not hook
+    in the first of them is smaller than its neighbours; a neighbour of it hooks, and either onto this tree, or onto a
+    smaller one, which the tree then touches and hooks onto in the second. Each that outlasts both has taken in another.
     """
     inside = mask.flatten(1)
     outside = inside.shape[1]
     positions = torch.arange(outside, device=mask.device)
     # One more entry, which points at itself, is what the pixels outside point at.
     parents = functional.pad(torch.where(inside, positions, outside), (0, 1), value=outside)
-    while True:
-        before = parents
-        for _ in range(ROUNDS_BETWEEN_CHECKS):
-            before, parents = parents, _hook_and_jump(parents, mask)
-        if torch.equal(before, parents):
-            return parents[:, :-1]
+    parents = _hook_and_flatten(parents, mask, outside)
+    trees = ((mask.shape[1] + 1) // 2) * ((mask.shape[2] + 1) // 2)
+    while trees > 1:
+        for _ in range(2):
+            parents = _hook_and_flatten(parents, mask, trees)
+        trees //= 2
+    return parents[:, :-1]
 
 
-def _hook_and_jump(parents: Tensor, mask: Tensor) -> Tensor:
-    """One round: each root hooks onto the smallest parent next to its tree, then each pixel onto its grandparent."""
+def _hook_and_flatten(parents: Tensor, mask: Tensor, trees: int) -> Tensor:
+    """One round, for a component of at most so many trees, whose pixels all point at their root."""
     outside = parents.shape[1] - 1
     smallest = torch.where(mask, _smallest_of_window(parents[:, :-1].view_as(mask), outside), outside)
-    hooked = parents.scatter_reduce(1, parents[:, :-1], smallest.flatten(1), "amin")
-    return hooked.gather(1, hooked)
+    parents = parents.scatter_reduce(1, parents[:, :-1], smallest.flatten(1), "amin")
+    # Hooked one onto the other, the trees are at most that high; every jump halves the height.
+    for _ in range((trees - 1).bit_length()):
+        parents = parents.gather(1, parents)
+    return parents
 
 
 def _smallest_of_window(grid: Tensor, outside: int) -> Tensor:

@@ -5,7 +5,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.distributed import gather_with_gradient, rank_slice
+from fpcn_lightning.errors import UserError, check_choice
+from fpcn_lightning.losses.ranking import true_class_probability
+from fpcn_lightning.models.network import Views
+from fpcn_lightning.models.pairs import select_pairs
 
 
 class Fusion(nn.Module):
@@ -82,3 +86,73 @@ def residual_gates(a: Tensor, b: Tensor, mutual: Tensor) -> Gated:
     gate_a = torch.sigmoid(mutual * a)
     gate_b = torch.sigmoid(mutual * b)
     return Gated(self_a=a + a * gate_a, self_b=b + b * gate_b, other_a=a + a * gate_b, other_b=b + b * gate_a)
+
+
+class PairContrast(nn.Module):
+    """Classifies the pictures of a batch two by two, each weighed with what it shares with the other one.
+
+    Pairs are sought in the batch of all processes; every process takes those whose first picture is its own.
+
+    Args:
+        dim: D, features of a picture.
+        hidden, activation, open_gate: see `Fusion`.
+        dropout: probability, 0..1, in the fusion, and with the residual gate before the linear layer.
+        gate: `product` (FPCN) or `residual` (API-Net: by its own gate and by its partner's, which are ranked).
+        pairs, pairs_per_image: see `fpcn_lightning.models.pairs.select_pairs`.
+
+    Raises:
+        UserError: a gate, a policy of pairs or an activation that is unknown.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        hidden: int = 512,
+        activation: Literal["relu", "none"] = "relu",
+        dropout: float = 0.5,
+        open_gate: bool = False,
+        gate: Literal["product", "residual"] = "product",
+        pairs: Literal["nearest", "random", "all"] = "nearest",
+        pairs_per_image: int = 2,
+    ) -> None:
+        super().__init__()
+        check_choice("model.gate", gate, ("product", "residual"))
+        check_choice("model.pairs", pairs, ("nearest", "random", "all"))
+        self.fusion = Fusion(dim, hidden, activation, dropout, open_gate)
+        self.dropout = nn.Dropout(dropout if gate == "residual" else 0.0)
+        self.gate, self.pairs, self.pairs_per_image = gate, pairs, pairs_per_image
+
+    def with_itself(self, features: Tensor) -> Tensor:
+        """Features [B, D] of pictures that are their own partners, so that their self and other gates are the same."""
+        gated = product_gate if self.gate == "product" else residual_gates
+        return gated(features, features, self.fusion(features, features))[0]
+
+    def paired(self, alone: Views, head: nn.Module) -> Views:
+        """The views of pictures, each by itself so far, with the logits of their pairs in the place of its own.
+
+        Args:
+            alone: B pictures with their features [B, D]; the answers stay where the batch holds nobody to pair with.
+            head: what gives logits [N, C] of features [N, D].
+        """
+        features, labels = gather_with_gradient(alone.features), gather_with_gradient(alone.targets)
+        anchors = rank_slice(len(alone.targets), labels.device)
+        pairs = select_pairs(self.pairs, features, labels, self.pairs_per_image, anchors=anchors)
+        a, b = features[pairs.anchors], features[pairs.partners]
+        targets = torch.cat([labels[pairs.anchors], labels[pairs.partners]])
+        mutual = self.fusion(a, b)
+        if self.gate == "product":
+            contrasted = alone._replace(logits=head(torch.cat(product_gate(a, b, mutual))), targets=targets)
+        else:
+            logits = head(self.dropout(torch.cat(residual_gates(a, b, mutual))))
+            by_own_gate, by_other_gate = logits.chunk(2)
+            contrasted = alone._replace(
+                logits=logits,
+                targets=targets.repeat(2),
+                better=true_class_probability(by_own_gate, targets),
+                worse=true_class_probability(by_other_gate, targets),
+            )
+        if len(targets):
+            return contrasted
+        # Still connected to the fusion and to the other processes, which wait for this one in the backward pass.
+        return contrasted._replace(logits=alone.logits + contrasted.logits.sum(), targets=alone.targets)

@@ -3,16 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
-from fpcn_lightning.distributed import gather_with_gradient, rank_slice
 from fpcn_lightning.errors import UserError, check_choice
-from fpcn_lightning.losses.ranking import true_class_probability
 from fpcn_lightning.models.backbones import Backbone
-from fpcn_lightning.models.contrast import Fusion, product_gate, residual_gates
+from fpcn_lightning.models.contrast import PairContrast
 from fpcn_lightning.models.network import Answers, Network, Views, average
-from fpcn_lightning.models.pairs import select_pairs
 from fpcn_lightning.models.positioning import Alpha, Located, PoolOver, Positioning, pool
 
 
@@ -56,11 +52,8 @@ class FPCN(Network):
             `fpcn_lightning.models.positioning.Positioning`.
         pool_over: divide the masked sum by the area of the `map`, by that of the `mask`, or by `nothing`.
         contrast: train on gated pairs instead of on single pictures.
-        gate: `product` (equations 8 and 9) or `residual` (API-Net: each picture by its own gate and by its partner's,
-            ranked).
-        pairs, pairs_per_image: see `fpcn_lightning.models.pairs.select_pairs`.
-        fusion_hidden, fusion_activation, open_gate: see `fpcn_lightning.models.contrast.Fusion`.
-        dropout: in the fusion, and with the residual gate before the linear layer.
+        gate, pairs, pairs_per_image, fusion_hidden, fusion_activation, open_gate, dropout: see
+            `fpcn_lightning.models.contrast.PairContrast`.
         inference: the reading that `forward` uses.
 
     Raises:
@@ -99,9 +92,7 @@ class FPCN(Network):
         for key, value in switches.items():
             if not isinstance(value, bool):
                 raise UserError(f"model.{key}={value} must be true or false.")
-        check_choice("model.gate", gate, ("product", "residual"))
         check_choice("model.pool_over", pool_over, ("map", "mask", "nothing"))
-        check_choice("model.pairs", pairs, ("nearest", "random", "all"))
         self.backbone = Backbone(
             backbone,
             image_size=image_size,
@@ -112,8 +103,18 @@ class FPCN(Network):
         channels = self.backbone.channels
         self.head = nn.Linear(channels, classes)
         # Made last, so that a network without contrast draws the same initial weights as `Plain`.
-        self.fusion = Fusion(channels, fusion_hidden, fusion_activation, dropout, open_gate) if contrast else None
-        self.head_dropout = nn.Dropout(dropout if gate == "residual" else 0.0)
+        self.contrast: PairContrast | None = None
+        if contrast:
+            self.contrast = PairContrast(
+                channels,
+                hidden=fusion_hidden,
+                activation=fusion_activation,
+                dropout=dropout,
+                open_gate=open_gate,
+                gate=gate,
+                pairs=pairs,
+                pairs_per_image=pairs_per_image,
+            )
         self.positioning = Positioning(
             mask=mask,
             theta=theta,
@@ -125,7 +126,6 @@ class FPCN(Network):
         # Without a mask both areas are the same, but only the mean over the map is that of `Plain` to the last bit: a
         # GPU takes a mean as the sum times 1 / (H * W).
         self.pool_over: PoolOver = "map" if pool_over == "mask" and not mask else pool_over
-        self.gate, self.pairs, self.pairs_per_image = gate, pairs, pairs_per_image
         self.mean, self.std = self.backbone.mean, self.backbone.std
         self.weights_source = self.backbone.weights_source
         self.fixed_size = self.backbone.fixed_size
@@ -155,28 +155,7 @@ class FPCN(Network):
         features, located, _ = self._positioned(images)
         own = self._alone(features)
         alone = Views(own, labels, own, features, mask=located.mask, object_ratio=located.object_ratio)
-        if self.fusion is None:
-            return alone
-        everyone, everyones_labels = gather_with_gradient(features), gather_with_gradient(labels)
-        anchors = rank_slice(len(labels), labels.device)
-        pairs = select_pairs(self.pairs, everyone, everyones_labels, self.pairs_per_image, anchors=anchors)
-        if len(pairs.anchors) == 0:
-            # Still connected to the features of the other processes, which wait for this one in the backward pass.
-            nothing = own.new_zeros(0) if self.gate == "residual" else None
-            return alone._replace(logits=own + 0 * everyone.sum(), better=nothing, worse=nothing)
-        a, b = everyone[pairs.anchors], everyone[pairs.partners]
-        targets = torch.cat([everyones_labels[pairs.anchors], everyones_labels[pairs.partners]])
-        mutual = self.fusion(a, b)
-        if self.gate == "product":
-            return alone._replace(logits=self.head(torch.cat(product_gate(a, b, mutual))), targets=targets)
-        logits = self.head(self.head_dropout(torch.cat(residual_gates(a, b, mutual))))
-        by_own_gate, by_other_gate = logits.chunk(2)
-        return alone._replace(
-            logits=logits,
-            targets=targets.repeat(2),
-            better=true_class_probability(by_own_gate, targets),
-            worse=true_class_probability(by_other_gate, targets),
-        )
+        return alone if self.contrast is None else self.contrast.paired(alone, self.head)
 
     def _positioned(self, images: Tensor) -> tuple[Tensor, Located, Tensor]:
         maps = self.backbone(images)
@@ -184,10 +163,6 @@ class FPCN(Network):
         return pool(maps.last, located, self.pool_over), located, maps.last
 
     def _alone(self, features: Tensor) -> Tensor:
-        """Logits of single pictures: each one is its own partner, so that its self and other gates are the same."""
-        if self.fusion is not None:
-            mutual = self.fusion(features, features)
-            gated = product_gate if self.gate == "product" else residual_gates
-            features = gated(features, features, mutual)[0]
-        logits: Tensor = self.head(features)
+        """Logits of single pictures; with contrast, each one is its own partner."""
+        logits: Tensor = self.head(features if self.contrast is None else self.contrast.with_itself(features))
         return logits

@@ -113,9 +113,7 @@ class Positioning(nn.Module):
 
     def _above_mean(self, features: Tensor) -> Tensor:
         """Where the activation map (equation 1) reaches its mean [B, H, W]; everywhere where the mean tells nothing."""
-        # The sum of 2048 channels in bfloat16 would be too coarse to compare with its mean.
-        wide = torch.promote_types(features.dtype, torch.float32)
-        activation = torch.linalg.vector_norm(features.detach(), ord=1, dim=1, dtype=wide)
+        activation = activation_map(features)
         mean = activation.mean(dim=(1, 2), keepdim=True)
         above = activation > mean if self.strict else activation >= mean
         # A comparison with NaN is False everywhere, but one with an infinite mean can leave single pixels.
@@ -130,6 +128,16 @@ class Positioning(nn.Module):
         if self.alpha == "soft":
             return mask + (1 - ratio) * (1 - mask)
         return self.alpha * mask
+
+
+def activation_map(features: Tensor) -> Tensor:
+    """Sum of the magnitudes of the channels (equation 1) of maps [B, C, H, W], as [B, H, W] without gradient.
+
+    In float32 or wider: the sum of 2048 channels in bfloat16 would be too coarse to compare with its mean.
+    """
+    wide = torch.promote_types(features.dtype, torch.float32)
+    activation: Tensor = torch.linalg.vector_norm(features.detach(), ord=1, dim=1, dtype=wide)
+    return activation
 
 
 def pool(features: Tensor, located: Located, over: PoolOver) -> Tensor:

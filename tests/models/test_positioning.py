@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.models.positioning import Located, Positioning, pool
+from fpcn_lightning.models.fpcn import FPCN
+from fpcn_lightning.models.positioning import Located, Positioning, activation_map, pool
 
 AUTHORS = {"strict": True, "largest_component": True, "previous_block": True}
 FOUR_BY_FOUR = torch.tensor([[0.0, 0, 0, 0], [0, 4, 4, 0], [0, 4, 4, 0], [0, 0, 0, 3]])[None, None]
@@ -167,6 +168,14 @@ def test_gradcheck(over: Literal["map", "mask"]) -> None:
     assert torch.autograd.gradcheck(lambda f: pool(f, located, over), (features,))
 
 
+def test_activation_is_the_sum_of_magnitudes_in_float32() -> None:
+    features = (random_features(channels=512) - 0.5).bfloat16().requires_grad_()
+    activation = activation_map(features)
+    assert activation.dtype == torch.float32
+    assert not activation.requires_grad
+    torch.testing.assert_close(activation, features.detach().double().abs().sum(1).float())
+
+
 def test_scale_and_order_of_channels_do_not_move_the_mask() -> None:
     features = random_features()
     mask = Positioning()(features).mask
@@ -185,11 +194,12 @@ def test_bfloat16_is_located_in_float32() -> None:
     torch.testing.assert_close(pool(features, located, "map"), pool(features.float(), expected, "map"))
 
 
-def test_exports_with_any_batch_size() -> None:
+@pytest.mark.parametrize("largest_component", [False, True])
+def test_exports_with_any_batch_size(largest_component: bool) -> None:
     class Network(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.positioning = Positioning(theta=0.1, previous_block=True)
+            self.positioning = Positioning(theta=0.1, largest_component=largest_component, previous_block=True)
 
         def forward(self, last: Tensor, previous: Tensor) -> Tensor:
             located: Located = self.positioning(last, previous)
@@ -199,6 +209,19 @@ def test_exports_with_any_batch_size() -> None:
     batch = torch.export.Dim("batch")
     program = torch.export.export(Network(), (last[:2], previous[:2]), dynamic_shapes=({0: batch}, {0: batch}))
     torch.testing.assert_close(program.module()(last, previous), Network()(last, previous))
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_fpcn_that_positions_as_the_authors_do_exports() -> None:
+    torch.manual_seed(0)
+    network = FPCN(
+        3, 160, "test_resnet", pretrained=False, strict_threshold=True, largest_component=True, previous_block=True
+    ).eval()
+    images = torch.randn(3, 3, 160, 160, generator=torch.Generator().manual_seed(5))
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(network, (images[:2],), dynamic_shapes={"images": {0: batch}})
+    torch.testing.assert_close(program.module()(images), network(images))
 
 
 @pytest.mark.parametrize("theta", [-0.1, 1.0, math.nan])

@@ -1,0 +1,67 @@
+"""LeNet-5 (LeCun, Bottou, Bengio, Haffner, Proceedings of the IEEE 86, 1998), the smallest of the basic networks."""
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fpcn_lightning.models.network import Answers, Network, Views
+
+SIDE = 32  # pixels
+
+
+class LeNet(Network):
+    """Two convolutions and three linear layers on pictures of 32 x 32 pixels; larger ones are shrunk by averaging.
+
+    As in the article: 5 x 5 kernels, tanh, pooling by the mean, 6, 16, 120 and 84 features. Three colours instead of
+    one. Its trainable pooling, partly connected second convolution and radial basis functions are left out, as
+    nearly everywhere since: each feature of the second layer sees all six of the first, and the last layer is linear.
+    The rock paper does not say how it fed LeNet, and its 50.5 % is the share of its largest class.
+
+    Args:
+        classes: number of classes C.
+        image_size: side of the pictures, pixels; any.
+    """
+
+    mean, std = (0.5,) * 3, (0.5,) * 3
+    weights_source = "random"
+    feature_dim = 84
+
+    def __init__(self, classes: int, image_size: int) -> None:  # noqa: ARG002 - every network is told the size
+        super().__init__()
+        self.body = nn.Sequential(
+            OrderedDict(
+                conv1=nn.Conv2d(3, 6, 5),
+                tanh1=nn.Tanh(),
+                pool1=nn.AvgPool2d(2),
+                conv2=nn.Conv2d(6, 16, 5),
+                tanh2=nn.Tanh(),
+                pool2=nn.AvgPool2d(2),
+                flatten=nn.Flatten(),
+                linear3=nn.Linear(16 * 5 * 5, 120),
+                tanh3=nn.Tanh(),
+                linear4=nn.Linear(120, self.feature_dim),
+                tanh4=nn.Tanh(),
+            )
+        )
+        self.head = nn.Linear(self.feature_dim, classes)
+
+    @property
+    def trunk(self) -> nn.Module:
+        """All but the last layer."""
+        return self.body
+
+    def answers(self, images: Tensor) -> Answers:
+        """Logits [B, C]."""
+        return Answers({"plain": self.head(self._features(images))})
+
+    def views(self, images: Tensor, labels: Tensor) -> Views:
+        """Every picture once, by itself."""
+        features = self._features(images)
+        logits = self.head(features)
+        return Views(logits, labels, own_logits=logits, features=features)
+
+    def _features(self, images: Tensor) -> Tensor:
+        # `area` is the mean of the pixels that fall into each cell; smaller pictures are enlarged by it, too.
+        features: Tensor = self.body(functional.interpolate(images, size=(SIDE, SIDE), mode="area"))
+        return features
