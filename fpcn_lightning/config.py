@@ -48,12 +48,14 @@ class CacheConfig:
 
 @dataclass
 class SyntheticConfig:
-    """The embedded example set (`fpcn_lightning.data.synthetic`)."""
+    """The embedded example sets (`fpcn_lightning.data.synthetic`)."""
 
+    kind: str = "rocks"  # rocks | minerals
     images_per_class: int = 200
     size: int = 224  # pixels
     seed: int = 0
-    shortcut: bool = False  # ties the background to the label in training and validation, not in test
+    shortcut: bool = False  # of rocks: ties the background to the label in training and validation, not in test
+    bits: int = 8  # of minerals: 8 | 16 a channel
 
 
 @dataclass
@@ -64,14 +66,19 @@ class DataConfig:
     synthetic: SyntheticConfig | None = None  # draw the example set instead of reading `root`
     split: SplitConfig = field(default_factory=SplitConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
-    resize: int = 512  # pixels, both sides: the papers squash
+    resize: int = 512  # pixels, both sides: the papers squash; without a meaning under `tiles`
+    tiles: bool = False  # do not squash: cut tiles, a random one in training, a grid that votes otherwise
+    tile_scale: float = 1.0  # pictures are shrunk or enlarged by this factor before tiles are cut
+    most_tiles: int = 16  # of one picture in validation and test
     crop: int = 448  # pixels, both sides: random in training, centred otherwise
     evaluation_crop: int | None = None  # pixels, both sides, in validation and test; null: as `crop`
     random_crop: bool = True
     horizontal_flip: float = 0.5  # probability
+    brightness: float = 0.0  # times a factor from 1 - brightness to 1 + brightness, in training
+    contrast: float = 0.0  # likewise, about the view's mean grey
     samples_per_class: int = 14  # of every class in every batch of one process
     epoch_length: str | int = "published"  # steps: published | longest_class | a number
-    evaluation_batch_size: int = 32
+    evaluation_batch_size: int = 32  # views; a step holds all tiles of a picture, even if they are more
     workers: int = 0  # loader processes; changes nothing but speed
     max_unreadable_share: float = 0.05  # of all files; above it the run stops
     conflicting_labels: str = "refuse"  # refuse | keep, for one picture under two labels
@@ -124,12 +131,24 @@ class CurveConfig:
 
 
 @dataclass
+class WithinConfig:
+    """Rows that are compared within a group of their own, such as a network fine-tuned and the same from scratch."""
+
+    group: str = MISSING  # that this run belongs to
+    side: str = MISSING  # that this run is
+    baseline: str = MISSING  # the side that the other sides of the group are compared with
+
+
+@dataclass
 class ReportConfig:
     """What the tables and figures of an experiment compare; no figure of a run depends on it."""
 
     reference: str | None = None  # the variant that differences are taken to
+    within: WithinConfig | None = None  # differences within groups, instead of to one reference
     paper: dict[str, float] = field(default_factory=dict)  # accuracy in percent that the paper gives, by variant
     source: str | None = None  # of those numbers
+    remarks: dict[str, str] = field(default_factory=dict)  # what must be said about a row, by variant
+    reach: float | None = None  # count the epochs until validation has this accuracy, 0..1
     curve: CurveConfig | None = None
 
 

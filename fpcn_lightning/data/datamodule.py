@@ -1,90 +1,30 @@
-"""From a folder of photographs to balanced batches: index, split, cache, views, loaders."""
+"""From a folder of photographs to loaders of balanced batches: index, split, cache."""
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning.pytorch as lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from fpcn_lightning.data.augment import Augmentation
+from fpcn_lightning.data.augment import Augmentation, Squashing
 from fpcn_lightning.data.cache import PictureCache, cache_key, default_directory
-from fpcn_lightning.data.images import UnreadableImage, read_square
+from fpcn_lightning.data.images import Shape
 from fpcn_lightning.data.index import Found, Index, find, scan, write_refused
 from fpcn_lightning.data.masks import mask_paths, read_mask
-from fpcn_lightning.data.sampler import PADDING, BalancedBatches, EveryImageOnce, Step
+from fpcn_lightning.data.pictures import Batch, Picture, RockPictures
+from fpcn_lightning.data.sampler import BalancedBatches, EveryImageOnce
 from fpcn_lightning.data.split import Split, all_test, make_split, read_split, write_split
-from fpcn_lightning.data.synthetic import make_synthetic
+from fpcn_lightning.data.synthetic import folder_name, make_synthetic
+from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.errors import UserError
 
 logger = logging.getLogger(__name__)
-
-
-class Batch(NamedTuple):
-    """Pictures as they were cut; normalising them is the network's side."""
-
-    images: Tensor  # uint8 [B, 3, crop, crop], channels last in memory
-    labels: Tensor  # long [B]; -1 in a row of padding
-    positions: Tensor  # long [B], of the picture in the index; -1 in a row of padding
-
-
-@dataclass(frozen=True)
-class Picture:
-    """Where a picture of the index lies, its row in the cache, and what its views are drawn by."""
-
-    path: Path
-    label: int
-    cached: int
-    key: int  # out of its bytes: another picture that joins the data set changes no view of this one
-
-
-class RockPictures(Dataset[Batch]):
-    """One `Step` in, one `Batch` out."""
-
-    def __init__(
-        self, pictures: Sequence[Picture], augmentation: Augmentation, seed: int, cache: PictureCache | None
-    ) -> None:
-        self.pictures = pictures
-        self.augmentation = augmentation
-        self.seed = seed
-        self.cache = cache
-
-    def __getitem__(self, step: Step) -> Batch:
-        cut = np.stack([self._view(position, step.epoch) for position in step.images])
-        labels = [self.pictures[position].label if position != PADDING else PADDING for position in step.images]
-        return Batch(torch.from_numpy(cut).permute(0, 3, 1, 2), torch.tensor(labels), torch.tensor(step.images))
-
-    def _view(self, position: int, epoch: int | None) -> NDArray[np.uint8]:
-        augmentation = self.augmentation
-        if position == PADDING:
-            return np.zeros((augmentation.evaluation_side, augmentation.evaluation_side, 3), np.uint8)
-        if epoch is None:
-            drawn = augmentation.centre(augmentation.evaluation_side)
-        else:
-            drawn = augmentation.draw(self.seed, epoch, self.pictures[position].key)
-        return augmentation.cut(self.squashed(position), drawn)
-
-    def squashed(self, position: int) -> NDArray[np.uint8]:
-        """The whole picture at `position`, uint8 [resize, resize, 3]."""
-        picture = self.pictures[position]
-
-        def decode() -> NDArray[np.uint8]:
-            try:
-                return read_square(picture.path, self.augmentation.resize)
-            except UnreadableImage as error:
-                raise UserError(
-                    f"{picture.path} could be read when the run began and cannot any more ({error}): put it back, or "
-                    "start again without it."
-                ) from error
-
-        return decode() if self.cache is None else self.cache.get(picture.cached, decode)
 
 
 class RockDataModule(lightning.LightningDataModule):
@@ -126,6 +66,12 @@ class RockDataModule(lightning.LightningDataModule):
         workers: int,
         max_unreadable_share: float,
         conflicting_labels: str,
+        # Checkpoints that were written before these keys lack them.
+        tiles: bool = False,
+        tile_scale: float = 1.0,
+        most_tiles: int = 16,
+        brightness: float = 0.0,
+        contrast: float = 0.0,
         classes: Sequence[str] | None = None,
         only_test: bool = False,
     ) -> None:
@@ -142,7 +88,19 @@ class RockDataModule(lightning.LightningDataModule):
         self.seed = seed
         self.root, self.synthetic = root, dict(synthetic or {})
         self.split_options, self.cache_options = dict(split), dict(cache)
-        self.augmentation = Augmentation(resize, crop, random_crop, horizontal_flip, evaluation_crop)
+        views: dict[str, Any] = {
+            "crop": crop,
+            "evaluation_crop": evaluation_crop,
+            "random_crop": random_crop,
+            "horizontal_flip": horizontal_flip,
+            "brightness": brightness,
+            "contrast": contrast,
+        }
+        self.augmentation: Augmentation = (
+            Tiling(tile_scale=tile_scale, most_tiles=most_tiles, **views)
+            if tiles
+            else Squashing(resize=resize, **views)
+        )
         self.samples_per_class, self.epoch_length = samples_per_class, epoch_length
         self.evaluation_batch_size, self.workers = evaluation_batch_size, workers
         self.scan_options: dict[str, Any] = {
@@ -168,17 +126,19 @@ class RockDataModule(lightning.LightningDataModule):
         root = self._location()
         published = {side: place for side, place in self.split_options["published"].items() if place is not None}
         found = find(root, published, self.scan_options["minimum_classes"])
-        cache = self._cache(found)
-        memo = cache.path.with_suffix(".json") if cache and cache.rows else None  # else that folder may be unwritable
-        on_pixels = cache.put if cache else None
-        size = self.augmentation.resize
-        self.index = scan(found, root, on_pixels=on_pixels, size=size, memo=memo, **self.scan_options)
+        cache = self._scan(found, root)
         self.classes = self._numbered_classes()
         self.split = self._split()
         rows = {file.name: row for row, file in enumerate(found)}
         numbers = {name: number for number, name in enumerate(self.classes)}
         pictures = [
-            Picture(item.path, numbers[item.label], rows[item.name], int(item.digest[:16], 16))
+            Picture(
+                path=item.path,
+                label=numbers[item.label],
+                cached=rows[item.name],
+                shape=self.augmentation.shape(item.height, item.width),
+                key=int(item.digest[:16], 16),
+            )
             for item in self.index.pictures
         ]
         self._pictures = RockPictures(pictures, self.augmentation, self.seed, cache)
@@ -207,11 +167,11 @@ class RockDataModule(lightning.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Every validation picture once."""
-        return self._loader(EveryImageOnce(self.split.validation, self.evaluation_batch_size, *self._place()))
+        return self._loader(self._every_image_once(self.split.validation))
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Every test picture once."""
-        return self._loader(EveryImageOnce(self.split.test, self.evaluation_batch_size, *self._place()))
+        return self._loader(self._every_image_once(self.split.test))
 
     def write_record(self, folder: Path) -> None:
         """Write which picture lies on which side (`split.csv`) and which were left out and why (`refused.csv`)."""
@@ -219,12 +179,17 @@ class RockDataModule(lightning.LightningDataModule):
         write_refused(self.index, folder / "refused.csv")
 
     def true_mask(self, position: int) -> NDArray[np.bool_] | None:
-        """Where the object truly is in the evaluation view, bool [side, side]; None where the data set does not say."""
+        """Where the object truly is in what is seen in validation and test; None where the data set does not say.
+
+        Returns:
+            bool [H, W], of the one view that there is, or of the whole picture where tiles cover it.
+        """
         path = self._masks.get(self.index.pictures[position].name)
         if path is None:
             return None
-        view = self.augmentation.centre(self.augmentation.evaluation_side)
-        return self.augmentation.cut(read_mask(path, self.augmentation.resize), view)
+        shape = self.pictures.pictures[position].shape
+        mask, views = read_mask(path, shape), self.augmentation.evaluation_views(shape)
+        return self.augmentation.cut(mask, views[0]) if len(views) == 1 else mask
 
     @cached_property
     def _masks(self) -> dict[str, Path]:
@@ -233,20 +198,40 @@ class RockDataModule(lightning.LightningDataModule):
     def _location(self) -> Path:
         if self.root is not None:
             return Path(self.root)
-        options = self.synthetic
-        name = f"{options['images_per_class']}-a-class-{options['size']}px-seed-{options['seed']}"
-        folder = Path("data") / "synthetic" / (f"{name}-shortcut" if options["shortcut"] else name)
-        return make_synthetic(folder, **options)
+        return make_synthetic(Path("data") / "synthetic" / folder_name(**self.synthetic), **self.synthetic)
 
-    def _cache(self, found: Sequence[Found]) -> PictureCache | None:
+    def _scan(self, found: Sequence[Found], root: Path) -> PictureCache | None:
+        """Fill the index, and give back the cache.
+
+        The scan fills the cache of squashed pictures on its way. How large the others are is known only when it is
+        over: their cache fills when they are first used.
+        """
+        squashed = self.augmentation.squashed
+        if squashed is not None:
+            cache = self._cache(found, [squashed] * len(found), squashed[0])
+            memo = (
+                cache.path.with_suffix(".json") if cache and cache.rows else None
+            )  # else that folder may be unwritable
+            on_pixels = cache.put if cache else None
+            self.index = scan(found, root, on_pixels=on_pixels, shape=squashed, memo=memo, **self.scan_options)
+            return cache
+        memo = self._cache_path(found, "whole").with_suffix(".json") if self.cache_options["enabled"] else None
+        self.index = scan(found, root, memo=memo, **self.scan_options)
+        known = {item.name: self.augmentation.shape(item.height, item.width) for item in self.index.pictures}
+        shapes = [known.get(file.name, (0, 0)) for file in found]  # what was refused needs no room
+        return self._cache(found, shapes, shapes)
+
+    def _cache(self, found: Sequence[Found], shapes: Sequence[Shape], form: object) -> PictureCache | None:
         if not self.cache_options["enabled"]:
             return None
+        return PictureCache(self._cache_path(found, form), shapes, self.cache_options["max_gigabytes"])
+
+    def _cache_path(self, found: Sequence[Found], form: object) -> Path:
+        """Where the pictures of these files lie in this form."""
+        key = cache_key([(str(file.path), file.size, file.mtime_ns) for file in found], form)
         directory = self.cache_options["directory"]
-        size = self.augmentation.resize
-        key = cache_key([(str(file.path), file.size, file.mtime_ns) for file in found], size)
-        bound = self.cache_options["max_gigabytes"]
-        path = (Path(directory) if directory else default_directory()) / f"pictures-{key}-{bound:g}gb.uint8"
-        return PictureCache(path, len(found), size, bound)
+        name = f"pictures-{key}-{self.cache_options['max_gigabytes']:g}gb.uint8"
+        return (Path(directory) if directory else default_directory()) / name
 
     def _numbered_classes(self) -> tuple[str, ...]:
         if self.wanted_classes is None:
@@ -265,6 +250,12 @@ class RockDataModule(lightning.LightningDataModule):
         if self.split_options["file"] is not None:
             return read_split(self.index, Path(self.split_options["file"]))
         return make_split(self.index, **{key: self.split_options[key] for key in ("validation", "test", "seed")})
+
+    def _every_image_once(self, images: Sequence[int]) -> EveryImageOnce:
+        """Steps of so many pictures that their views fill an evaluation batch, one picture at least."""
+        size = self.evaluation_batch_size
+        pictures = max(min(size, 1), size // self.pictures.rows_a_picture)  # a size below 1 is left to be refused
+        return EveryImageOnce(images, pictures, *self._place())
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -7,9 +7,9 @@ Training and deployment both read through this module, so a picture looks the sa
 Colour profiles are not applied. Samples deeper than eight bits are scaled, never clipped (see `to_eight_bits`); a PNG
 with 16 bits a channel in more than one channel keeps its high bytes, as the format wants samples to fill their range.
 
-**The resize rule.** `read_square` squashes the whole picture to a square with Pillow's antialiased bilinear filter. A
-JPEG is first decoded at 1/2, 1/4 or 1/8 of its size, whichever is the smallest that still has at least twice the target
-in both directions.
+**The resize rule.** `read_resized` brings the whole picture to the wanted height and width with Pillow's antialiased
+bilinear filter. A JPEG is first decoded at 1/2, 1/4 or 1/8 of its size, whichever is the smallest that still has at
+least twice the longer side of the target in both directions.
 """
 
 import io
@@ -56,6 +56,8 @@ _TURNS = {
 }
 _SENSOR_BITS = (8, 10, 12, 14, 16)
 
+Shape = tuple[int, int]  # height and width in pixels
+
 
 class UnreadableImage(UserError):  # noqa: N818 - it names what is wrong with the file
     """A file that gives no picture. The message is the reason alone, short enough for a cell of a table."""
@@ -66,7 +68,7 @@ class Decoded:
     """A decoded picture.
 
     Attributes:
-        pixels: uint8 [H, W, 3], RGB, 0 to 255; the whole picture, or the square that was asked for.
+        pixels: uint8 [H, W, 3], RGB, 0 to 255; the whole picture, or the size that was asked for.
         width: columns of the upright picture before any resize.
         height: rows of the upright picture before any resize.
     """
@@ -88,20 +90,20 @@ def open_image(path: Path) -> NDArray[np.uint8]:
     return decode(read_file(path)).pixels
 
 
-def read_square(path: Path, size: int) -> NDArray[np.uint8]:
-    """Open a picture and squash it to a square by the resize rule; the aspect ratio is lost, as in the papers.
+def read_resized(path: Path, shape: Shape) -> NDArray[np.uint8]:
+    """Open a picture and resize it by the resize rule; a square loses the aspect ratio, as in the papers.
 
     Args:
         path: the picture's file.
-        size: side of the square in pixels.
+        shape: height H and width W of the result in pixels.
 
     Returns:
-        uint8 [size, size, 3], RGB, 0 to 255, upright.
+        uint8 [H, W, 3], RGB, 0 to 255, upright.
 
     Raises:
         UnreadableImage: as `open_image`.
     """
-    return decode(read_file(path), size).pixels
+    return decode(read_file(path), shape).pixels
 
 
 def read_file(path: Path) -> bytes:
@@ -120,8 +122,8 @@ def read_file(path: Path) -> bytes:
         raise UnreadableImage(f"the file cannot be read: {error.strerror or error}") from error
 
 
-def decode(data: bytes, size: int | None = None) -> Decoded:
-    """Decode the bytes of a picture file, at full size or squashed to a square of `size` pixels.
+def decode(data: bytes, shape: Shape | None = None) -> Decoded:
+    """Decode the bytes of a picture file, at full size or resized to a height and a width in pixels.
 
     Raises:
         UnreadableImage: as `open_image`.
@@ -129,9 +131,9 @@ def decode(data: bytes, size: int | None = None) -> Decoded:
     if not data:
         raise UnreadableImage("the file is empty")
     try:
-        picture, (width, height) = _upright(data, size)
-        if size is not None:
-            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
+        picture, (width, height) = _upright(data, shape)
+        if shape is not None:
+            picture = picture.resize(shape[::-1], Image.Resampling.BILINEAR)
         # np.asarray would be read-only, which torch.from_numpy warns about.
         return Decoded(np.array(picture), width, height)
     except UnreadableImage:
@@ -176,15 +178,15 @@ def to_eight_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
     return scaled
 
 
-def _upright(data: bytes, size: int | None) -> tuple[Image.Image, tuple[int, int]]:
+def _upright(data: bytes, shape: Shape | None) -> tuple[Image.Image, tuple[int, int]]:
     """The picture as upright RGB, perhaps already shrunk, and its upright (width, height) before that."""
     image = _identified(data)
     if image is None or _is_deep_tiff(image):
         picture = _read_deep_tiff(data)
         return picture, picture.size
     stored = _within_limit(*image.size)
-    if size is not None:
-        image.draft(None, (2 * size, 2 * size))  # a square, so the later turn does not matter
+    if shape is not None:
+        image.draft(None, (2 * max(shape), 2 * max(shape)))  # a square, so the later turn does not matter
     image.load()
     # Only now: PNG may keep its EXIF behind the pixels, and Pillow turns a TIFF itself while loading.
     orientation = image.getexif().get(_ORIENTATION, 1)

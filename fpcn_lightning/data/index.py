@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fpcn_lightning.data.images import SUFFIXES, UnreadableImage, decode, read_file
+from fpcn_lightning.data.images import SUFFIXES, Shape, UnreadableImage, decode, read_file
 from fpcn_lightning.data.memo import Facts, Memo, read_memo, write_memo
 from fpcn_lightning.errors import UserError
 
@@ -115,7 +115,7 @@ def scan(
     root: Path,
     *,
     on_pixels: OnPixels | None = None,
-    size: int | None = None,
+    shape: Shape | None = None,
     memo: Path | None = None,
     max_unreadable_share: float = 0.05,
     conflicting_labels: Literal["refuse", "keep"] = "refuse",
@@ -126,9 +126,9 @@ def scan(
     Args:
         found: what `find` gave, or a part of it.
         root: what `find` was given.
-        on_pixels: called with a position in `found` and the pixels of `read_square` there (uint8 [size, size, 3]), once
-            for each file that was decoded now; from several threads at once, in no fixed order.
-        size: side of those squares in pixels; needed with `on_pixels`.
+        on_pixels: called with a position in `found` and the pixels of `read_resized` there (uint8 [H, W, 3]), once for
+            each file that was decoded now; from several threads at once, in no fixed order.
+        shape: height and width of those pixels; None leaves each picture as large as it is.
         memo: JSON file that keeps what reading showed, so that files unchanged since (same name, size and time) are
             not decoded again. Refused files are tried again each time, since the cure may be a package installed.
         max_unreadable_share: 0 to 1; more unreadable files than this is an error.
@@ -139,7 +139,7 @@ def scan(
         UserError: too many unreadable files, or too few classes left.
     """
     root = root.absolute()
-    results = _read_all(found, read_memo(memo) if memo else {}, on_pixels, size)
+    results = _read_all(found, read_memo(memo) if memo else {}, on_pixels, shape)
     if memo is not None:
         keys = [(file.name, file.size, file.mtime_ns) for file in found]
         write_memo(memo, {key: facts for key, facts in zip(keys, results, strict=True) if not isinstance(facts, str)})
@@ -237,7 +237,9 @@ def _from_row(row: Mapping[str, str], csv_path: Path) -> Found:
     return _found(file, csv_path.parent, label, group or None, _SIDE_WORDS[split.lower()])
 
 
-def _read_all(found: Sequence[Found], known: Memo, on_pixels: OnPixels | None, size: int | None) -> list[Facts | str]:
+def _read_all(
+    found: Sequence[Found], known: Memo, on_pixels: OnPixels | None, shape: Shape | None
+) -> list[Facts | str]:
     """What each file showed, or the reason why it gave nothing."""
 
     def read(position: int) -> Facts | str:
@@ -246,7 +248,7 @@ def _read_all(found: Sequence[Found], known: Memo, on_pixels: OnPixels | None, s
             return facts
         try:
             data = read_file(file.path)
-            decoded = decode(data, size)
+            decoded = decode(data, shape)
         except UnreadableImage as error:
             return str(error)
         if on_pixels is not None:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from fpcn_lightning.data.images import read_square
+from fpcn_lightning.data.images import Shape, read_resized
 from fpcn_lightning.data.index import FOREIGN_NAMES, MASKS, read_rows
 
 
@@ -31,13 +31,13 @@ def mask_paths(root: Path, names: Iterable[str]) -> dict[str, Path]:
     return {name: path for name, path in candidates.items() if path.is_file()}
 
 
-def read_mask(path: Path, size: int) -> NDArray[np.bool_]:
-    """A mask squashed to bool [size, size], as its picture is.
+def read_mask(path: Path, shape: Shape) -> NDArray[np.bool_]:
+    """A mask resized to bool [H, W], `shape`, as its picture is.
 
     Raises:
         UnreadableImage: it is no picture.
     """
-    return np.asarray(read_square(path, size)[..., 0] > 127)
+    return np.asarray(read_resized(path, shape)[..., 0] > 127)
 
 
 def _name(path: str, folder: Path) -> str:

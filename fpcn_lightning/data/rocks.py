@@ -16,55 +16,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from fpcn_lightning.data.painting import VIEWS_PER_SPECIMEN, Field, along, axes, cells, fractal, noise
 from fpcn_lightning.errors import UserError
 
-Field = NDArray[np.float32]  # one value a pixel, [size, size]
 Texture = Callable[[Generator, Generator, int], Field]
-
-VIEWS_PER_SPECIMEN = 2
-
-
-def _noise(random: Generator, size: int, wavelength: float) -> Field:
-    """Smooth noise [size, size] of about zero mean and unit spread; `wavelength` in pixels."""
-    if wavelength <= 1:
-        return random.standard_normal((size, size), dtype=np.float32)
-    nodes = max(2, round(size / wavelength) + 1)
-    grid = Image.fromarray(random.standard_normal((nodes, nodes), dtype=np.float32))
-    return np.asarray(grid.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32)
-
-
-def _fractal(random: Generator, size: int, wavelength: float) -> Field:
-    """Noise [size, size] of three octaves, the longest of `wavelength` pixels."""
-    octaves = [_noise(random, size, wavelength / 2**octave) / 2**octave for octave in range(3)]
-    return np.asarray(sum(octaves), dtype=np.float32)
-
-
-def _axes(size: int) -> tuple[Field, Field]:
-    """Columns [1, size] and rows [size, 1] of the pixels, 0 to 1."""
-    line = np.linspace(0, 1, size, dtype=np.float32)
-    return line[None, :], line[:, None]
-
-
-def _along(angle: float, size: int) -> Field:
-    """Distance [size, size] along `angle` (radians), in picture widths."""
-    column, row = _axes(size)
-    return np.asarray(math.cos(angle) * column + math.sin(angle) * row, dtype=np.float32)
-
-
-def _cells(random: Generator, size: int, spacing: float) -> tuple[Field, NDArray[np.intp], int]:
-    """A Voronoi mosaic of a jittered grid: distance to the nearest seed in pixels, that seed's number, seeds in all."""
-    count = max(2, round(size / spacing))
-    place = (np.indices((count, count)) + random.random((2, count, count))) * (size / count)
-    row, column = place.astype(np.intp).reshape(2, -1)
-    number = np.full((size, size), -1, dtype=np.intp)
-    number[row, column] = np.arange(count * count)
-    distance, nearest = ndimage.distance_transform_edt(number < 0, return_indices=True)
-    return distance.astype(np.float32), number[nearest[0], nearest[1]], count * count
 
 
 def _bands(random: Generator, size: int, bands: float, swirl: float) -> Field:
     """A wave [size, size] that crosses the picture `bands` times at a random angle, bent by noise; -1 to 1."""
-    phase = 2 * math.pi * bands * _along(random.uniform(0, math.pi), size) + swirl * _fractal(random, size, size / 3)
+    phase = 2 * math.pi * bands * along(random.uniform(0, math.pi), size) + swirl * fractal(random, size, size / 3)
     return np.asarray(np.sin(phase + random.uniform(0, 2 * math.pi)), dtype=np.float32)
 
 
@@ -72,9 +32,9 @@ def _granular(specimen: Generator, view: Generator, size: int) -> Field:
     spacing = size * specimen.uniform(0.018, 0.06)
     minerals = specimen.normal(size=4)
     shares = specimen.dirichlet(np.full(4, 3.0))
-    _, grain, count = _cells(view, size, spacing)
+    _, grain, count = cells(view, size, spacing)
     albedo = view.choice(minerals, size=count, p=shares) + view.normal(scale=0.4, size=count)
-    ragged = spacing / 8 * np.stack([_noise(view, size, spacing / 2) for _ in range(2)])
+    ragged = spacing / 8 * np.stack([noise(view, size, spacing / 2) for _ in range(2)])
     row, column = np.clip(np.indices((size, size)) + np.rint(ragged).astype(np.intp), 0, size - 1)
     return np.asarray(albedo.astype(np.float32)[grain[row, column]])
 
@@ -87,7 +47,7 @@ def _veined(specimen: Generator, view: Generator, size: int) -> Field:
     for strength in (1.0, specimen.uniform(0.3, 1)):
         wave = _bands(view, size, bands, swirl)
         steepness = np.hypot(*np.gradient(wave)) + 1e-3
-        swelling = thickness * np.exp(0.5 * _noise(view, size, size / 6))
+        swelling = thickness * np.exp(0.5 * noise(view, size, size / 6))
         veins = np.maximum(veins, strength * np.exp(-((wave / steepness / swelling) ** 2)))
     return np.asarray(polarity * veins, dtype=np.float32)
 
@@ -96,7 +56,7 @@ def _vesicular(specimen: Generator, view: Generator, size: int) -> Field:
     spacing = size * specimen.uniform(0.03, 0.075)
     share = specimen.uniform(0.35, 0.8)
     filled = specimen.random() < 0.25
-    distance, pore, count = _cells(view, size, spacing)
+    distance, pore, count = cells(view, size, spacing)
     radius = spacing * view.uniform(0.12, 0.5, size=count) * (view.random(count) < share)
     depth = np.clip(radius.astype(np.float32)[pore] - distance, 0, 1.5)
     return np.asarray(depth if filled else -depth, dtype=np.float32)
@@ -107,7 +67,7 @@ CLASSES: tuple[str, ...] = tuple(TEXTURES)
 
 
 def _studio(random: Generator, size: int) -> Field:
-    return 2 * _along(random.uniform(0, 2 * math.pi), size)
+    return 2 * along(random.uniform(0, 2 * math.pi), size)
 
 
 def _grass(random: Generator, size: int) -> Field:
@@ -122,27 +82,27 @@ def _grass(random: Generator, size: int) -> Field:
 
 
 def _sand(random: Generator, size: int) -> Field:
-    distance, pebble, count = _cells(random, size, size / 14)
+    distance, pebble, count = cells(random, size, size / 14)
     radius = size / 28 * random.uniform(-2, 1, size=count).astype(np.float32)
     pebbles = np.clip(radius[pebble] - distance, 0, 1)
-    return np.asarray(_noise(random, size, 1.5) + _noise(random, size, size / 4) - 2 * pebbles, dtype=np.float32)
+    return np.asarray(noise(random, size, 1.5) + noise(random, size, size / 4) - 2 * pebbles, dtype=np.float32)
 
 
 def _cloth(random: Generator, size: int) -> Field:
     stripes = _bands(random, size, random.uniform(6, 14), 0.3)
-    weave = 0.5 * _bands(random, size, size / 4, 0) + 0.2 * _noise(random, size, 1)
+    weave = 0.5 * _bands(random, size, size / 4, 0) + 0.2 * noise(random, size, 1)
     return np.asarray(0.8 * np.sign(stripes) + weave, dtype=np.float32)
 
 
 def _wood(random: Generator, size: int) -> Field:
     rings = _bands(random, size, random.uniform(5, 12), 2)
-    tone = 0.3 * _noise(random, size, 2) + 0.4 * _noise(random, size, size / 3)
+    tone = 0.3 * noise(random, size, 2) + 0.4 * noise(random, size, size / 3)
     return np.asarray(np.abs(rings) + tone, dtype=np.float32)
 
 
 def _gravel(random: Generator, size: int) -> Field:
     spacing = size * random.uniform(0.04, 0.1)
-    distance, stone, count = _cells(random, size, spacing)
+    distance, stone, count = cells(random, size, spacing)
     albedo = random.normal(size=count).astype(np.float32)
     return np.asarray(albedo[stone] - 2 * (distance / spacing) ** 2, dtype=np.float32)
 
@@ -167,7 +127,7 @@ def _outline(random: Generator, size: int) -> tuple[NDArray[np.bool_], Field, Fi
     """
     area = random.uniform(0.1, 0.9)
     play = 0.5 * (1 - math.sqrt(area))
-    column, row = _axes(size)
+    column, row = axes(size)
     right, down = np.broadcast_arrays(
         column - 0.5 + random.uniform(-play, play), row - 0.5 + random.uniform(-play, play)
     )
@@ -197,7 +157,7 @@ def _texture(label: str, specimen: Generator, view: Generator, mask: NDArray[np.
     other = specimen.choice([name for name in CLASSES if name != label])
     pattern = _standardise(TEXTURES[label](specimen, view, size), mask)
     overprint = _standardise(TEXTURES[str(other)](specimen, view, size), mask)
-    matrix = _standardise(_fractal(view, size, size / 40), mask)
+    matrix = _standardise(fractal(view, size, size / 40), mask)
     blend = pattern + specimen.uniform(0.1, 0.7) * overprint + specimen.uniform(0.2, 0.7) * matrix
     return _standardise(ndimage.gaussian_filter(blend, view.uniform(0.4, 1.2)), mask)
 
@@ -208,8 +168,8 @@ def _coloured(pattern: Field, view: Generator, mask: NDArray[np.bool_]) -> Field
     means = (view.uniform(100, 155) + warmth + view.uniform(-4, 4, 3)).tolist()
     spreads = (view.uniform(16, 28) * view.uniform(0.9, 1.1, 3)).tolist()
     size = len(mask)
-    stain = _noise(view, size, size / 4)
-    pattern = pattern + 0.15 * _noise(view, size, 1)
+    stain = noise(view, size, size / 4)
+    pattern = pattern + 0.15 * noise(view, size, 1)
     channels = []
     for mean, spread, tint in zip(means, spreads, view.uniform(-0.2, 0.2, 3).tolist(), strict=True):
         # Long tails differ between textures; cut before the last standardisation, they cannot clip at 0 or 255.
@@ -223,8 +183,8 @@ def _behind(family: str, random: Generator, size: int) -> Field:
     painter, usual = _SURFACES[family]
     field = _standardise(painter(random, size), np.ones((size, size), dtype=np.bool_))
     colour = np.asarray(usual) + random.uniform(-20, 20) + random.uniform(-12, 12, 3)
-    shade = random.uniform(10, 28) * (field + 0.15 * _noise(random, size, 1))
-    light = 1 + random.uniform(0, 0.4) * _along(random.uniform(0, 2 * math.pi), size)
+    shade = random.uniform(10, 28) * (field + 0.15 * noise(random, size, 1))
+    light = 1 + random.uniform(0, 0.4) * along(random.uniform(0, 2 * math.pi), size)
     return (colour.astype(np.float32) + shade[..., None]) * light[..., None]
 
 

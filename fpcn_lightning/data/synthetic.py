@@ -1,4 +1,4 @@
-"""The embedded example set: synthetic rocks as a folder of pictures, object masks and an index."""
+"""The embedded example sets: synthetic rocks or minerals as a folder of pictures, object masks and an index."""
 
 import csv
 import json
@@ -10,32 +10,52 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from fpcn_lightning.data.rocks import BACKGROUNDS, CLASSES, VIEWS_PER_SPECIMEN, draw
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.data import minerals, rocks
+from fpcn_lightning.data.painting import VIEWS_PER_SPECIMEN
+from fpcn_lightning.errors import UserError, check_choice
 
-__all__ = ["BACKGROUNDS", "CLASSES", "draw", "make_synthetic"]
-
-# Raise it whenever the same parameters would give other pictures: folders made before are then refused, not mixed up.
-GENERATOR_VERSION = 1
+CLASSES = {"rocks": rocks.CLASSES, "minerals": minerals.CLASSES}
+# Raise one whenever the same parameters would give other pictures: folders made before are then refused, not mixed up.
+GENERATOR_VERSIONS = {"rocks": 1, "minerals": 1}
 SMALLEST_SIZE = 32
 INDEX, PARAMETERS = "index.csv", "synthetic.json"
 COLUMNS = ("path", "label", "group", "split", "mask", "object_ratio", "background")
 
 
 class _Parameters(NamedTuple):
+    kind: str
     images_per_class: int
     size: int
     seed: int
     shortcut: bool
     validation: float
     test: float
-    generator: int = GENERATOR_VERSION
+    bits: int
+
+    def record(self) -> dict[str, Any]:
+        """What a set says of itself; one of rocks has said neither kind nor bits since before there were minerals."""
+        record = {**self._asdict(), "generator": GENERATOR_VERSIONS[self.kind]}
+        unsaid = ("kind", "bits") if self.kind == "rocks" else ("shortcut",)
+        return {key: value for key, value in record.items() if key not in unsaid}
+
+
+_Drawn = tuple[NDArray[np.uint8] | NDArray[np.uint16], NDArray[np.bool_], str]  # picture, mask, background
+
+
+def _drawn(label: str, number: int, side: str, parameters: _Parameters) -> _Drawn:
+    """One picture of the set."""
+    size, seed = parameters.size, parameters.seed
+    if parameters.kind == "minerals":
+        return minerals.draw(label, number, size=size, seed=seed, bits=parameters.bits)
+    return rocks.draw(label, number, size=size, seed=seed, backgrounds=_families(label, side, parameters.shortcut))
 
 
 def _sides(images_per_class: int, validation: float, test: float) -> list[str]:
@@ -54,13 +74,18 @@ def _sides(images_per_class: int, validation: float, test: float) -> list[str]:
 
 def _families(label: str, side: str, shortcut: bool) -> Sequence[str]:
     if not shortcut:
-        return BACKGROUNDS
+        return rocks.BACKGROUNDS
     # Each class owns every third family; at test it stands on those of the next class.
-    owner = CLASSES.index(label) + (side == "test")
-    return BACKGROUNDS[owner % len(CLASSES) :: len(CLASSES)]
+    owner = rocks.CLASSES.index(label) + (side == "test")
+    return rocks.BACKGROUNDS[owner % len(rocks.CLASSES) :: len(rocks.CLASSES)]
 
 
 def _check(parameters: _Parameters) -> None:
+    check_choice("data.synthetic.kind", parameters.kind, tuple(CLASSES))
+    if parameters.kind == "minerals" and parameters.shortcut:
+        raise UserError("shortcut=true is for rocks, whose backgrounds mislead; minerals lie in their gangue: drop it.")
+    if parameters.bits not in (8, 16) or (parameters.kind == "rocks" and parameters.bits != 8):
+        raise UserError(f"bits={parameters.bits}: minerals are drawn with 8 or 16 bits a channel, rocks with 8.")
     minima = {"images_per_class": 1, "size": SMALLEST_SIZE, "seed": 0}
     for key, least in minima.items():
         if getattr(parameters, key) < least:
@@ -78,7 +103,7 @@ def _is_made(root: Path, parameters: _Parameters) -> bool:
         found = json.loads((root / PARAMETERS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise UserError(f"{root} exists and is no synthetic set: choose another root or move it away.") from None
-    asked = parameters._asdict()
+    asked = parameters.record()
     if found != asked or not (root / INDEX).is_file():
         raise UserError(
             f"{root} holds a synthetic set made otherwise ({found}; asked for {asked}): "
@@ -89,60 +114,79 @@ def _is_made(root: Path, parameters: _Parameters) -> bool:
 
 def _save(folder: Path, label: str, number: int, side: str, parameters: _Parameters) -> dict[str, str]:
     """Draw one picture, write it and its mask under `folder`, and return its row of the index."""
-    families = _families(label, side, parameters.shortcut)
-    picture, mask, family = draw(label, number, size=parameters.size, seed=parameters.seed, backgrounds=families)
-    path, mask_path = f"images/{label}/{number:04d}.jpg", f"masks/{label}/{number:04d}.png"
-    Image.fromarray(picture).save(folder / path, quality=92)
+    picture, mask, background = _drawn(label, number, side, parameters)
+    suffix = "jpg" if parameters.bits == 8 else "tif"
+    path, mask_path = f"images/{label}/{number:04d}.{suffix}", f"masks/{label}/{number:04d}.png"
+    if parameters.bits == 8:
+        Image.fromarray(picture).save(folder / path, quality=92)
+    else:
+        tifffile.imwrite(folder / path, picture, photometric="rgb", metadata=None)
     Image.fromarray(mask.astype(np.uint8) * 255).save(folder / mask_path)
     group = f"{label}-specimen-{number // VIEWS_PER_SPECIMEN + 1:04d}"
-    row = (path, label, group, side, mask_path, f"{mask.mean():.6f}", family)
+    row = (path, label, group, side, mask_path, f"{mask.mean():.6f}", background)
     return dict(zip(COLUMNS, row, strict=True))
 
 
 def _fill(folder: Path, parameters: _Parameters, workers: int | None) -> None:
     sides = _sides(parameters.images_per_class, parameters.validation, parameters.test)
-    for kind, label in product(("images", "masks"), CLASSES):
-        (folder / kind / label).mkdir(parents=True)
-    jobs = [(label, number, side) for label in CLASSES for number, side in enumerate(sides)]
+    classes = CLASSES[parameters.kind]
+    for content, label in product(("images", "masks"), classes):
+        (folder / content / label).mkdir(parents=True)
+    jobs = [(label, number, side) for label in classes for number, side in enumerate(sides)]
     # Threads, not processes: a caller need not guard its main module, nor be safe to fork.
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         saved = pool.map(lambda job: _save(folder, job[0], job[1], job[2], parameters), jobs)
-        rows = list(tqdm(saved, total=len(jobs), desc="drawing rocks", unit="picture", disable=None))
+        rows = list(tqdm(saved, total=len(jobs), desc=f"drawing {parameters.kind}", unit="picture", disable=None))
     with (folder / INDEX).open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
-    (folder / PARAMETERS).write_text(json.dumps(parameters._asdict(), indent=2) + "\n", encoding="utf-8")
+    (folder / PARAMETERS).write_text(json.dumps(parameters.record(), indent=2) + "\n", encoding="utf-8")
+
+
+def folder_name(
+    *, images_per_class: int, size: int, seed: int, shortcut: bool = False, kind: str = "rocks", bits: int = 8
+) -> str:
+    """A name that tells sets of other parameters apart."""
+    words = [] if kind == "rocks" else [kind]
+    words += [f"{images_per_class}-a-class", f"{size}px", f"seed-{seed}"]
+    words += ["shortcut"] * shortcut + [f"{bits}-bit"] * (bits != 8)
+    return "-".join(words)
 
 
 def make_synthetic(
     root: Path,
     *,
+    kind: str = "rocks",
     images_per_class: int = 200,
     size: int = 224,
     seed: int = 0,
     shortcut: bool = False,
     validation: float = 0.2,
     test: float = 0.2,
+    bits: int = 8,
     workers: int | None = None,
 ) -> Path:
     """Write the example set under `root`, or do nothing where the same set already lies there.
 
-    Makes `images/<class>/<number>.jpg`, `masks/<class>/<number>.png` (8 bit, 255 on the rock), `synthetic.json` (the
-    parameters) and `index.csv` with the columns path, label, group (the specimen), split (train, validation, test),
-    mask, object_ratio (share of the picture that is rock, 0.1 to 0.9) and background (its family). Every picture is
-    `draw`'s, whatever the number of workers. The folder is built beside `root` and renamed when it is complete, so two
-    processes may start at once, and one that is killed leaves nothing under the final name.
+    Makes `images/<class>/<number>.jpg` (or .tif), `masks/<class>/<number>.png` (8 bit, 255 on rock or mineral),
+    `synthetic.json` (the parameters) and `index.csv` with the columns path, label, group (the specimen), split (train,
+    validation, test), mask, object_ratio (share of the picture that is rock or mineral) and background (its family).
+    Every picture is what `draw` of `data/rocks.py` or `data/minerals.py` makes, whatever the number of workers. The
+    folder is built beside `root` and renamed when it is complete, so two processes may start at once, and one that is
+    killed leaves nothing under the final name.
 
     Args:
         root: the folder to make; its parents are made too.
+        kind: rocks or minerals.
         images_per_class: at least 1.
         size: side of the square pictures in pixels, at least 32.
         seed: not negative.
         shortcut: in train and validation each class stands on its own two families of background, at test on those of
-            the next class; without it every picture draws its background from all families.
+            the next class; without it every picture draws its background from all families. Rocks only.
         validation: share of each class's specimens, 0 to below 1, rounded up.
         test: the same for the test side.
+        bits: a channel; 16, of minerals only, makes TIFF files.
         workers: threads; None takes one a core. Changes nothing in the result.
 
     Returns:
@@ -151,7 +195,7 @@ def make_synthetic(
     Raises:
         UserError: a parameter is out of range, or `root` holds something else than this very set.
     """
-    parameters = _Parameters(images_per_class, size, seed, shortcut, validation, test)
+    parameters = _Parameters(kind, images_per_class, size, seed, shortcut, validation, test, bits)
     _check(parameters)
     if _is_made(root, parameters):
         return root / INDEX

@@ -7,19 +7,22 @@ from typing import Any, NamedTuple
 import lightning.pytorch as lightning
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fpcn_lightning.data.datamodule import Batch
+from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.data.sampler import PADDING
-from fpcn_lightning.errors import UserError, check_choice
+from fpcn_lightning.errors import UserError
 from fpcn_lightning.losses.center import CenterLoss
 from fpcn_lightning.losses.contrastive import contrastive_loss
 from fpcn_lightning.losses.ranking import score_ranking
 from fpcn_lightning.models.network import Answers, Network, Views
+from fpcn_lightning.modules import optimisation as optimisation_rules
 from fpcn_lightning.modules.metrics import summarise
+from fpcn_lightning.modules.voting import averaged, first_rows, voted
 from fpcn_lightning.report.results import Metrics
 
 STEP_STREAM = 3  # keeps dropout's draws apart from those of sampler and augmentation under the same seed
@@ -48,7 +51,7 @@ class Classifier(lightning.LightningModule):
         record: plain data that goes into every checkpoint: what is needed to build the network again.
 
     Raises:
-        UserError: a schedule or a handling of frozen batch norms that is unknown.
+        UserError: a section `optimisation` that `fpcn_lightning.modules.optimisation` refuses.
     """
 
     mean: Tensor
@@ -66,11 +69,7 @@ class Classifier(lightning.LightningModule):
         record: Mapping[str, Any],
     ) -> None:
         super().__init__()
-        check_choice("optimisation.schedule", optimisation["schedule"], ("cosine", "constant"))
-        for key in ("learning_rate", "head_learning_rate_factor", "momentum", "weight_decay", "freeze_epochs"):
-            if optimisation[key] < 0:
-                raise UserError(f"optimisation.{key}={optimisation[key]} must not be negative.")
-        check_choice("optimisation.frozen_batch_norm", optimisation["frozen_batch_norm"], ("fixed", "update"))
+        optimisation_rules.check(optimisation)
         self.network = network
         self.loss, self.optimisation, self.seed = dict(loss), dict(optimisation), seed
         self.record = dict(record)
@@ -106,6 +105,8 @@ class Classifier(lightning.LightningModule):
         for parameter in self._trunk:
             parameter.requires_grad_(not frozen)
         self.network.begin_epoch(self.current_epoch)
+        if self.current_epoch == self.optimisation["freeze_epochs"] > 0:
+            self._thaw()
         self.network.trunk.train()  # Lightning brings back after validation what was frozen before it
         if frozen and self.optimisation["frozen_batch_norm"] == "fixed":
             for module in self.network.trunk.modules():
@@ -172,25 +173,32 @@ class Classifier(lightning.LightningModule):
         self._measure("test", "test")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """SGD over trunk and head; a half cosine over all steps."""
-        options = self.optimisation
-        optimiser = torch.optim.SGD(
-            self._parameter_groups(), momentum=options["momentum"], weight_decay=options["weight_decay"]
-        )
-        if options["schedule"] == "constant":
-            return optimiser
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        """SGD over trunk and head, and how the learning rate falls."""
+        optimiser = optimisation_rules.optimiser(self.network, self.optimisation)
+        course = optimisation_rules.schedule(optimiser, self.optimisation, int(self.trainer.estimated_stepping_batches))
+        return optimiser if course is None else {"optimizer": optimiser, "lr_scheduler": course}
 
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Trunk and head, told apart by identity: the authors' code went by name and forgot nine convolutions."""
-        trunk = list(self.network.trunk.parameters())
-        known = {id(parameter) for parameter in trunk}
-        head = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
-        rate = self.optimisation["learning_rate"]
-        head_rate = rate * self.optimisation["head_learning_rate_factor"]
-        return [{"name": "trunk", "params": trunk, "lr": rate}, {"name": "head", "params": head, "lr": head_rate}]
+    def _thaw(self) -> None:
+        """The second step of a training in two steps begins: its rates, and the best epoch of the first if wanted."""
+        optimiser = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimiser, torch.optim.Optimizer)
+        if self.optimisation["thaw_from_best"]:
+            self._load_best()
+            optimiser.state.clear()
+        if self.optimisation["schedule"] not in optimisation_rules.WITHOUT_COURSE:
+            return
+        optimisation_rules.set_rates(optimiser, self.optimisation, frozen=False)
+        course = self.lr_schedulers()
+        if isinstance(course, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            fresh = optimisation_rules.plateau(optimiser, self.optimisation).state_dict()
+            course.load_state_dict({key: value for key, value in fresh.items() if key != "optimizer"})
+
+    def _load_best(self) -> None:
+        checkpoint = self.trainer.checkpoint_callback
+        path = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
+        if not path:
+            raise UserError("optimisation.thaw_from_best needs the callback that keeps the best epoch: callbacks.best.")
+        self.load_state_dict(torch.load(path, map_location=self.device, weights_only=True)["state_dict"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say in the checkpoint what network these weights belong to, as plain data."""
@@ -206,22 +214,25 @@ class Classifier(lightning.LightningModule):
         positions = self._gathered(torch.cat([item[0] for item in kept]))
         labels = self._gathered(torch.cat([item[1] for item in kept]))
         real = positions != PADDING
+        positions, labels = positions[real], labels[real]
+        first = first_rows(positions)
         for reading in self.network.readings:
-            logits = self._gathered(torch.cat([item[2].logits[reading] for item in kept]))[real]
-            self.measured[side][reading] = summarise(logits, labels[real])
+            rows = self._gathered(torch.cat([item[2].logits[reading] for item in kept]))[real]
+            logits = voted(positions, rows)
+            self.measured[side][reading] = summarise(logits, labels[first])
             if reading == self.network.inference:
-                ratios = self._object_ratios([item[2] for item in kept], real)
-                self.answered[side] = Answered(positions[real].cpu(), logits.softmax(1).cpu(), ratios)
+                ratios = self._object_ratios([item[2] for item in kept], real, positions)
+                self.answered[side] = Answered(positions[first].cpu(), logits.softmax(1).cpu(), ratios)
         if side == "validation" and self.trainer.state.fn != TrainerFn.FITTING:
             return  # a second look at the best epoch is no point of the learning curve
         chosen = self.measured[side][self.network.inference]
         values = {f"{prefix}/{name}": _number(chosen[name]) for name in ("accuracy", "macro_f1", "loss")}
         self.log_dict(values, prog_bar=side == "validation")
 
-    def _object_ratios(self, kept: list[Answers], real: Tensor) -> Tensor | None:
-        """What the network found to be object in each picture that is none of padding, if it positions at all."""
+    def _object_ratios(self, kept: list[Answers], real: Tensor, positions: Tensor) -> Tensor | None:
+        """What the network found to be object in the pictures at `positions` of `real` rows, if it positions at all."""
         ratios = [answers.object_ratio for answers in kept if answers.object_ratio is not None]
-        return self._gathered(torch.cat(ratios))[real].float().cpu() if ratios else None
+        return averaged(positions, self._gathered(torch.cat(ratios))[real].float()).cpu() if ratios else None
 
     def _gathered(self, values: Tensor) -> Tensor:
         """The rows of all processes; every process has equally many."""

@@ -21,8 +21,10 @@ from torchvision.transforms import functional as reference
 from fpcn_lightning.config import CONF, DataConfig
 from fpcn_lightning.data import datamodule as datamodule_module
 from fpcn_lightning.data import index as index_module
-from fpcn_lightning.data.augment import Augmentation
-from fpcn_lightning.data.datamodule import Batch, RockDataModule
+from fpcn_lightning.data import pictures as pictures_module
+from fpcn_lightning.data.augment import Squashing
+from fpcn_lightning.data.datamodule import RockDataModule
+from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.data.sampler import PADDING, BalancedBatches, EveryImageOnce
 from fpcn_lightning.errors import UserError
 
@@ -113,7 +115,7 @@ def assert_layout(batch: Batch, size: int) -> None:
 def test_training_batches(rocks: Path, cache: dict[str, Any]) -> None:
     """Every row: the file's own pixels, its folder's label, the view of its key, and balance."""
     data = prepared(rocks, cache=cache)
-    loader, augmentation = data.train_dataloader(), Augmentation(RESIZE, CROP)
+    loader, augmentation = data.train_dataloader(), Squashing(resize=RESIZE, crop=CROP)
     drawn = set()
     for epoch in range(2):
         steps = batches(loader, epoch)
@@ -124,7 +126,7 @@ def test_training_batches(rocks: Path, cache: dict[str, Any]) -> None:
             for image, label, position in rows(batch):
                 path = data.index.pictures[position].path
                 assert data.classes[label] == path.parent.name
-                view = augmentation.draw(0, epoch, int(data.index.pictures[position].digest[:16], 16))
+                view = augmentation.draw((RESIZE, RESIZE), 0, epoch, int(data.index.pictures[position].digest[:16], 16))
                 expected = reference.crop(squashed(path), view.top, view.left, CROP, CROP)
                 torch.testing.assert_close(image, reference.hflip(expected) if view.flipped else expected)
                 drawn.add(position)
@@ -186,7 +188,7 @@ def test_a_second_setup_is_free_and_a_second_run_decodes_nothing(rocks: Path, mo
     data.prepare_data()
     first = batches(data.train_dataloader())
     monkeypatch.setattr(index_module, "decode", forbidden)
-    monkeypatch.setattr(datamodule_module, "read_square", forbidden)
+    monkeypatch.setattr(pictures_module, "read_resized", forbidden)
     pictures = data.pictures
     with monkeypatch.context() as patch:
         patch.setattr(datamodule_module, "find", forbidden)
@@ -201,7 +203,7 @@ def test_a_changed_picture_is_seen(rocks: Path) -> None:
     prepared(rocks)
     changed = noise(rocks / "basalt" / "00.png", 999, size=(31, 21))
     data = prepared(rocks)
-    pixels = torch.from_numpy(data.pictures.squashed(0)).permute(2, 0, 1)
+    pixels = torch.from_numpy(data.pictures.whole(0)).permute(2, 0, 1)
     assert data.index.pictures[0].path == changed
     torch.testing.assert_close(pixels, squashed(changed))
 
@@ -390,7 +392,7 @@ def test_broken_files_are_refused_and_never_seen(rocks: Path, tmp_path: Path) ->
     # Left out, they must not shift what the cache gives for their neighbours.
     for position, picture in enumerate(data.index.pictures):
         assert picture.name not in broken
-        pixels = torch.from_numpy(data.pictures.squashed(position)).permute(2, 0, 1)
+        pixels = torch.from_numpy(data.pictures.whole(position)).permute(2, 0, 1)
         torch.testing.assert_close(pixels, squashed(picture.path))
     data.write_record(tmp_path)
     with (tmp_path / "refused.csv").open(newline="") as file:

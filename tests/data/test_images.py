@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fpcn_lightning.data import images
-from fpcn_lightning.data.images import MAX_PIXELS, UnreadableImage, decode, open_image, read_square, to_eight_bits
+from fpcn_lightning.data.images import MAX_PIXELS, UnreadableImage, decode, open_image, read_resized, to_eight_bits
 
 ROCK = np.random.default_rng(7).integers(0, 256, (5, 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
 """Blocks of flat colour, 40 rows by 64 columns, that no flip or turn leaves alone and that lossy formats keep."""
@@ -113,7 +113,7 @@ def test_every_exif_orientation_is_applied(tmp_path: Path, kind: str, orientatio
         saved(path, exif=exif, **options)
     upright = UPRIGHT_FROM_STORED[orientation](ROCK)
     assert_close(open_image(path), upright, 8 if kind == "jpg" else 0)
-    decoded = decode(path.read_bytes(), 16)
+    decoded = decode(path.read_bytes(), (16, 16))
     assert (decoded.height, decoded.width) == upright.shape[:2]
     expected = Image.fromarray(np.ascontiguousarray(upright)).resize((16, 16), Image.Resampling.BILINEAR)
     assert_close(decoded.pixels, np.asarray(expected), 8 if kind == "jpg" else 0)
@@ -236,9 +236,9 @@ def test_a_truncated_file_is_refused(file_format: str, part: float) -> None:
     file = io.BytesIO()
     Image.fromarray(noise).save(file, file_format)
     data = file.getvalue()[: int(len(file.getvalue()) * part)]
-    for size in (None, 16):
+    for shape in (None, (16, 16)):
         with pytest.raises(UnreadableImage) as refusal:
-            decode(data, size)
+            decode(data, shape)
         assert len(str(refusal.value)) < 160
         assert "object at" not in str(refusal.value)
 
@@ -262,7 +262,7 @@ def test_what_is_no_picture_is_refused_with_a_reason(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
     reasons = {**dict.fromkeys(files, "known format"), "empty.jpg": "empty", "II.tif": "damaged"}
     for name, reason in {**reasons, "": "folder", "absent.jpg": "no such file"}.items():
-        for opened in (open_image, lambda path: read_square(path, 8)):
+        for opened in (open_image, lambda path: read_resized(path, (8, 8))):
             with pytest.raises(UnreadableImage, match=reason):
                 opened(tmp_path / name)
 
@@ -305,18 +305,18 @@ def test_the_jpeg_shortcut_gives_nearly_the_same_square(tmp_path: Path, orientat
     exif = Image.Exif()
     exif[274] = orientation
     smooth.save(tmp_path / "rock.jpg", quality=95, exif=exif)
-    decoded = decode((tmp_path / "rock.jpg").read_bytes(), 64)
+    decoded = decode((tmp_path / "rock.jpg").read_bytes(), (64, 64))
     assert (decoded.width, decoded.height) == ((1600, 1000) if orientation == 1 else (1000, 1600))
     whole = Image.fromarray(open_image(tmp_path / "rock.jpg")).resize((64, 64), Image.Resampling.BILINEAR)
     difference = np.abs(decoded.pixels.astype(float) - np.asarray(whole))
     assert difference.mean() < 1.5
-    assert np.array_equal(read_square(tmp_path / "rock.jpg", 64), decoded.pixels)
+    assert np.array_equal(read_resized(tmp_path / "rock.jpg", (64, 64)), decoded.pixels)
 
 
 def test_a_jpeg_below_four_times_the_target_is_decoded_whole(tmp_path: Path) -> None:
     path = saved(tmp_path / "rock.jpg", ROCK.repeat(4, 0).repeat(4, 1))  # 160 rows
     whole = Image.fromarray(open_image(path)).resize((41, 41), Image.Resampling.BILINEAR)
-    assert np.array_equal(read_square(path, 41), np.asarray(whole))
+    assert np.array_equal(read_resized(path, (41, 41)), np.asarray(whole))
 
 
 def test_many_threads_see_what_one_sees(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_many_threads_see_what_one_sees(tmp_path: Path) -> None:
         for number in range(8)
         for suffix in ("png", "jpg", "gif", "webp")
     ]
-    alone = [read_square(path, 24) for path in paths]
+    alone = [read_resized(path, (24, 24)) for path in paths]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda path: read_square(path, 24), paths * 5))
+        together = list(pool.map(lambda path: read_resized(path, (24, 24)), paths * 5))
     assert all(np.array_equal(one, other) for one, other in zip(alone * 5, together, strict=True))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fpcn_lightning.data import index as index_module
-from fpcn_lightning.data.images import read_square
+from fpcn_lightning.data.images import read_resized
 from fpcn_lightning.data.index import Index, find, scan, write_refused
 from fpcn_lightning.errors import UserError
 
@@ -87,7 +87,7 @@ def test_the_size_is_that_of_the_upright_picture(rocks: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6
     Image.new("RGB", (1200, 800)).save(rocks / "basalt" / "turned.jpg", exif=exif)
-    index = scan(find(rocks), rocks, size=16)
+    index = scan(find(rocks), rocks, shape=(16, 16))
     turned = index.pictures[names(index).index("basalt/turned.jpg")]
     assert (turned.width, turned.height) == (800, 1200)
 
@@ -206,11 +206,11 @@ def test_pixels_are_handed_over_once_each(rocks: Path) -> None:
     written(rocks / "granite" / "text.jpg", "a shopping list")
     found = find(rocks)
     seen: list[tuple[int, NDArray[np.uint8]]] = []
-    scan(found, rocks, size=10, on_pixels=lambda *item: seen.append(item), max_unreadable_share=1)
+    scan(found, rocks, shape=(10, 10), on_pixels=lambda *item: seen.append(item), max_unreadable_share=1)
     assert sorted(position for position, _ in seen) == [0, 1, 2, 3, 4]
     assert found[5].name == "granite/text.jpg"
     for position, pixels in seen:
-        assert np.array_equal(pixels, read_square(found[position].path, 10))
+        assert np.array_equal(pixels, read_resized(found[position].path, (10, 10)))
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -230,7 +230,7 @@ def test_a_second_scan_decodes_nothing(rocks: Path, tmp_path: Path, monkeypatch:
     assert [path.name for path in memo.parent.iterdir()] == ["memo.json"]
     monkeypatch.setattr(index_module, "decode", forbidden)
     monkeypatch.setattr(index_module, "read_file", forbidden)
-    assert scan(find(rocks), rocks, memo=memo, size=8, on_pixels=forbidden) == first
+    assert scan(find(rocks), rocks, memo=memo, shape=(8, 8), on_pixels=forbidden) == first
 
 
 def test_only_what_changed_is_decoded_again(rocks: Path, tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_only_what_changed_is_decoded_again(rocks: Path, tmp_path: Path) -> None
     os.utime(rocks / "basalt" / "b.JPG", ns=(1, 1))
     (rocks / "granite" / "d.jpeg").unlink()
     found, seen = find(rocks), set()
-    index = scan(found, rocks, memo=memo, size=8, on_pixels=lambda position, _: seen.add(found[position].name))
+    index = scan(found, rocks, memo=memo, shape=(8, 8), on_pixels=lambda position, _: seen.add(found[position].name))
     assert seen == {"basalt/a.png", "basalt/b.JPG", "granite/new.png"}
     assert index == scan(find(rocks), rocks)
 
@@ -279,7 +279,7 @@ def test_a_memo_of_another_schema_is_not_believed(rocks: Path, tmp_path: Path) -
 @pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="the real photographs are not beside this checkout")
 def test_real_photographs(tmp_path: Path) -> None:
     found = find(PHOTOGRAPHS)
-    index = scan(found, PHOTOGRAPHS, size=64)
+    index = scan(found, PHOTOGRAPHS, shape=(64, 64))
     digests: dict[str, set[str]] = {}
     for file in found:
         digests.setdefault(hashlib.sha1(file.path.read_bytes()).hexdigest(), set()).add(file.label)

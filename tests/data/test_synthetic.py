@@ -1,6 +1,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from fpcn_lightning.data import synthetic
-from fpcn_lightning.data.synthetic import BACKGROUNDS, CLASSES, draw, make_synthetic
+from fpcn_lightning.data import minerals, rocks, synthetic
+from fpcn_lightning.data.images import open_image
+from fpcn_lightning.data.rocks import BACKGROUNDS, CLASSES, draw
+from fpcn_lightning.data.synthetic import folder_name, make_synthetic
 from fpcn_lightning.errors import UserError
 
 SIDES = ("train", "validation", "test")
@@ -169,14 +172,14 @@ def test_shortcut_holds_in_training_and_misleads_at_test(tmp_path: Path, index: 
 def test_second_call_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "deep" / "rocks"
     first = make_synthetic(root, images_per_class=6, size=32)
-    monkeypatch.setattr(synthetic, "draw", None)
+    monkeypatch.setattr(rocks, "draw", None)
     assert make_synthetic(root, images_per_class=6, size=32) == first == root / "index.csv"
 
 
 def test_failure_leaves_nothing_and_debris_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".rocks.debris" / "images" / "veined").mkdir(parents=True)
     with monkeypatch.context() as broken:
-        broken.setattr(synthetic, "draw", None)
+        broken.setattr(rocks, "draw", None)
         with pytest.raises(TypeError):
             make_synthetic(tmp_path / "rocks", images_per_class=6, size=32)
     assert [path.name for path in tmp_path.iterdir()] == [".rocks.debris"]
@@ -212,6 +215,53 @@ def test_folder_of_other_content_is_refused_and_kept(tmp_path: Path) -> None:
     (root / "synthetic.json").unlink()
     with pytest.raises(UserError, match="no synthetic set"):
         make_synthetic(root, images_per_class=6, size=32)
+
+
+def test_rocks_say_of_themselves_what_they_said_before_there_were_minerals(tmp_path: Path) -> None:
+    """Or every set that was drawn before would be refused."""
+    make_synthetic(tmp_path / "rocks", images_per_class=6, size=32, seed=2)
+    said = {"images_per_class": 6, "size": 32, "seed": 2, "shortcut": False, "validation": 0.2, "test": 0.2}
+    assert json.loads((tmp_path / "rocks" / "synthetic.json").read_text()) == {**said, "generator": 1}
+
+
+@pytest.mark.parametrize(("bits", "suffix"), [(8, ".jpg"), (16, ".tif")])
+def test_minerals_are_laid_out_like_rocks(tmp_path: Path, bits: int, suffix: str) -> None:
+    index = make_synthetic(tmp_path / "set", kind="minerals", images_per_class=6, size=48, bits=bits)
+    rows = rows_of(index)
+    assert tuple(rows[0]) == synthetic.COLUMNS
+    assert [row["label"] for row in rows] == [label for label in minerals.CLASSES for _ in range(6)]
+    for row in rows:
+        picture, mask, gangue = minerals.draw(row["label"], int(Path(row["path"]).stem), size=48)
+        assert Path(row["path"]).suffix == suffix
+        assert row["background"] == gangue
+        np.testing.assert_array_equal(np.asarray(Image.open(index.parent / row["mask"])) == 255, mask)
+        difference = np.abs(open_image(index.parent / row["path"]).astype(int) - picture)
+        assert difference.mean() < 10 if bits == 8 else difference.max() <= 1
+    with pytest.raises(UserError, match="made otherwise"):
+        make_synthetic(tmp_path / "set", kind="minerals", images_per_class=6, size=48, bits=24 - bits)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "fossils"}, "kind=fossils is unknown: choose one of rocks, minerals"),
+        ({"kind": "minerals", "shortcut": True}, "shortcut=true is for rocks"),
+        ({"kind": "minerals", "bits": 12}, "bits=12"),
+        ({"bits": 16}, "bits=16: .*rocks with 8"),
+    ],
+)
+def test_what_a_kind_cannot_do_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_synthetic(tmp_path / "set", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_of_rocks_keep_their_names() -> None:
+    usual: dict[str, Any] = {"images_per_class": 200, "size": 224, "seed": 0}
+    assert folder_name(**usual) == "200-a-class-224px-seed-0"
+    assert folder_name(**usual, shortcut=True) == "200-a-class-224px-seed-0-shortcut"
+    assert folder_name(**usual, kind="minerals") == "minerals-200-a-class-224px-seed-0"
+    assert folder_name(**usual, kind="minerals", bits=16) == "minerals-200-a-class-224px-seed-0-16-bit"
 
 
 @pytest.mark.parametrize(

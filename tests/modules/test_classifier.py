@@ -13,12 +13,14 @@ from torch.utils.data import DataLoader
 
 from fpcn_lightning import build
 from fpcn_lightning.config import CONF, LossConfig, OptimisationConfig
-from fpcn_lightning.data.datamodule import Batch
+from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.data.sampler import PADDING
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.modules.classifier import RECORD, Classifier
+from fpcn_lightning.modules.optimisation import optimiser
 
-PRESETS = {path.stem: path for path in sorted((CONF / "model").glob("*.yaml"))}
+# One view a picture, gated pairs, ranked pairs; tests/models/test_every_network.py has all networks.
+PRESETS = {name: CONF / "model" / f"{name}.yaml" for name in ("plain", "fpcn", "fpcn_official")}
 CLASSES, SIZE = 3, 64
 pytestmark = pytest.mark.filterwarnings("ignore:.*self.log.*", "ignore:.*num_workers", "ignore:.*log_every_n_steps")
 
@@ -154,7 +156,7 @@ def test_pictures_are_normalised_as_the_backbone_expects(channels_last: bool) ->
 @pytest.mark.parametrize("name", PRESETS)
 def test_groups_hold_every_parameter_exactly_once(name: str) -> None:
     module = classifier(name, head_learning_rate_factor=10.0)
-    groups = module._parameter_groups()
+    groups = optimiser(module.network, module.optimisation).param_groups
     assert [group["name"] for group in groups] == ["trunk", "head"]
     held = [id(parameter) for group in groups for parameter in group["params"]]
     assert len(held) == len(set(held))
@@ -170,7 +172,8 @@ def test_convolutions_of_the_last_stage_are_trained(name: str) -> None:
     """The authors' optimisers forgot the nine of ResNet-101, whose last stage is that of ResNet-50."""
     with torch.device("meta"):
         module = classifier(name, {"backbone": "resnet50"})
-    trunk = {id(parameter) for parameter in module._parameter_groups()[0]["params"]}
+    groups = optimiser(module.network, module.optimisation).param_groups
+    trunk = {id(parameter) for parameter in groups[0]["params"]}
     last_stage = [
         parameter
         for name, parameter in module.network.trunk.named_parameters()
@@ -193,10 +196,10 @@ def scheduled(module: Classifier, steps: int) -> tuple[torch.optim.Optimizer, An
 def test_learning_rate_has_the_published_numbers() -> None:
     """0.01, .00984292, .005 and 0 at the beginning of epochs 0, 8, 50 and 100 of 100."""
     steps_an_epoch = 7
-    optimiser, schedule = scheduled(classifier(head_learning_rate_factor=2.0), 100 * steps_an_epoch)
+    optimised, schedule = scheduled(classifier(head_learning_rate_factor=2.0), 100 * steps_an_epoch)
     rates = []
     for _ in range(100 * steps_an_epoch + 1):
-        rates.append([group["lr"] for group in optimiser.param_groups])
+        rates.append([group["lr"] for group in optimised.param_groups])
         schedule.step()
     for epoch, expected in {0: 0.01, 8: 0.00984292, 50: 0.005, 100: 0.0}.items():
         trunk, head = rates[epoch * steps_an_epoch]

@@ -1,0 +1,117 @@
+"""From pictures to batches: which views a step shows of which pictures, read through the cache."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fpcn_lightning.data.augment import Augmentation, View
+from fpcn_lightning.data.cache import PictureCache
+from fpcn_lightning.data.images import Shape, UnreadableImage, read_resized
+from fpcn_lightning.data.sampler import PADDING, Step
+from fpcn_lightning.errors import UserError
+
+
+class Batch(NamedTuple):
+    """Pictures as they were cut; normalising them is the network's side."""
+
+    images: Tensor  # uint8 [B, 3, crop, crop], channels last in memory
+    labels: Tensor  # long [B]; -1 in a row of padding
+    positions: Tensor  # long [B], of the picture in the index, the same for all its tiles; -1 in a row of padding
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Where a picture of the index lies, its row in the cache, and what its views are drawn by."""
+
+    path: Path
+    label: int
+    cached: int
+    shape: Shape  # that its views are cut from
+    key: int  # out of its bytes: another picture that joins the data set changes no view of this one
+
+
+Row = tuple[int, NDArray[np.uint8]]  # of a batch: the position of its picture, and its pixels
+
+
+class RockPictures(Dataset[Batch]):
+    """One `Step` in, one `Batch` out: a drawn view of each picture in training, all its views otherwise.
+
+    Those of one picture follow each other. A picture with fewer of them than another is filled up with padding, so
+    that every process of a distributed run has equally many rows.
+
+    Args:
+        pictures: by position in the index.
+        augmentation: how views are drawn.
+        seed: of the run.
+        cache: of the whole pictures; None decodes them each time.
+
+    Attributes:
+        rows_a_picture: in validation and test.
+    """
+
+    def __init__(
+        self, pictures: Sequence[Picture], augmentation: Augmentation, seed: int, cache: PictureCache | None
+    ) -> None:
+        self.pictures = pictures
+        self.augmentation = augmentation
+        self.seed = seed
+        self.cache = cache
+        shapes = {picture.shape for picture in pictures}
+        self.rows_a_picture = max((len(augmentation.evaluation_views(shape)) for shape in shapes), default=1)
+
+    def __getitem__(self, step: Step) -> Batch:
+        return self._batch([row for position in step.images for row in self._rows(position, step.epoch)])
+
+    def centres(self, positions: Sequence[int]) -> Batch:
+        """The middle of each picture, one row each: for people, who want no tiles."""
+        side = self.augmentation.evaluation_side
+        views = [self.augmentation.centre(self.pictures[position].shape, side) for position in positions]
+        return self._batch([(at, self._seen(at, [view])[0]) for at, view in zip(positions, views, strict=True)])
+
+    def _batch(self, rows: Sequence[Row]) -> Batch:
+        positions = [position for position, _ in rows]
+        labels = [self.pictures[position].label if position != PADDING else PADDING for position in positions]
+        images = torch.from_numpy(np.stack([pixels for _, pixels in rows])).permute(0, 3, 1, 2)
+        return Batch(images, torch.tensor(labels), torch.tensor(positions))
+
+    def _rows(self, position: int, epoch: int | None) -> list[Row]:
+        """What a step shows of one picture, filled up with padding to as many rows as of every other."""
+        views = self._views(position, epoch)
+        rows = [(position, pixels) for pixels in self._seen(position, views)] if views else []
+        side = self.augmentation.evaluation_side
+        count = self.rows_a_picture if epoch is None else 1
+        return rows + [(PADDING, np.zeros((side, side, 3), np.uint8))] * (count - len(rows))
+
+    def _views(self, position: int, epoch: int | None) -> Sequence[View]:
+        if position == PADDING:
+            return ()
+        picture = self.pictures[position]
+        if epoch is None:
+            return self.augmentation.evaluation_views(picture.shape)
+        return (self.augmentation.draw(picture.shape, self.seed, epoch, picture.key),)
+
+    def _seen(self, position: int, views: Sequence[View]) -> list[NDArray[np.uint8]]:
+        whole = self.whole(position)
+        return [self.augmentation.seen(whole, view) for view in views]
+
+    def whole(self, position: int) -> NDArray[np.uint8]:
+        """The whole picture at `position`, uint8 [H, W, 3], that its views are cut from."""
+        picture = self.pictures[position]
+
+        def decode() -> NDArray[np.uint8]:
+            try:
+                return read_resized(picture.path, picture.shape)
+            except UnreadableImage as error:
+                raise UserError(
+                    f"{picture.path} could be read when the run began and cannot any more ({error}): put it back, or "
+                    "start again without it."
+                ) from error
+
+        return decode() if self.cache is None else self.cache.get(picture.cached, decode)

@@ -1,0 +1,141 @@
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.modules.classifier import Classifier
+from tests.modules.test_classifier import batch, classifier, loader, trainer
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*self.log.*", "ignore:.*num_workers", "ignore:.*log_every_n_steps")
+
+
+class Seen(lightning.Callback):
+    """Rates, decays, and what the optimiser remembers, at the first step of every epoch."""
+
+    def __init__(self) -> None:
+        self.rates: list[tuple[float, ...]] = []
+        self.decays: list[tuple[float, ...]] = []
+        self.remembered: list[int] = []
+
+    def on_train_batch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        groups = trainer.optimizers[0].param_groups
+        self.rates.append(tuple(group["lr"] for group in groups))
+        self.decays.append(tuple(group["weight_decay"] for group in groups))
+        self.remembered.append(len(trainer.optimizers[0].state))
+
+
+def told(module: Classifier, accuracies: Sequence[float]) -> Classifier:
+    """The module with given validation accuracies, epoch by epoch, in the place of measured ones."""
+
+    def measure(side: str, prefix: str) -> None:
+        module.log(f"{prefix}/accuracy", accuracies[module.current_epoch])
+
+    module._measure = measure  # type: ignore[method-assign]
+    return module
+
+
+def rates(epochs: int, accuracies: Sequence[float] = (0.5,) * 9, **options: Any) -> Seen:
+    seen = Seen()
+    module = told(classifier("plain", learning_rate=0.1, **options), accuracies)
+    trainer(seen, max_epochs=epochs).fit(module, loader(batch()), loader(batch(seed=1)))
+    return seen
+
+
+def test_every_few_epochs_the_rate_falls() -> None:
+    seen = rates(5, schedule="every", every=2, factor=0.9)
+    assert [trunk for trunk, _ in seen.rates] == pytest.approx([0.1, 0.1, 0.09, 0.09, 0.081])
+
+
+def test_at_milestones_the_rate_falls() -> None:
+    seen = rates(5, schedule="milestones", milestones=[1, 4], factor=0.1)
+    assert [trunk for trunk, _ in seen.rates] == pytest.approx([0.1, 0.01, 0.01, 0.01, 0.001])
+
+
+def test_on_a_plateau_of_the_validation_accuracy_the_rate_falls() -> None:
+    # Better, better, then three times no better: with a patience of 2 the third of these is one too many.
+    seen = rates(7, [0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6], schedule="plateau", patience=2, factor=0.1)
+    assert [trunk for trunk, _ in seen.rates] == pytest.approx([0.1] * 5 + [0.01] * 2)
+
+
+def test_two_steps_have_their_own_rates_and_the_second_starts_its_plateau_anew() -> None:
+    options = {"freeze_epochs": 3, "frozen_learning_rate": 1.0, "frozen_weight_decay": 0.25, "schedule": "plateau"}
+    seen = rates(5, [0.9, 0.5, 0.5, 0.5, 0.5], patience=1, weight_decay=0.5, **options)
+    # Two epochs that are no better make the head slower in the first step; nothing of it is left in the second.
+    assert [head for _, head in seen.rates] == pytest.approx([1.0, 1.0, 1.0, 0.1, 0.1])
+    assert [head for _, head in seen.decays] == [0.25, 0.25, 0.25, 0.5, 0.5]
+    assert [trunk for trunk, _ in seen.rates[3:]] == pytest.approx([0.1, 0.1])
+
+
+class Heads(lightning.Callback):
+    """The head's weights at the first step of every epoch."""
+
+    def __init__(self) -> None:
+        self.weights: list[torch.Tensor] = []
+
+    def on_train_batch_start(self, trainer: lightning.Trainer, pl_module: Any, *_: Any) -> None:
+        self.weights.append(pl_module.network.head.weight.detach().clone())
+
+
+class TwoSteps:
+    """Three epochs with a frozen trunk, of which the second is the best, then all of the network."""
+
+    def __init__(self, folder: Path, epochs: int, resume: Path | None = None) -> None:
+        best = ModelCheckpoint(folder, "best", monitor="val/accuracy", mode="max", enable_version_counter=False)
+        last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+        self.module = classifier(
+            "plain", schedule="constant", freeze_epochs=3, frozen_learning_rate=0.5, thaw_from_best=True
+        )
+        told(self.module, [0.2, 0.8, 0.4, 0.5, 0.3])
+        self.seen, self.heads = Seen(), Heads()
+        run = lightning.Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[self.seen, self.heads, best, last],
+        )
+        path = str(resume) if resume else None
+        run.fit(self.module, loader(batch()), loader(batch(seed=1)), ckpt_path=path, weights_only=True)
+
+
+def test_the_second_step_goes_on_from_the_best_of_the_first(tmp_path: Path) -> None:
+    run = TwoSteps(tmp_path, 4)
+    begin_of_third, begin_of_fourth = run.heads.weights[2:]
+    # What the third epoch began with is what the second, the best, ended with.
+    assert torch.equal(begin_of_fourth, begin_of_third)
+    assert run.seen.remembered[2] > 0
+    assert run.seen.remembered[3] == 0
+
+
+def test_a_run_that_is_cut_off_between_the_steps_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    whole = TwoSteps(tmp_path / "whole", 5).module.state_dict()
+    TwoSteps(tmp_path / "cut", 3)
+    resumed = TwoSteps(tmp_path / "cut", 5, tmp_path / "cut" / "last.ckpt").module.state_dict()
+    assert [name for name, value in whole.items() if not torch.equal(value, resumed[name])] == []
+
+
+def test_the_best_of_the_first_step_needs_a_callback_that_keeps_it() -> None:
+    module = classifier("plain", freeze_epochs=1, thaw_from_best=True)
+    with pytest.raises(UserError, match=r"callbacks\.best"):
+        trainer(max_epochs=2).fit(module, loader(batch()), loader(batch()))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"schedule": "cosin"}, "schedule=cosin is unknown"),
+        ({"factor": 1.0}, r"factor=1\.0 must lie between 0 and 1"),
+        ({"every": 0}, "every=0 must be at least 1"),
+        ({"patience": -1}, "patience=-1 must not be negative"),
+        ({"frozen_learning_rate": 1.0}, "schedule=constant or plateau, not with cosine"),
+    ],
+)
+def test_what_makes_no_sense_is_told(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        classifier("plain", **options)
