@@ -3,9 +3,11 @@
 import dataclasses
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
@@ -55,7 +57,8 @@ def network(model: Mapping[str, Any], classes: int, image_size: int, *, trusted:
         classes: number of classes C.
         image_size: side of the pictures in pixels; some transformers are built for one size.
         trusted: False for a section that came out of a file (checkpoint, bundle): then `_target_` must be one that our
-            own `conf/model` names, and nothing is downloaded, because the weights are in the file.
+            own `conf/model` names, or the `model` folder of the command line's `--config-dir`, and nothing is
+            downloaded, because the weights are in the file.
 
     Raises:
         UserError: a key that the network does not know, a target that is not ours, weights that are not to be had.
@@ -125,6 +128,17 @@ def _check_untrusted(section: Mapping[str, Any]) -> None:
     for key, value in section.items():
         if (key.startswith("_") and key != "_target_") or not isinstance(value, str | int | float | None):
             raise ValueError(f"model.{key} is no plain value")
-    known = {OmegaConf.load(path).model._target_ for path in sorted((CONF / "model").glob("*.yaml"))}
+    known = _known_targets()
     if section.get("_target_") not in known:
         raise UserError(f"the file asks for the network {section.get('_target_')!r}, which is none of {sorted(known)}.")
+
+
+def _known_targets() -> set[str]:
+    """What the files of the group `model` name: our own, and those of a folder that the command line brings."""
+    folders = [CONF]
+    if HydraConfig.initialized():
+        sources = HydraConfig.get().runtime.config_sources
+        folders += [Path(source.path) for source in sources if source.provider == "command-line"]
+    files = [path for folder in folders for path in sorted((folder / "model").glob("*.yaml"))]
+    targets = [OmegaConf.select(OmegaConf.load(path), "model._target_") for path in files]
+    return {target for target in targets if target is not None}

@@ -1,9 +1,12 @@
 """What Hydra and OmegaConf say about a config, as one sentence for the person at the keyboard."""
 
 import re
+from collections.abc import Sequence
 
-from hydra.errors import OverrideParseException
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from fpcn_lightning.config import CONF, Config
 from fpcn_lightning.errors import closest
@@ -24,6 +27,27 @@ def explain_config_error(error: Exception) -> str:
     if error.__cause__ is not None:
         lines.append(text.splitlines()[0].strip())
     return "; ".join(line.rstrip(".;:") for line in dict.fromkeys(lines)) or type(error).__name__
+
+
+def first_error(error: Exception, words: Sequence[str]) -> Exception:
+    """The error that comes first in the eyes of the person at the keyboard.
+
+    Whether several values of a key are meant as a sweep stands in the config itself. Where a word keeps it from being
+    composed, Hydra takes it for a single run and complains of the commas instead of that word.
+
+    Args:
+        error: what Hydra raised.
+        words: of the command line.
+    """
+    if "Ambiguous value for argument" not in str(error):
+        return error
+    overrides = [word for word in words if "=" in word and "," not in word and not word.startswith("-")]
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            compose("config", overrides=overrides)
+    except (HydraException, OmegaConfBaseException) as hidden:
+        return hidden
+    return error
 
 
 def _known_keys() -> list[str]:

@@ -1,9 +1,16 @@
-"""What a network costs: parameters and multiply-accumulates."""
+"""What a network costs: parameters and multiply-accumulates, at inference and in training."""
+
+import copy
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+
+from fpcn_lightning.models.network import Network
 
 
 def parameters(network: nn.Module) -> int:
@@ -17,13 +24,47 @@ def macs(network: nn.Module, image_size: int) -> int:
     PyTorch counts two operations for each; attention's fused paths are switched off, which it would not see.
     """
     device = next(network.parameters()).device
-    training, fused = network.training, torch.backends.mha.get_fastpath_enabled()
+    training = network.training
     network.eval()
+    try:
+        return _counted(lambda: network(torch.zeros(1, 3, image_size, image_size, device=device)))
+    finally:
+        network.train(training)
+
+
+def training_macs(network: Network, image_size: int, classes: int, per_class: int = 2) -> int:
+    """Multiply-accumulates of the forward passes of a training step, for each picture of its batch.
+
+    All the passes of the network are in it (pairs, erased pictures, objects and parts), at their dearest epoch. The
+    way back costs about twice as much again. The batch here has `per_class` pictures of each class; more pictures make
+    more pairs only where all pairs are taken.
+
+    Args:
+        network: is left as it is: a copy is counted.
+        image_size: side of the pictures in training, pixels.
+        classes: number of classes C.
+        per_class: pictures of each class in the batch.
+    """
+    copied = copy.deepcopy(network).train()
+    copied.begin_epoch(sys.maxsize)
+    device = next(network.parameters()).device
+    labels = torch.arange(classes, device=device).repeat_interleave(per_class)
+    with torch.random.fork_rng(devices=[]):
+        images = torch.rand(len(labels), 3, image_size, image_size, device=device)
+        return _counted(lambda: copied.views(images, labels)) // len(labels)
+
+
+def _counted(run: Callable[[], object]) -> int:
+    with torch.no_grad(), _no_fast_path(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        run()
+    return int(counter.get_total_flops()) // 2
+
+
+@contextmanager
+def _no_fast_path() -> Iterator[None]:
+    before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            network(torch.zeros(1, 3, image_size, image_size, device=device))
+        yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-        network.train(training)
-    return int(counter.get_total_flops()) // 2
+        torch.backends.mha.set_fastpath_enabled(before)

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fpcn_lightning import config
-from fpcn_lightning.config_errors import explain_config_error
+from fpcn_lightning.config_errors import explain_config_error, first_error
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.help import help_text
 
@@ -46,7 +46,7 @@ def main() -> None:
         _complain(str(error))
         sys.exit(error.exit_code)
     except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(_complain(explain_config_error(error)))
+        sys.exit(_complain(explain_config_error(first_error(error, sys.argv[1:]))))
     except KeyboardInterrupt:
         _complain("interrupted; the same command goes on from the last whole epoch.")
         sys.exit(130)

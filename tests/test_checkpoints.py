@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from fpcn_lightning import build, checkpoints
 from fpcn_lightning.config import CONF, Config
-from fpcn_lightning.data.datamodule import Batch
+from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.modules.classifier import RECORD, Classifier
 

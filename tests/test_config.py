@@ -7,7 +7,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from fpcn_lightning import build, config
-from fpcn_lightning.config_errors import explain_config_error
+from fpcn_lightning.config_errors import explain_config_error, first_error
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.record import config_hash, relative
 from fpcn_lightning.report.sameness import decisive
@@ -106,6 +106,15 @@ def test_a_slip_of_the_pen_is_told_in_one_line(override: str, says: str) -> None
     told = explain_config_error(caught.value)
     assert says in told
     assert "\n" not in told
+
+
+def test_a_slip_beside_the_commas_of_a_sweep_is_what_is_told() -> None:
+    words = ["+experiment=ablation", "ablation=plain,full", "sed=1"]
+    with pytest.raises(HydraException, match="Ambiguous") as caught:
+        composed("model=plain,fpcn")
+    assert "did you mean seed" in explain_config_error(first_error(caught.value, words))
+    # Where nothing else is wrong, the commas are.
+    assert first_error(caught.value, ["model=plain,fpcn"]) is caught.value
 
 
 def test_a_misspelt_key_in_a_yaml_file_is_an_error(tmp_path: Path) -> None:

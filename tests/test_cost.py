@@ -6,9 +6,10 @@ import timm
 import torch
 from torch import nn
 
-from fpcn_lightning import cost
+from fpcn_lightning import build, cost
 from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.models.plain import Plain
+from tests.conftest import composed
 
 OFFICIAL: dict[str, Any] = {
     "strict_threshold": True,
@@ -35,8 +36,8 @@ def test_parameters_of_fpcn(name: str, classes: int, expected: int) -> None:
     network = on_paper(name, classes)
     assert cost.parameters(network) == expected
     assert cost.parameters(network.backbone) == 42_500_160
-    assert cost.parameters(network.fusion.reduce) == 2_097_664
-    assert cost.parameters(network.fusion.expand) == 1_050_624
+    assert cost.parameters(network.contrast.fusion.reduce) == 2_097_664
+    assert cost.parameters(network.contrast.fusion.expand) == 1_050_624
     assert cost.parameters(network.head) == classes * 2049
 
 
@@ -99,3 +100,29 @@ def test_counting_cleans_up_after_an_error() -> None:
 def test_parameters_count_a_shared_one_once() -> None:
     linear = nn.Linear(3, 3)
     assert cost.parameters(nn.Sequential(linear, linear)) == 12
+
+
+def test_training_of_a_plain_network_passes_each_picture_once() -> None:
+    network = Plain(3, 64, "test_resnet", pretrained=False)
+    assert cost.training_macs(network, 64, classes=3) == cost.macs(network, 64)
+
+
+def test_training_costs_the_passes_that_a_network_makes() -> None:
+    def passes(name: str) -> float:
+        network = build.network(build.plain(composed(f"model={name}", "trainer=smoke"))["model"], 3, 64)
+        return cost.training_macs(network, 64, classes=3) / cost.macs(network.trunk, 64)
+
+    assert 1 <= passes("fpcn") < 1.1
+    assert 2 <= passes("pca_net") < 2.2
+    # Raw, object, and seven parts at a quarter of the pixels.
+    assert passes("mmal_net") == pytest.approx(2 + 7 / 4, rel=0.1)
+
+
+def test_counting_the_training_leaves_the_network_and_chance_as_they_were() -> None:
+    network = FPCN(3, 64, "test_resnet", pretrained=False, **OFFICIAL).eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    drawn = torch.random.get_rng_state()
+    cost.training_macs(network, 64, classes=3)
+    assert torch.equal(torch.random.get_rng_state(), drawn)
+    assert not network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

@@ -7,6 +7,8 @@ from fpcn_lightning.record import device_name
 from fpcn_lightning.report.results import ImageCounts, Result
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from fpcn_lightning.data.datamodule import RockDataModule
     from fpcn_lightning.models.network import Network
     from fpcn_lightning.modules.classifier import Classifier
@@ -31,6 +33,14 @@ def describe(result: Result, data: "RockDataModule", network: "Network") -> None
     }
     result["device"] = device_name()
     result["reading"] = network.inference
+
+
+def class_counts(data: "RockDataModule") -> "Tensor":
+    """How many pictures [C] of each class there are to train on."""
+    import torch
+
+    labels = torch.tensor([data.pictures.pictures[position].label for position in data.split.train])
+    return labels.bincount(minlength=len(data.classes))
 
 
 def leave_answers(module: "Classifier", data: "RockDataModule", folder: Path) -> None:

@@ -19,12 +19,13 @@ from fpcn_lightning.quiet import quiet_libraries
 from fpcn_lightning.record import held, is_first_process, new_result, recorded, relative
 from fpcn_lightning.report.results import RESULT_NAME, Result, read_result
 from fpcn_lightning.report.table import print_table, summarise
-from fpcn_lightning.tasks.outcome import describe, leave_answers
+from fpcn_lightning.tasks.outcome import class_counts, describe, leave_answers
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
     from fpcn_lightning.data.datamodule import RockDataModule
+    from fpcn_lightning.models.network import Network
     from fpcn_lightning.modules.classifier import Classifier
 
 logger = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ def _train(section: Mapping[str, Any], folder: Path, result: Result) -> None:
     from lightning.pytorch import seed_everything
 
     from fpcn_lightning.callbacks.loggers import closed_afterwards
+    from fpcn_lightning.callbacks.speed import Speed
     from fpcn_lightning.checkpoints import make_record
     from fpcn_lightning.modules.classifier import Classifier
 
@@ -112,12 +114,8 @@ def _train(section: Mapping[str, Any], folder: Path, result: Result) -> None:
     if is_first_process():
         data.write_record(folder)
     seed_everything(seed, verbose=False)
-    network = build.network(section["model"], len(data.classes), size)
-    if network.fixed_size and data.augmentation.evaluation_side != size:
-        raise UserError(f"this backbone takes pictures of one size: set data.evaluation_crop to data.crop={size}.")
-    describe(result, data, network)
     module = Classifier(
-        network,
+        _network(section, data, result),
         loss=section["loss"],
         optimisation=section["optimisation"],
         classes=len(data.classes),
@@ -125,6 +123,7 @@ def _train(section: Mapping[str, Any], folder: Path, result: Result) -> None:
         image_size=size,
         record=make_record(result["config"], data.classes, data.split.fingerprint),
     )
+    speed = Speed()
     with closed_afterwards():
         loggers = build.loggers(section["logger"])
         for each in loggers:
@@ -132,11 +131,30 @@ def _train(section: Mapping[str, Any], folder: Path, result: Result) -> None:
         trainer = build.trainer(
             section["trainer"],
             logger=loggers,
-            callbacks=build.callbacks(section["callbacks"], progress_bar=section["trainer"]["enable_progress_bar"]),
+            callbacks=[
+                *build.callbacks(section["callbacks"], progress_bar=section["trainer"]["enable_progress_bar"]),
+                speed,
+            ],
             default_root_dir=str(folder),
         )
         _fit(trainer, module, data, interrupted, result)
         _measure(trainer, module, data, folder, result)
+    result["images_per_second"] = speed.images_per_second
+
+
+def _network(section: Mapping[str, Any], data: "RockDataModule", result: Result) -> "Network":
+    """The network, not yet trained, and what it costs in the record."""
+    from fpcn_lightning.cost import training_macs
+
+    size, classes = section["data"]["crop"], len(data.classes)
+    network = build.network(section["model"], classes, size)
+    network.see_class_counts(class_counts(data))
+    if network.fixed_size and data.augmentation.evaluation_side != size:
+        raise UserError(f"this backbone takes pictures of one size: set data.evaluation_crop to data.crop={size}.")
+    describe(result, data, network)
+    if result["network"]:
+        result["network"]["training_macs"] = training_macs(network, size, classes)
+    return network
 
 
 def _interrupted(folder: Path, data: "RockDataModule") -> str | None:

@@ -1,0 +1,77 @@
+"""A network costs one file and one yaml: the README's promise, kept from outside of the package."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fpcn_lightning.report.results import Result, read_result
+
+NETWORK = """
+from torch import nn
+
+from fpcn_lightning.models.network import Answers, Network, Views
+
+
+class Toy(Network):
+    mean, std, weights_source, feature_dim = (0.5,) * 3, (0.5,) * 3, "random", 3
+
+    def __init__(self, classes, image_size, width=4):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, width, 8, 8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.head = nn.Linear(width, classes)
+
+    @property
+    def trunk(self):
+        return self.body
+
+    def answers(self, images):
+        return Answers({"plain": self.head(self.body(images))})
+
+    def views(self, images, labels):
+        features = self.body(images)
+        logits = self.head(features)
+        return Views(logits, labels, logits, features)
+"""
+YAML = "# @package _global_\nvariant: toy\nmodel:\n  _target_: toy_network.Toy\n  width: 4\n"
+
+
+def _program(place: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    line = [sys.executable, "-m", "fpcn_lightning", *words, "trainer=smoke", "data.synthetic.images_per_class=6"]
+    line += ["data.synthetic.size=48"]
+    environment = {**os.environ, "PYTHONPATH": str(place)}
+    return subprocess.run(line, capture_output=True, text=True, cwd=place, env=environment, check=False)
+
+
+def _result(done: "subprocess.CompletedProcess[str]", folder: Path) -> Result:
+    assert done.returncode == 0, done.stderr
+    return read_result(folder / "result.json")
+
+
+@pytest.mark.slow
+def test_a_network_from_outside_trains_sweeps_and_is_tested(tmp_path: Path) -> None:
+    (tmp_path / "toy_network.py").write_text(NETWORK)
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "model" / "toy.yaml").write_text(YAML)
+    place = ("--config-dir", str(tmp_path / "mine"))
+    outputs = tmp_path / "outputs" / "smoke"
+
+    swept = _program(tmp_path, *place, "-m", "model=toy", "model.width=4,5", "variant=toy-${model.width}", "name=wide")
+    wide = _result(swept, outputs / "wide" / "toy-5" / "seed-0")
+    network = wide["network"]
+    assert network is not None
+    assert network["parameters"] == 3 * 64 * 5 + 5 + 5 * 3 + 3
+
+    checkpoint = outputs / "wide" / "toy-5" / "seed-0" / "checkpoints" / "best.ckpt"
+    tested = _program(tmp_path, *place, "task=evaluate", f"checkpoint={checkpoint}", "variant=again")
+    again = _result(tested, outputs / "single" / "again" / "seed-0")
+    assert again["metrics"] is not None
+    assert wide["metrics"] is not None
+    assert again["metrics"]["test"] == wide["metrics"]["test"]
+
+    # Without the folder that names it, a checkpoint is a stranger's, and its network is not imported.
+    refused = _program(tmp_path, "task=evaluate", f"checkpoint={checkpoint}", "variant=stranger")
+    assert refused.returncode == 2
+    assert "toy_network.Toy" in refused.stderr
