@@ -145,7 +145,7 @@ class Backbone(nn.Module):
             if not name.startswith(f"{final}."):
                 return name
         raise UserError(
-            "this backbone has no block before its last one: choose another, or for FPCN set model.previous_block=false."
+            "this backbone has no block before its last one: choose another, or for FPCN model.previous_block=false."
         )
 
     def _is_block(self, name: str, shape: torch.Size) -> bool:

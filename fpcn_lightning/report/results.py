@@ -52,12 +52,23 @@ class Data(TypedDict):
 
 
 class Network(TypedDict):
-    """Size of the deployed network: parameters, multiply-accumulates of one image, input side in pixels."""
+    """Size of the deployed network: parameters, multiply-accumulates of one image, input side in pixels.
+
+    `training_macs` are the multiply-accumulates of the forward pass of one training step, for an image of its batch.
+    """
 
     parameters: int
     macs: int
     input_size: int
     weights: str
+    training_macs: NotRequired[int]
+
+
+class ImagesPerSecond(TypedDict):
+    """Images a second on the run's device; what was not measured is null."""
+
+    training: float | None
+    inference: float | None
 
 
 class Metrics(TypedDict):
@@ -110,6 +121,7 @@ class Result(TypedDict):
     reading: str | None
     checkpoint: str | None
     epochs: int | None
+    images_per_second: NotRequired[ImagesPerSecond]
     seen_in_training: NotRequired[int | None]
     command: NotRequired[str | None]
 
@@ -144,18 +156,29 @@ def read_result(path: Path) -> Result:
         ) from error
 
 
-def find_results(root: Path) -> list[Run]:
+def find_results(root: Path, unreadable: list[str] | None = None) -> list[Run]:
     """Read every `result.json` at or below `root`.
+
+    Args:
+        root: the folder to look through.
+        unreadable: takes what is wrong with a file that cannot be read, which is then left out.
 
     Returns:
         (run folder, result) pairs sorted by experiment, variant, seed and folder; empty if there is no result.
 
     Raises:
-        UserError: `root` is no folder, or one of the files cannot be read.
+        UserError: `root` is no folder; or a file cannot be read, and there is no `unreadable`.
     """
     if not root.is_dir():
         raise UserError(f"{root} is no folder. Name the folder that holds the runs, for example outputs.")
-    found = [(path.parent, read_result(path)) for path in root.rglob(RESULT_NAME)]
+    found = []
+    for path in sorted(root.rglob(RESULT_NAME)):
+        try:
+            found.append((path.parent, read_result(path)))
+        except UserError as error:
+            if unreadable is None:
+                raise
+            unreadable.append(str(error))
     return sorted(found, key=lambda run: (run[1]["experiment"], run[1]["variant"], run[1]["seed"], run[0]))
 
 
