@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fpcn_lightning import __version__
-from fpcn_lightning.errors import RunInUse
+from fpcn_lightning.errors import RunInUse, UserError
 from fpcn_lightning.report.results import Code, Result, write_result
 from fpcn_lightning.report.sameness import decisive
 
@@ -26,6 +27,17 @@ def is_first_process() -> bool:
     """Whether this process is the one of a distributed run that writes, by what launchers set in the environment."""
     # All of them: in an interactive shell of Slurm, every process that Lightning starts has SLURM_PROCID=0.
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK"))
+
+
+def check_names(name: str, variant: str) -> None:
+    """Refuse what would put a run elsewhere than below the output folder.
+
+    Raises:
+        UserError: names the key.
+    """
+    for key, value in (("name", name), ("variant", variant)):
+        if not re.fullmatch(r"[\w+=,.-]*\w[\w+=,.-]*", value):
+            raise UserError(f"{key}={value} names a folder: use letters, digits and . , - + = _ only.")
 
 
 def relative(config: Any, folder: Path) -> Any:

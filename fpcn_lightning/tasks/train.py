@@ -1,7 +1,6 @@
 """`task=train`: train on one side, choose the best epoch on another, look at the third once."""
 
 import logging
-import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from fpcn_lightning import build
 from fpcn_lightning.callbacks.wandb_run import RUN_FILE
 from fpcn_lightning.errors import ANOTHER_CONFIG, UserError
 from fpcn_lightning.quiet import quiet_libraries
-from fpcn_lightning.record import held, is_first_process, new_result, recorded, relative
+from fpcn_lightning.record import check_names, held, is_first_process, new_result, recorded, relative
 from fpcn_lightning.report.results import RESULT_NAME, Result, read_result
 from fpcn_lightning.report.table import print_table, summarise
 from fpcn_lightning.tasks.outcome import class_counts, describe, leave_answers
@@ -59,9 +58,7 @@ def run(cfg: DictConfig) -> None:
 
 def _check(section: Mapping[str, Any]) -> None:
     """What no type can say about the config of a run."""
-    for key in ("name", "variant"):
-        if not re.fullmatch(r"[\w+=,.-]*\w[\w+=,.-]*", section[key]):
-            raise UserError(f"{key}={section[key]} names a folder: use letters, digits and . , - + = _ only.")
+    check_names(section["name"], section["variant"])
     options = section["trainer"]
     if not isinstance(options["max_epochs"], int) or options["max_epochs"] < 1:
         raise UserError(f"trainer.max_epochs={options['max_epochs']} must be a whole number of at least 1.")

@@ -95,9 +95,11 @@ def _place_to_look(folder: Path) -> Path:
 
 def _write_plan(folder: Path, jobs: Sequence[ComposedJob]) -> bool:
     """Note what is going to be trained; whether anything is, so that there will be something to report on."""
-    from fpcn_lightning.record import command_line
+    from fpcn_lightning.record import check_names, command_line
     from fpcn_lightning.sweep.plan import PlannedJob, check_folders, write_plan
 
+    for job in jobs:
+        check_names(job.config.name, job.config.variant)
     planned = {
         job.number: PlannedJob(job.config.variant, job.config.seed, job.name, tuple(job.overrides)) for job in jobs
     }

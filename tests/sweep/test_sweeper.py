@@ -57,6 +57,14 @@ def test_the_command_line_narrows_and_widens_an_experiment(
     assert {job["folder"] for job in plan(tmp_path / "outputs/demo")} == folders
 
 
+def test_a_sweep_stays_below_its_output_folder(sweep_here: SweepHere, reports: Reports, tmp_path: Path) -> None:
+    ran: list[int] = []
+    with pytest.raises(UserError, match=r"name=\.\./x names a folder"):
+        sweep_here(lambda cfg: ran.append(cfg.seed), "seed=0,1", "name=../x")
+    assert (ran, reports) == ([], [])
+    assert not list(tmp_path.rglob("sweep.json"))
+
+
 def test_all_jobs_run_before_one_sentence_names_those_that_failed(
     sweep_here: SweepHere, reports: Reports, tmp_path: Path
 ) -> None:
