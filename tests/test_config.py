@@ -67,7 +67,7 @@ def test_a_row_of_the_ablation_differs_from_full_in_its_own_keys_only(row: str) 
 
 def test_the_issue_s_words_are_one_word_each() -> None:
     words = {"model": ("plain", "fpcn", "fpcn_official"), "trainer": ("cpu", "gpu", "ddp", "smoke")}
-    words |= {"logger": ("csv", "wandb", "tensorboard"), "data": ("synthetic", "folder")}
+    words |= {"logger": ("csv", "wandb", "tensorboard"), "data": ("synthetic", "minerals", "folder")}
     assert {f"{group}={name}" for group, names in words.items() for name in names} <= set(GROUPS)
 
 

@@ -12,7 +12,6 @@ from torch.nn import functional
 from fpcn_lightning.callbacks.loggers import RunLogger
 from fpcn_lightning.callbacks.wandb_run import trouble_tolerated
 from fpcn_lightning.data.index import SIDES
-from fpcn_lightning.data.sampler import Step
 
 if TYPE_CHECKING:
     from fpcn_lightning.data.datamodule import RockDataModule
@@ -88,7 +87,7 @@ def _pictures(module: "Classifier", data: "RockDataModule", count: int) -> dict[
     chosen = shown_pictures(data, count)
     if not chosen:
         return {}
-    images, labels, _ = data.pictures[Step(epoch=None, images=chosen)]
+    images, labels, _ = data.pictures.centres(chosen)
     module.eval()
     answers = module.network.answers(module.normalised(images.to(module.device)))
     sure, predicted = answers.logits[module.network.inference].float().softmax(1).max(1)

@@ -6,8 +6,8 @@ hardness (relief at the edges, pits, scratches) and cleavage. Exposure and white
 alone gives no mineral away: pyrite and arsenopyrite, chalcopyrite and gold run into each other. Each picture also
 shows a little of another mineral, and holes.
 
-Reflectances are approximate values in air, at about 470, 546 and 620 nm for blue, green and red; measured spectra are in
-Criddle and Stanley, Quantitative Data File for Ore Minerals, 1993.
+Reflectances are approximate values in air, at about 470, 546 and 620 nm for blue, green and red; measured spectra are
+in Criddle and Stanley, Quantitative Data File for Ore Minerals, 1993.
 """
 
 import math

@@ -27,7 +27,7 @@ def describe(result: Result, data: "RockDataModule", network: "Network") -> None
     }
     result["network"] = {
         "parameters": cost.parameters(network),
-        "macs": cost.macs(network, data.augmentation.evaluation_side),
+        "macs": cost.macs(network, data.augmentation.evaluation_side) * data.pictures.rows_a_picture,  # all its tiles
         "input_size": data.augmentation.evaluation_side,
         "weights": network.weights_source,
     }
