@@ -5,6 +5,7 @@ Figures are drawn on canvases of their own, so that many can be made in one proc
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -20,6 +21,15 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":")
 MOST_TOGETHER = 10  # lines or rows of points beyond these cannot be told apart
+MOST_MARKED = 30  # epochs: with more, a line is plain enough without a marker at each
+_LEAST_SPAN = 2.0  # points of percent: an axis that shows less enlarges nothing but rounding
+
+
+class Drawing(NamedTuple):
+    """A figure and the sentence below it."""
+
+    figure: Figure
+    caption: str
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -33,6 +43,17 @@ def plain(axes: Axes) -> None:
     """Take away what carries no data: the frame above and to the right; leave a faint grid."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def widen(axes: Axes, along: Literal["x", "y"]) -> None:
+    """Let an axis of percent span two points at least, about its middle: what is nearly the same shall look so.
+
+    To be called when everything is drawn: matplotlib makes no room in an axis that was set.
+    """
+    low, high = axes.get_xlim() if along == "x" else axes.get_ylim()
+    missing = _LEAST_SPAN - (high - low)
+    if missing > 0:
+        axes.set(**{f"{along}lim": (low - missing / 2, high + missing / 2)})
 
 
 def shortened(name: str, longest: int = 28) -> str:

@@ -4,43 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from statistics import fmean
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.report import bootstrap
-from fpcn_lightning.report.answers import read_answers, read_clusters
-from fpcn_lightning.report.bootstrap import Sample
+from fpcn_lightning.report.comparison import partners, places_in_groups, with_estimates
+from fpcn_lightning.report.curves import epochs_to_reach, validation_accuracy
+from fpcn_lightning.report.measured import Measured, measure
 from fpcn_lightning.report.plan import Plan, find_plans
 from fpcn_lightning.report.results import Run, find_results
 from fpcn_lightning.report.rows import Row, variant_rows
 from fpcn_lightning.report.settings import Settings, read_settings
 from fpcn_lightning.report.variants import Variant, sort_into_variants
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A variant's answers to the P test pictures under its configured reading, over its seeds.
-
-    Attributes:
-        fingerprint: of the split.
-        names: of the pictures, sorted.
-        sample: right and wrong answers of each seed.
-        object_ratio: [P], mean over seeds of the share that the network took for object; NaN where nobody knows.
-        true_object_ratio: [P], the same by the masks of the data set.
-    """
-
-    fingerprint: str
-    names: tuple[str, ...]
-    sample: Sample
-    object_ratio: NDArray[np.float64]
-    true_object_ratio: NDArray[np.float64]
-
-    def is_comparable(self, other: "Measured") -> bool:
-        """Whether both were tested on the same pictures of the same split, in the same groups."""
-        same = (self.fingerprint, self.names) == (other.fingerprint, other.names)
-        return same and np.array_equal(self.sample.clusters, other.sample.clusters)
 
 
 @dataclass(frozen=True)
@@ -69,46 +43,52 @@ class Experiment:
         return [run for variant in self.variants for run in (*variant.tested, *variant.others)]
 
     @property
+    def has_groups(self) -> bool:
+        """Whether rows are compared within groups, and not with one reference."""
+        return any(row.group for row in self.rows)
+
+    @property
     def reference(self) -> str | None:
-        """The variant that differences are taken to, where it is one that they can be taken to."""
+        """The one variant that all differences are taken to, where there is one and they can be taken to it."""
         name = self.settings.get("reference")
-        return name if name in self.measured else None
+        return name if name in self.measured and not self.has_groups else None
 
 
 def read_experiments(folder: Path) -> list[Experiment]:
     """Everything below `folder`, by name of the experiment.
 
     Raises:
-        UserError: the folder holds no runs, or a record in it cannot be read.
+        UserError: the folder holds no runs that can be read, or a plan or section `report` in it is wrong.
     """
-    runs, plans = find_results(folder), find_plans(folder)
+    unreadable: list[str] = []
+    runs, plans = find_results(folder, unreadable), find_plans(folder)
     if not runs and not plans:
-        raise UserError(f"runs={folder} holds no result.json: train something first.")
+        raise UserError(unreadable[0] if unreadable else f"runs={folder} holds no result.json: train something first.")
+    left_out = [f"Left out: {trouble}" for trouble in unreadable]
     variants = sort_into_variants(runs, plans)
     return [
-        _experiment(name, list(group), plans) for name, group in groupby(variants, key=lambda each: each.experiment)
+        _experiment(name, list(group), plans, left_out)
+        for name, group in groupby(variants, key=lambda each: each.experiment)
     ]
 
 
-def _experiment(name: str, variants: Sequence[Variant], plans: Sequence[tuple[Path, Plan]]) -> Experiment:
+def _experiment(
+    name: str, variants: Sequence[Variant], plans: Sequence[tuple[Path, Plan]], left_out: Sequence[str]
+) -> Experiment:
     runs = [run for variant in variants for run in (*variant.tested, *variant.others)]
-    settings = read_settings(runs)
-    measured: dict[str, Measured] = {}
-    remarks = [f"{each.name} is not averaged: {each.quarrel}." for each in variants if each.quarrel]
+    remarks = [*left_out, *(f"{each.name} is not averaged: {each.quarrel}." for each in variants if each.quarrel)]
+    settings, places = _settings(runs, remarks), places_in_groups(variants)
+    measured = _measured(variants, remarks)
+    partner_of = partners(settings, places, measured, remarks)
+    rows = []
     for variant in variants:
-        if variant.tested and variant.quarrel is None:
-            try:
-                measured[variant.name] = _measure(variant)
-            except UserError as error:
-                remarks.append(f"No interval for {variant.name}: {error}")
-    reference = settings.get("reference")
-    if reference is not None and reference not in measured:
-        remarks.append(f"No differences: the reference {reference} has no answers to compare with.")
-    rows = [
-        _with_estimates(row, variant, settings, measured, remarks)
-        for variant in variants
-        for row in variant_rows(variant)
-    ]
+        for row in _described(variant, settings):
+            if place := places.get(variant.name):
+                row = replace(row, group=place["group"], side=place["side"])
+            # The answers are those of one reading.
+            if variant.name in measured and row.accuracy is not None and row.reading == variant.reading:
+                row = with_estimates(row, measured, partner_of, remarks)
+            rows.append(row)
     folders = {folder for folder, _ in runs}
     commands = [
         command
@@ -119,57 +99,44 @@ def _experiment(name: str, variants: Sequence[Variant], plans: Sequence[tuple[Pa
     return Experiment(name, tuple(variants), settings, measured, tuple(rows), tuple(remarks), tuple(commands))
 
 
-def _measure(variant: Variant) -> Measured:
-    answers = [read_answers(run) for run in variant.tested]
-    first, data = answers[0], variant.tested[0][1]["data"]
-    if any(each.names != first.names for each in answers):
-        raise UserError("its runs were tested on different pictures.")
-    clusters = [read_clusters(folder, first.names) for folder, _ in variant.tested]
-    if any(not np.array_equal(each, clusters[0]) for each in clusters):
-        raise UserError("its runs put the test pictures into different groups.")
-    sample = Sample(
-        seeds=tuple(result["seed"] for _, result in variant.tested),
-        outcomes=np.stack([each.correct for each in answers]),
-        clusters=clusters[0],
-    )
-    found = np.stack([each.object_ratio for each in answers]).mean(axis=0)
-    return Measured(data["fingerprint"] if data else "", first.names, sample, found, first.true_object_ratio)
+def _settings(runs: Sequence[Run], remarks: list[str]) -> Settings:
+    settings = read_settings(runs)
+    reach = settings.get("reach")
+    if reach is not None and not 0 <= reach <= 1:
+        remarks.append(f"No epochs to reach an accuracy: report.reach={reach} is no share between 0 and 1.")
+        settings = settings | {"reach": None}
+    return settings
 
 
-def _with_estimates(
-    row: Row, variant: Variant, settings: Settings, measured: dict[str, Measured], remarks: list[str]
-) -> Row:
-    """The row with the paper's value, its interval and its difference; the answers are those of one reading."""
-    if row.accuracy is None or row.reading != variant.reading:
-        return row
-    paper = (settings.get("paper") or {}).get(row.variant)
-    row = replace(row, paper=None if paper is None else paper / 100)
-    if row.variant not in measured:
-        return row
-    mine = measured[row.variant]
-    mean = bootstrap.mean(mine.sample)
-    row = replace(row, accuracy_low=mean.low, accuracy_high=mean.high)
-    reference = settings.get("reference")
-    if reference is None or reference not in measured:
-        return row
-    row = replace(row, reference=reference)
-    theirs = measured[reference]
-    if mine is theirs:
-        return row
-    if not mine.is_comparable(theirs):
-        remarks.append(f"{row.variant} is not comparable with {reference}: they were tested on different pictures.")
-        return row
-    if mine.sample.seeds != theirs.sample.seeds:
-        remarks.append(_about_seeds(row.variant, mine.sample, theirs.sample))
-    gain = bootstrap.difference(mine.sample, theirs.sample)
-    return replace(row, difference=gain.value, difference_low=gain.low, difference_high=gain.high)
+def _measured(variants: Sequence[Variant], remarks: list[str]) -> dict[str, Measured]:
+    measured = {}
+    for variant in variants:
+        if variant.tested and variant.quarrel is None:
+            try:
+                measured[variant.name] = measure(variant)
+            except UserError as error:
+                remarks.append(f"No interval for {variant.name}: {error}")
+    return measured
 
 
-def _about_seeds(variant: str, mine: Sample, theirs: Sample) -> str:
-    common = [str(seed) for seed in mine.seeds if seed in theirs.seeds]
-    if not common:
-        return f"The difference of {variant} is not paired by seed: it shares none with the reference."
-    alone = ", and so says nothing about another seed" if len(common) == 1 else ""
-    return (
-        f"The difference of {variant} is over the seeds that it shares with the reference: {' '.join(common)}{alone}."
-    )
+def _described(variant: Variant, settings: Settings) -> list[Row]:
+    """The rows of a variant with what is asked for: the remark at the first, the rest under the configured reading."""
+    rows = variant_rows(variant)
+    remark = (settings.get("remarks") or {}).get(variant.name)
+    if rows and remark:
+        rows[0] = replace(rows[0], remark=" ".join(remark.split()))
+    paper, reach = (settings.get("paper") or {}).get(variant.name), settings.get("reach")
+    for place, row in enumerate(rows):
+        if row.accuracy is not None and row.reading == variant.reading:
+            row = replace(row, paper=None if paper is None else paper / 100)
+            rows[place] = row if reach is None else _with_reach(row, variant, reach)
+    return rows
+
+
+def _with_reach(row: Row, variant: Variant, reach: float) -> Row:
+    curves = [validation_accuracy(folder) for folder, _ in variant.tested]
+    if not all(curves):
+        return replace(row, reach=reach)
+    reached = [epochs for curve in curves if (epochs := epochs_to_reach(curve, reach)) is not None]
+    mean = fmean(reached) if reached else None
+    return replace(row, reach=reach, epochs_to_reach=mean, seeds_that_reach=len(reached))

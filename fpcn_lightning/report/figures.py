@@ -3,7 +3,6 @@
 The suffix of the path chooses the format: .png, .svg, .pdf and whatever else matplotlib writes.
 """
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,10 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.report.canvas import COLOURS, new_figure, plain, shortened
-
-Curve = dict[int, float]
-"""A logged quantity by epoch."""
+from fpcn_lightning.report.canvas import COLOURS, MOST_MARKED, new_figure, plain, shortened
+from fpcn_lightning.report.curves import Curve, logged, read_curves
 
 # The dash sets them apart in grey print as well.
 _STYLES = {"train": (COLOURS[0], "--"), "val": (COLOURS[1], "-")}
@@ -99,36 +96,6 @@ def learning_curves(metrics_csv: Path, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def read_curves(metrics_csv: Path) -> dict[str, Curve]:
-    """Read a `metrics.csv`, where each row holds what one call logged and leaves the other cells blank.
-
-    Returns:
-        By column, the mean over the rows of each epoch, epochs ascending and counted from 0 as Lightning does.
-
-    Raises:
-        UserError: the file is missing, has no column 'epoch', or a cell is no number.
-    """
-    cells: dict[str, dict[int, list[float]]] = {}
-    try:
-        with metrics_csv.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                logged_in = row.pop("epoch")
-                if not logged_in:
-                    continue  # the learning rate monitor logs by step alone
-                epoch = int(logged_in)
-                for column, text in row.items():
-                    if text:
-                        cells.setdefault(column, {}).setdefault(epoch, []).append(float(text))
-    except OSError as error:
-        raise UserError(f"{metrics_csv} cannot be read ({error.strerror}). Train with logger=csv.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{metrics_csv} is no metrics file of the CSV logger ({error}). Train again.") from error
-    return {
-        column: {epoch: math.fsum(values) / len(values) for epoch, values in sorted(epochs.items())}
-        for column, epochs in cells.items()
-    }
-
-
 def _accuracy_title(counts: np.ndarray) -> str:
     total = int(counts.sum())
     return f"{np.trace(counts) / total:.1%} of {total} images correct" if total else "no images"
@@ -147,11 +114,6 @@ def _write_cells(axes: Axes, counts: np.ndarray, percent: np.ndarray, cell: floa
         axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
 
 
-def logged(curves: Mapping[str, Curve], name: str) -> Curve:
-    """The curve of a quantity; Lightning adds a suffix when it is logged both by step and by epoch."""
-    return curves.get(name) or curves.get(f"{name}_epoch") or {}
-
-
 def _best_epoch(loss: Curve, accuracy: Curve) -> int | None:
     # The first of equals, as a checkpoint callback keeps it; epochs ascend in a curve.
     scores = accuracy or {epoch: -value for epoch, value in loss.items()}
@@ -163,8 +125,8 @@ def _draw_panel(axes: Axes, quantity: str, sides: Mapping[str, Curve], best: int
     scale, unit = (100, " (%)") if quantity == "accuracy" else (1, "")
     for side, curve in sides.items():
         colour, dash = _STYLES[side]
-        # A dot for each epoch while they are few: a single epoch has no line.
-        marker = "o" if len(curve) <= 30 else None
+        # A single epoch has no line.
+        marker = "o" if len(curve) <= MOST_MARKED else None
         values = [scale * value for value in curve.values()]
         axes.plot(list(curve), values, dash, color=colour, marker=marker, markersize=4, label=_LEGEND[side])
     if best is not None and sides:

@@ -1,46 +1,45 @@
-"""Rows as text: cells for a reader, and Markdown, CSV and LaTeX made of them."""
+"""Rows as text: cells for a reader, and Markdown and CSV made of them."""
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 
+from fpcn_lightning.report.footnotes import marks
 from fpcn_lightning.report.rows import Row
 
 NOT_KNOWN = "-"
-TEXT_HEADINGS = frozenset({"experiment", "variant", "reading", "seeds", "status"})
-# Where no row has anything to say under these, the column is left out.
-_OPTIONAL_HEADINGS = ("95 % interval", "difference", "paper %")
-_LATEX = {
-    **{character: rf"\{character}" for character in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    "±": r"$\pm$",
-    "…": r"\dots{}",
-    # A cell that begins with a bracket would be read as the option of the line break before it.
-    "[": "{[}",
-    "]": "{]}",
-}
+NEVER = "never"
+TEXT_HEADINGS = frozenset({"experiment", "variant", "group", "side", "reading", "seeds", "status"})
+# Headings of columns that are always there: any other is left out where no row has anything to say under it.
+_LASTING_HEADINGS = frozenset(
+    {
+        "variant",
+        "reading",
+        "seeds",
+        "accuracy % ± binomial SE",
+        "SD over seeds",
+        "macro-F1 %",
+        "parameters",
+        "GMAC",
+        "seconds",
+        "status",
+    }
+)
 
 
 def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Headings, and the cells of each row for a reader: percent, with no more digits than the error carries.
 
-    The experiment is left out where there is only one, and so are intervals, differences and the paper's values where
-    no row has them.
+    The experiment is left out where there is only one, and so is what not every table has, such as intervals and the
+    paper's values, where no row has it. Accuracies that are to be reached have a column each.
     """
-    lines = [_line(row) for row in rows]
+    reaches = sorted({row.reach for row in rows if row.reach is not None})
+    lines = [_line(row, mark, reaches) for row, mark in zip(rows, marks(rows), strict=True)]
     headings = [
         heading
-        for heading in _line(Row("", "", None, (), ""))
-        if not (heading in _OPTIONAL_HEADINGS and all(line[heading] == NOT_KNOWN for line in lines))
-        and not (heading == "experiment" and len({row.experiment for row in rows}) == 1)
+        for heading in _line(Row("", "", None, (), ""), None, reaches)
+        if _is_shown(heading, rows, {line[heading] for line in lines})
     ]
     return headings, [[line[heading] for heading in headings] for line in lines]
 
@@ -74,31 +73,6 @@ def to_csv(rows: Sequence[Row]) -> str:
     return buffer.getvalue()
 
 
-def to_latex(rows: Sequence[Row]) -> str:
-    """Format rows as a LaTeX tabular for the packages booktabs and textcomp; text columns left, numbers right."""
-    headings, lines = cells(rows)
-    columns = "".join("l" if heading in TEXT_HEADINGS else "r" for heading in headings)
-    body = [
-        [
-            _latex(cell) if heading in TEXT_HEADINGS else _latex_number(cell)
-            for heading, cell in zip(headings, line, strict=True)
-        ]
-        for line in lines
-    ]
-    return "\n".join(
-        [
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            " & ".join(map(_latex, headings)) + r" \\",
-            r"\midrule",
-            *(" & ".join(line) + r" \\" for line in body),
-            r"\bottomrule",
-            r"\end{tabular}",
-            "",
-        ]
-    )
-
-
 def percent(fraction: float | None, decimals: int = 1) -> str:
     """A share of one in percent, without the sign of percent."""
     return NOT_KNOWN if fraction is None else f"{100 * fraction:.{decimals}f}"
@@ -112,30 +86,75 @@ def with_interval(value: float | None, low: float | None, high: float | None, de
     return signed if low is None else f"{signed} [{percent(low, decimals)}, {percent(high, decimals)}]"
 
 
-def _line(row: Row) -> dict[str, str]:
+def epochs_heading(reach: float) -> str:
+    """What stands above numbers of epochs to reach an accuracy, 0..1."""
+    return f"epochs to {100 * reach:g} %"
+
+
+def epochs_cell(row: Row) -> str:
+    """How many epochs a row took to reach the accuracy, and how many of its seeds did where not all did."""
+    if row.seeds_that_reach is None:
+        return NOT_KNOWN
+    if row.epochs_to_reach is None:
+        return NEVER
+    epochs = f"{round(row.epochs_to_reach, 1):g}"
+    return epochs if row.seeds_that_reach == len(row.seeds) else f"{row.seeds_that_reach} of {len(row.seeds)}: {epochs}"
+
+
+def _is_shown(heading: str, rows: Sequence[Row], column: set[str]) -> bool:
+    if heading == "experiment":
+        return len({row.experiment for row in rows}) != 1
+    return heading in _LASTING_HEADINGS or not column <= {NOT_KNOWN}
+
+
+def _line(row: Row, mark: str | None, reaches: Sequence[float]) -> dict[str, str]:
     decimals = _decimals(row.accuracy_standard_error)
     accuracy = percent(row.accuracy, decimals)
     if row.accuracy_standard_error is not None:
         accuracy += f" ± {percent(row.accuracy_standard_error, decimals)}"
     ends = (percent(row.accuracy_low, decimals), percent(row.accuracy_high, decimals))
-    is_reference = row.reference == row.variant and row.accuracy_low is not None
-    difference = with_interval(row.difference, row.difference_low, row.difference_high, decimals)
+    difference = _difference(row, decimals)
+    at_variant, at_paper = (mark, None) if row.paper is None else (None, mark)
     return {
         "experiment": row.experiment,
-        "variant": row.variant,
+        "variant": _marked(row.variant, at_variant),
+        "group": row.group or NOT_KNOWN,
+        "side": row.side or NOT_KNOWN,
         "reading": row.reading or NOT_KNOWN,
         "seeds": " ".join(map(str, row.seeds)),
         "accuracy % ± binomial SE": accuracy,
         "95 % interval": NOT_KNOWN if row.accuracy_low is None else f"[{ends[0]}, {ends[1]}]",
-        "difference": "reference" if is_reference else difference,
-        "paper %": percent(row.paper),
+        "difference": NOT_KNOWN if row.group else difference,
+        "difference to the baseline": difference if row.group else NOT_KNOWN,
+        "paper %": _marked(percent(row.paper), at_paper),
         "SD over seeds": percent(row.accuracy_deviation, _decimals(row.accuracy_deviation)),
+        **{epochs_heading(reach): epochs_cell(row) if row.reach == reach else NOT_KNOWN for reach in reaches},
         "macro-F1 %": percent(row.macro_f1, decimals),
         "parameters": NOT_KNOWN if row.parameters is None else f"{row.parameters:,}",
-        "GMAC": NOT_KNOWN if row.gmac is None else f"{row.gmac:.3g}",
+        "GMAC": _three_digits(row.gmac),
+        "training GMAC": _three_digits(row.training_gmac),
         "seconds": NOT_KNOWN if row.seconds is None else f"{row.seconds:.{0 if row.seconds >= 10 else 1}f}",
+        "images/s training": _three_digits(row.training_images_per_second),
+        "images/s inference": _three_digits(row.inference_images_per_second),
         "status": f"{row.status}: {_first_line(row.error)}" if row.error else row.status,
     }
+
+
+def _marked(cell: str, mark: str | None) -> str:
+    return f"{cell} {mark}" if mark else cell
+
+
+def _difference(row: Row, decimals: int) -> str:
+    if row.reference == row.variant and row.accuracy_low is not None:
+        return "baseline" if row.group else "reference"
+    return with_interval(row.difference, row.difference_low, row.difference_high, decimals)
+
+
+def _three_digits(number: float | None) -> str:
+    """Three digits at least, no less than whole numbers, and no powers of ten."""
+    if number is None:
+        return NOT_KNOWN
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _decimals(error: float | None) -> int:
@@ -146,11 +165,3 @@ def _decimals(error: float | None) -> int:
 def _first_line(message: str, length: int = 80) -> str:
     line = message.strip().partition("\n")[0]
     return line if len(line) <= length else line[: length - 1] + "…"
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
-
-
-def _latex_number(text: str) -> str:
-    return re.sub(r"-(?=\d)", "$-$", _latex(text))

@@ -1,10 +1,12 @@
 """What must be said below a table, so that nobody reads more into its numbers than they hold."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from fpcn_lightning.report.bootstrap import LEVEL, REPLICATES
-from fpcn_lightning.report.experiments import Experiment, Measured
-from fpcn_lightning.report.results import Run
+from fpcn_lightning.report.experiments import Experiment
+from fpcn_lightning.report.footnotes import footnotes
+from fpcn_lightning.report.measured import Measured
+from fpcn_lightning.report.results import Result, Run
 from fpcn_lightning.report.rows import Row
 
 
@@ -17,12 +19,15 @@ def notes(experiment: Experiment) -> list[str]:
         *_about_intervals(experiment),
         *_about_readings(experiment, averaged),
         *_about_the_paper(experiment),
+        *footnotes(experiment.rows),
+        *_about_reach(averaged),
+        *_about_cost(averaged, [result for _, result in runs]),
         *_about_origin(runs),
         *experiment.remarks,
     ]
 
 
-def _about_numbers(rows: list[Row]) -> list[str]:
+def _about_numbers(rows: Sequence[Row]) -> list[str]:
     images = sorted({row.images for row in rows if row.images is not None})
     sizes = " or ".join(f"{number:,}" for number in images)
     return [
@@ -42,6 +47,7 @@ def _about_intervals(experiment: Experiment) -> list[str]:
     ]
     compared = sum(row.difference is not None for row in experiment.rows)
     if compared:
+        found.extend(_about_groups(experiment.rows))
         found.append(
             "Differences are in points of percent, paired by picture and, where seeds are shared, by seed; one whose "
             f"interval holds 0 may be chance. Each of the {compared} differences is looked at by itself: of 20 that "
@@ -60,11 +66,19 @@ def _about_intervals(experiment: Experiment) -> list[str]:
     return found
 
 
+def _about_groups(rows: Sequence[Row]) -> list[str]:
+    baselines = {row.group: row for row in rows if row.group and row.reference == row.variant}
+    if not baselines:
+        return []
+    named = "; ".join(f"{row.variant} ({row.side}) in {group}" for group, row in baselines.items())
+    return [f"Differences are to the baseline of the same group: {named}."]
+
+
 def _clusters(measured: Measured) -> int:
     return len(set(measured.sample.clusters.tolist()))
 
 
-def _about_readings(experiment: Experiment, rows: list[Row]) -> list[str]:
+def _about_readings(experiment: Experiment, rows: Sequence[Row]) -> list[str]:
     configured = {(variant.name, variant.reading) for variant in experiment.variants}
     if all((row.variant, row.reading) in configured for row in rows):
         return []
@@ -82,6 +96,39 @@ def _about_the_paper(experiment: Experiment) -> list[str]:
         f"The paper's values{f' ({source})' if source else ''} were measured on its own test set, with its own "
         "training: compare differences between rows, not single values."
     ]
+
+
+def _about_reach(rows: Sequence[Row]) -> list[str]:
+    if all(row.seeds_that_reach is None for row in rows):
+        return []
+    found = (
+        "Epochs to an accuracy on validation are counted from 1, up to the first at whose end it is reached: means "
+        "over seeds."
+    )
+    if any(row.seeds_that_reach == 0 for row in rows):
+        found += " 'never': no seed came so far in the epochs that it had."
+    if any(0 < (row.seeds_that_reach or 0) < len(row.seeds) for row in rows):
+        found += (
+            " '2 of 3: 4.5': two of three seeds did, after 4.5 epochs on average; the third would have needed more "
+            "than it had."
+        )
+    return [found]
+
+
+def _about_cost(rows: Sequence[Row], results: Sequence[Result]) -> list[str]:
+    found = []
+    if any(row.training_gmac is not None for row in rows):
+        found.append(
+            "GMAC are the multiply-accumulates of one picture through the deployed network, training GMAC those of the "
+            "forward pass of a training step, for a picture of its batch."
+        )
+    if any(row.training_images_per_second or row.inference_images_per_second for row in rows):
+        devices = _distinct(result["device"] or "unknown" for result in results if "images_per_second" in result)
+        found.append(
+            f"Pictures a second were measured on {'; '.join(devices)}. Speeds of runs that shared a machine are no "
+            "more than an order of magnitude."
+        )
+    return found
 
 
 def _about_origin(runs: list[Run]) -> list[str]:

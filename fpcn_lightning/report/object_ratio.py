@@ -8,12 +8,21 @@ from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fpcn_lightning.report import bootstrap
 from fpcn_lightning.report.bootstrap import Estimate, Sample
-from fpcn_lightning.report.canvas import COLOURS, MARKERS, MOST_TOGETHER, error_bars, new_figure, plain, shortened
+from fpcn_lightning.report.canvas import (
+    COLOURS,
+    MARKERS,
+    MOST_TOGETHER,
+    Drawing,
+    error_bars,
+    new_figure,
+    plain,
+    shortened,
+    widen,
+)
 from fpcn_lightning.report.experiments import Experiment
 
 BINS = 4
@@ -84,7 +93,7 @@ def object_ratio_csv(experiments: Sequence[tuple[str, Sequence[BinRow]]]) -> str
     return buffer.getvalue()
 
 
-def draw_object_ratio(rows: Sequence[BinRow]) -> Figure | None:
+def draw_object_ratio(rows: Sequence[BinRow]) -> Drawing | None:
     """Differences to the reference by bin, a panel for each area.
 
     None where there are none, or more than ten variants, which only a table can hold.
@@ -99,10 +108,15 @@ def draw_object_ratio(rows: Sequence[BinRow]) -> Figure | None:
     for axes, area in zip(panels, areas, strict=True):
         _draw_panel(axes, [row for row in differences if row.area == area], variants)
         axes.set(title=f"By the {_TITLES[area]}", xlabel="share of the picture (%), number of pictures")
+    widen(panels[0], "y")
     panels[0].set_ylabel("difference to the reference (points of %)")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5), frameon=False)
-    return figure
+    caption = (
+        "Difference to the reference in parts of the test set, by the share of the picture that is object, with 95 % "
+        "intervals."
+    )
+    return Drawing(figure, caption)
 
 
 def _bins(ratio: NDArray[np.float64]) -> list[NDArray[np.bool_]]:

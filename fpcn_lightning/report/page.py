@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fpcn_lightning.report.ending import ending
 from fpcn_lightning.report.experiments import Experiment
 from fpcn_lightning.report.formats import NOT_KNOWN, TEXT_HEADINGS, cells, percent, with_interval
 from fpcn_lightning.report.notes import notes
@@ -147,7 +148,7 @@ def _split(result: Result) -> str:
 
 def _run(run: Run, folder: Path) -> dict[str, Any]:
     place, result = run
-    inside = os.path.relpath(place, folder)
+    inside, ended = os.path.relpath(place, folder), ending(run)
     reading = result["reading"]
     tested = result["metrics"]["test"] if result["metrics"] else {}
     return {
@@ -155,7 +156,7 @@ def _run(run: Run, folder: Path) -> dict[str, Any]:
         "link": quote(os.fsencode(inside)) + "/",
         "variant": result["variant"],
         "seed": result["seed"],
-        "status": result["status"],
+        "status": ended.status,
         "accuracy": percent(tested[reading]["accuracy"]) if reading in tested else NOT_KNOWN,
         "epochs": NOT_KNOWN if result["epochs"] is None else result["epochs"],
         "seconds": NOT_KNOWN if result["seconds"]["total"] is None else f"{result['seconds']['total']:.0f}",
@@ -163,7 +164,7 @@ def _run(run: Run, folder: Path) -> dict[str, Any]:
         "commit": (result["code"]["commit"] or NOT_KNOWN)[:12] + ("*" if result["code"]["dirty"] else ""),
         "device": result["device"] or NOT_KNOWN,
         "command": result.get("command"),
-        "error": result["error"],
+        "error": ended.error,
     }
 
 

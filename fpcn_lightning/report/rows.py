@@ -4,7 +4,9 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from fpcn_lightning.report.ending import ending
 from fpcn_lightning.report.results import Result, Run
 from fpcn_lightning.report.variants import Variant
 
@@ -22,14 +24,23 @@ class Row:
         accuracy_deviation: sample standard deviation over seeds; None with a single seed.
         accuracy_standard_error: binomial, of one test set at the mean accuracy; None at accuracy 0 or 1, where the
             formula would claim certainty.
+        group: of rows that are compared with each other; None where all are compared with one reference.
+        side: what the row is in its group.
         reference: the variant that the difference is taken to.
         difference: accuracy less that of the reference over the seeds that both have, -1..1.
         difference_low: lower end of its 95 % bootstrap interval.
         difference_high: upper end.
         paper: the accuracy that the paper gives, 0..1.
+        remark: what must be said about the variant.
+        reach: the accuracy on validation, 0..1, that is to be reached.
+        epochs_to_reach: mean number of epochs until it was, over the seeds that reached it.
+        seeds_that_reach: how many did; None where a curve is missing.
         macro_f1: mean over seeds, 0..1.
         gmac: 1e9 multiply-accumulates of one image.
+        training_gmac: those of one training step's forward pass, for an image of its batch.
         seconds: mean time of training.
+        training_images_per_second: mean over seeds, on the run's device.
+        inference_images_per_second: the same of the deployed network.
     """
 
     experiment: str
@@ -44,15 +55,24 @@ class Row:
     accuracy_high: float | None = None
     accuracy_deviation: float | None = None
     accuracy_standard_error: float | None = None
+    group: str | None = None
+    side: str | None = None
     reference: str | None = None
     difference: float | None = None
     difference_low: float | None = None
     difference_high: float | None = None
     paper: float | None = None
+    remark: str | None = None
+    reach: float | None = None
+    epochs_to_reach: float | None = None
+    seeds_that_reach: int | None = None
     macro_f1: float | None = None
     parameters: int | None = None
     gmac: float | None = None
+    training_gmac: float | None = None
     seconds: float | None = None
+    training_images_per_second: float | None = None
+    inference_images_per_second: float | None = None
 
 
 def variant_rows(variant: Variant) -> list[Row]:
@@ -82,6 +102,7 @@ def _mean_row(reading: str, results: Sequence[Result]) -> Row:
     accuracy = statistics.fmean(accuracies)
     images = metrics[0]["images"]
     network = results[0]["network"]
+    training_macs = _mean_or_none([_training_macs(result) for result in results])
     return Row(
         experiment=results[0]["experiment"],
         variant=results[0]["variant"],
@@ -95,8 +116,19 @@ def _mean_row(reading: str, results: Sequence[Result]) -> Row:
         macro_f1=statistics.fmean(one["macro_f1"] for one in metrics),
         parameters=network["parameters"] if network else None,
         gmac=network["macs"] / 1e9 if network else None,
+        training_gmac=None if training_macs is None else training_macs / 1e9,
         seconds=_mean_or_none([result["seconds"]["fit"] for result in results]),
+        training_images_per_second=_mean_or_none([_images_per_second(result, "training") for result in results]),
+        inference_images_per_second=_mean_or_none([_images_per_second(result, "inference") for result in results]),
     )
+
+
+def _training_macs(result: Result) -> int | None:
+    return result["network"].get("training_macs") if result["network"] else None
+
+
+def _images_per_second(result: Result, stage: Literal["training", "inference"]) -> float | None:
+    return result["images_per_second"][stage] if "images_per_second" in result else None
 
 
 def _mean_or_none(values: Sequence[float | None]) -> float | None:
@@ -106,5 +138,6 @@ def _mean_or_none(values: Sequence[float | None]) -> float | None:
 
 def _blank_row(run: Run) -> Row:
     result = run[1]
-    status = "not tested" if result["status"] == "finished" else result["status"]
-    return Row(result["experiment"], result["variant"], result["reading"], (result["seed"],), status, result["error"])
+    status, error = ending(run)
+    status = "not tested" if status == "finished" else status
+    return Row(result["experiment"], result["variant"], result["reading"], (result["seed"],), status, error)

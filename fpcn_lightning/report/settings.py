@@ -16,13 +16,27 @@ class Curve(TypedDict):
     label: str
 
 
+class Within(TypedDict):
+    """The group that the run belongs to, its side there, and the side that the others are compared with."""
+
+    group: str
+    side: str
+    baseline: str
+
+
 class Settings(TypedDict):
-    """Reference variant, the paper's accuracies in percent by variant, their source, and a curve."""
+    """What is compared with what: see `ReportConfig` in `fpcn_lightning.config`.
+
+    `reference`, `paper`, `source`, `remarks` and `reach` are the experiment's, `curve` and `within` the run's own.
+    """
 
     reference: NotRequired[str | None]
     paper: NotRequired[dict[str, float] | None]
     source: NotRequired[str | None]
+    remarks: NotRequired[dict[str, str] | None]
+    reach: NotRequired[float | None]
     curve: NotRequired[Curve | None]
+    within: NotRequired[Within | None]
 
 
 def read_settings(runs: Iterable[Run]) -> Settings:

@@ -1,31 +1,30 @@
-"""Pictures of an experiment: its rows with intervals, how its variants learned, and accuracy against one quantity."""
+"""Pictures of an experiment: how its variants learned, and accuracy against one quantity."""
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from fpcn_lightning.errors import UserError
 from fpcn_lightning.report import bootstrap
 from fpcn_lightning.report.bootstrap import Estimate
 from fpcn_lightning.report.canvas import (
     COLOURS,
     DASHES,
     MARKERS,
+    MOST_MARKED,
     MOST_TOGETHER,
+    Drawing,
     error_bars,
     new_figure,
     plain,
     shortened,
+    widen,
 )
+from fpcn_lightning.report.curves import validation_accuracy
 from fpcn_lightning.report.experiments import Experiment
-from fpcn_lightning.report.figures import Curve, logged, read_curves
 from fpcn_lightning.report.results import Result
-from fpcn_lightning.report.rows import Row
 from fpcn_lightning.report.sameness import flatten
 from fpcn_lightning.report.settings import read_settings
 from fpcn_lightning.report.variants import Variant
@@ -34,33 +33,12 @@ PAIRS_IN_A_BATCH = "pairs_in_a_batch"
 _HIGHLIGHTED = 6
 
 
-def draw_differences(experiment: Experiment) -> Figure | None:
-    """A forest plot: the accuracy of each row with its interval and, beside it, its difference to the reference.
-
-    None where no row has an interval.
-    """
-    rows = [row for row in experiment.rows if row.accuracy_low is not None]
-    if not rows:
-        return None
-    panels = ["accuracy", "difference"] if any(row.difference is not None for row in rows) else ["accuracy"]
-    figure = new_figure(width=2 + 4 * len(panels), height=1.3 + 0.36 * len(rows))
-    first, *second = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    _forest(first, [(place, _accuracy(row)) for place, row in enumerate(rows)])
-    first.set_yticks(range(len(rows)), [shortened(row.variant) for row in rows])
-    first.set(xlabel="accuracy (%)", ylim=(len(rows) - 0.4, -0.6))
-    for axes in second:
-        _forest(axes, [(place, gain) for place, row in enumerate(rows) if (gain := _difference(row))])
-        axes.axvline(0, color="0.3", linewidth=1)
-        axes.set(xlabel=f"difference to {experiment.reference} (points of %)")
-    figure.suptitle("Means over seeds with 95 % intervals", fontsize=11)
-    return figure
-
-
-def draw_learning_curves(experiment: Experiment) -> Figure | None:
+def draw_learning_curves(experiment: Experiment) -> Drawing | None:
     """Validation accuracy by epoch: the mean over seeds, and a band from the lowest seed to the highest.
 
-    Of more than ten variants, the reference and the best by their last epoch stand out from the others. A run without
-    a usable `metrics.csv` is left out, and so are variants that must not be averaged; None where nothing is left.
+    Of more than ten variants, the reference, if any, and the best by their last epoch stand out from the others. A run
+    without a usable `metrics.csv` is left out, and so are variants that must not be averaged; None where nothing is
+    left.
     """
     spans = {variant.name: span for variant in experiment.variants if (span := _span(variant))}
     if not spans:
@@ -71,17 +49,22 @@ def draw_learning_curves(experiment: Experiment) -> Figure | None:
     shown = spans if len(spans) <= MOST_TOGETHER else ranked[:_HIGHLIGHTED]
     for name, span in spans.items():
         if name not in shown:
-            axes.plot(span.epochs, span.mean, color="0.8", linewidth=0.8)
+            axes.plot(span.epochs, span.mean, color="0.8", marker=_marker(span, "."), linewidth=0.8)
     for number, name in enumerate(name for name in spans if name in shown):
         _draw_span(axes, spans[name], shortened(name), number)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(xlabel="epoch (the first is 0)", ylabel="validation accuracy (%)")
+    widen(axes, "y")
     plain(axes)
     figure.legend(loc="outside right upper", frameon=False)
-    return figure
+    caption = "Validation accuracy by epoch: mean over seeds, a band from the lowest to the highest."
+    if len(spans) > MOST_TOGETHER:
+        reference = "the reference and " if experiment.reference in spans else ""
+        caption += f" Of the {len(spans)} variants, {reference}the best by their last epoch are named."
+    return Drawing(figure, caption)
 
 
-def draw_curve(experiment: Experiment) -> Figure | None:
+def draw_curve(experiment: Experiment) -> Drawing | None:
     """Accuracy under the configured reading against the quantity that the config's section `report.curve` names.
 
     Means with their intervals, and every seed as a dot. None without such a section, or where no variant has a number
@@ -98,27 +81,11 @@ def draw_curve(experiment: Experiment) -> Figure | None:
         _draw_line(axes, [point for point in points if point.line == line], line, number)
     _scale(axes, sorted({point.x for point in points}))
     axes.set(xlabel=curve["label"], ylabel="accuracy (%)")
+    widen(axes, "y")
     plain(axes)
     if len(lines) > 1:
         figure.legend(loc="outside right upper", frameon=False)
-    return figure
-
-
-def _accuracy(row: Row) -> Estimate:
-    return Estimate(row.accuracy or 0.0, row.accuracy_low or 0.0, row.accuracy_high or 0.0)
-
-
-def _difference(row: Row) -> Estimate | None:
-    if row.difference is None or row.difference_low is None or row.difference_high is None:
-        return None
-    return Estimate(row.difference, row.difference_low, row.difference_high)
-
-
-def _forest(axes: Axes, placed: Sequence[tuple[int, Estimate]]) -> None:
-    places, estimates = [place for place, _ in placed], [estimate for _, estimate in placed]
-    values = [100 * each.value for each in estimates]
-    axes.errorbar(values, places, xerr=error_bars(estimates), fmt="o", color=COLOURS[0], capsize=3, markersize=5)
-    plain(axes)
+    return Drawing(figure, "Accuracy on the test set, means over seeds with 95 % intervals; a dot is one seed.")
 
 
 class _Span(NamedTuple):
@@ -133,7 +100,7 @@ class _Span(NamedTuple):
 def _span(variant: Variant) -> _Span | None:
     if variant.quarrel is not None:
         return None
-    curves = [curve for folder, _ in variant.tested if (curve := _validation_curve(folder / "metrics.csv"))]
+    curves = [curve for folder, _ in variant.tested if (curve := validation_accuracy(folder))]
     if not curves:
         return None
     epochs = sorted({epoch for curve in curves for epoch in curve})
@@ -143,18 +110,21 @@ def _span(variant: Variant) -> _Span | None:
     )
 
 
-def _validation_curve(path: Path) -> Curve:
-    try:
-        return logged(read_curves(path), "val/accuracy")
-    except UserError:
-        return {}
-
-
 def _draw_span(axes: Axes, span: _Span, label: str | None, number: int) -> None:
     colour, dash = COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS)]
+    marker = _marker(span, MARKERS[number % len(MARKERS)])
+    if len(span.epochs) == 1:
+        # There is no line to follow and no band to fill: the variants stand beside each other.
+        place = [span.epochs[0] + 0.03 * number]
+        axes.vlines(place, span.low, span.high, color=colour, alpha=0.4)
+        axes.plot(place, span.mean, color=colour, marker=marker, markersize=8, linestyle="none", label=label)
+        return
     axes.fill_between(span.epochs, span.low, span.high, color=colour, alpha=0.12, linewidth=0)
-    marker = MARKERS[number % len(MARKERS)] if len(span.epochs) <= 30 else None
     axes.plot(span.epochs, span.mean, dash, color=colour, marker=marker, markersize=4, label=label)
+
+
+def _marker(span: _Span, marker: str) -> str | None:
+    return marker if len(span.epochs) <= MOST_MARKED else None
 
 
 class _Point(NamedTuple):

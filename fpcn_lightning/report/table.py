@@ -11,7 +11,17 @@ from fpcn_lightning.report.rows import Row, variant_rows
 from fpcn_lightning.report.variants import sort_into_variants
 
 _PAGE_WIDTH = 1000  # characters; more than any row
-_LEFT_TO_FILES = ("macro-F1 %", "parameters", "GMAC", "seconds")
+_LEFT_TO_FILES = (
+    "group",
+    "side",
+    "macro-F1 %",
+    "parameters",
+    "GMAC",
+    "training GMAC",
+    "seconds",
+    "images/s training",
+    "images/s inference",
+)
 
 
 def summarise(runs: Iterable[Run]) -> list[Row]:

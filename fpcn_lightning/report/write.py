@@ -5,15 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from fpcn_lightning.report.canvas import save
+from fpcn_lightning.report.canvas import Drawing, save
 from fpcn_lightning.report.experiments import Experiment
-from fpcn_lightning.report.formats import to_csv, to_latex, to_markdown
+from fpcn_lightning.report.forest import draw_differences
+from fpcn_lightning.report.formats import to_csv, to_markdown
+from fpcn_lightning.report.latex import to_latex
 from fpcn_lightning.report.notes import notes
 from fpcn_lightning.report.object_ratio import BinRow, by_object_ratio, draw_object_ratio, object_ratio_csv
 from fpcn_lightning.report.page import make_page
-from fpcn_lightning.report.sweep_figures import draw_curve, draw_differences, draw_learning_curves
+from fpcn_lightning.report.sweep_figures import draw_curve, draw_learning_curves
+from fpcn_lightning.report.within import draw_within
 
 PAGE_NAME = "index.html"
 
@@ -61,33 +62,20 @@ def _file_name(name: str) -> str:
 
 def _write_figures(experiment: Experiment, bins: Sequence[BinRow], folder: Path) -> Mapping[Path, str]:
     """Write what can be drawn, and return the SVG files with their captions."""
-    drawings: dict[str, tuple[Callable[[], Figure | None], str]] = {
-        "differences": (
-            partial(draw_differences, experiment),
-            "Accuracy on the test set and difference to the reference, means over seeds with 95 % intervals.",
-        ),
-        "curve": (
-            partial(draw_curve, experiment),
-            "Accuracy on the test set, means over seeds with 95 % intervals; a dot is one seed.",
-        ),
-        "object_ratio": (
-            partial(draw_object_ratio, bins),
-            "Difference to the reference in four parts of the test set, by the share of the picture that is object, "
-            "with 95 % intervals.",
-        ),
-        "learning_curves": (
-            partial(draw_learning_curves, experiment),
-            "Validation accuracy by epoch: mean over seeds, a band from the lowest to the highest. Of more than ten "
-            "variants, the reference and the best are named.",
-        ),
+    drawings: dict[str, Callable[[], Drawing | None]] = {
+        "differences": partial(draw_differences, experiment),
+        "within": partial(draw_within, experiment.rows),
+        "curve": partial(draw_curve, experiment),
+        "object_ratio": partial(draw_object_ratio, bins),
+        "learning_curves": partial(draw_learning_curves, experiment),
     }
     written = {}
-    for name, (draw, caption) in drawings.items():
-        figure = draw()
-        if figure is None:
+    for name, draw in drawings.items():
+        drawing = draw()
+        if drawing is None:
             for suffix in ("png", "svg"):
                 (folder / f"{name}.{suffix}").unlink(missing_ok=True)
         else:
-            save(figure, folder, name)
-            written[folder / f"{name}.svg"] = caption
+            save(drawing.figure, folder, name)
+            written[folder / f"{name}.svg"] = drawing.caption
     return written

@@ -111,7 +111,7 @@ def test_common_seeds_are_named(folder: Path) -> None:
     assert row.seeds == (0, 1, 2)
     full = np.mean([answers_of(0, 0.8), answers_of(1, 0.8)])
     assert row.difference == pytest.approx(np.mean([answers_of(10), answers_of(11)]) - full)
-    assert any(remark.endswith("shares with the reference: 0 1.") for remark in experiment.remarks)
+    assert any(remark.endswith("shares with full: 0 1.") for remark in experiment.remarks)
 
 
 def test_what_is_not_there_is_said_and_costs_nobody_else(folder: Path) -> None:
@@ -151,6 +151,100 @@ def test_each_experiment_has_its_own_reference(tmp_path: Path) -> None:
             leave(tmp_path / name, variant, 0, answers_of(number), experiment=name, config=config)
     found = [[(row.variant, row.difference is None) for row in each.rows] for each in read_experiments(tmp_path)]
     assert found == [[("full", True), ("mask", False)], [("full", False), ("mask", True)]]
+
+
+def test_a_remark_is_the_first_row_s_of_its_variant(folder: Path) -> None:
+    remarks = {"mask": "one\n  sentence", "nobody": "is not there", "lost": "it is not comparable"}
+    config = {"report": {"remarks": remarks, "paper": {"mask": 92}}}
+    readings = {name: make_metrics(int(answers_of(10).sum()), IMAGES) for name in ("as_trained", "unmasked")}
+    leave(folder, "mask", 0, answers_of(10), config=config, metrics={"validation": {}, "test": readings})
+    leave(folder, "full", 0, answers_of(0), config=config, started="2025-01-01T00:00:00+00:00")
+    leave_plan(folder, [("full", 0), ("mask", 0), ("lost", 0), ("lost", 1)])
+    experiment = only(folder)
+    found = [(row.variant, row.reading, row.remark) for row in experiment.rows if row.remark]
+    assert found == [("mask", "as_trained", "one sentence"), ("lost", None, "it is not comparable")]
+    said = notes(experiment)
+    assert "(a) mask: one sentence" in said
+    assert "(b) lost: it is not comparable" in said
+    assert not any("is not there" in note for note in said)
+
+
+@pytest.mark.parametrize(
+    ("reach", "found"),  # the curve of seed s is 0.4, 0.5, 0.6, 0.7, and s points more
+    [(0.4, (1.0, 3)), (0.61, (10 / 3, 3)), (0.715, (4.0, 1)), (0.9, (None, 0))],
+)
+def test_epochs_to_reach_an_accuracy_are_means_over_those_that_do(
+    tmp_path: Path, reach: float, found: tuple[float | None, int]
+) -> None:
+    for seed in range(3):
+        leave(tmp_path, "full", seed, answers_of(seed), config={"report": {"reach": reach}})
+    (row,) = only(tmp_path).rows
+    assert (row.reach, row.seeds_that_reach) == (reach, found[1])
+    assert row.epochs_to_reach == (None if found[0] is None else pytest.approx(found[0]))
+
+
+def test_where_a_curve_is_missing_nobody_knows_how_many_reach(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        leave(tmp_path, "full", seed, answers_of(seed), config={"report": {"reach": 0.5}})
+    (tmp_path / "full" / "seed-1" / "metrics.csv").unlink()
+    (row,) = only(tmp_path).rows
+    assert (row.reach, row.epochs_to_reach, row.seeds_that_reach) == (0.5, None, None)
+    assert not any("Epochs" in note for note in notes(only(tmp_path)))
+
+
+def test_an_accuracy_that_is_no_share_costs_only_its_column(tmp_path: Path) -> None:
+    leave(tmp_path, "full", 0, answers_of(0), config={"report": {"reach": 80}})
+    experiment = only(tmp_path)
+    assert [(row.reach, row.accuracy_low is None) for row in experiment.rows] == [(None, False)]
+    assert any("report.reach=80 is no share between 0 and 1" in remark for remark in experiment.remarks)
+
+
+def test_notes_say_what_never_and_some_of_the_seeds_mean(tmp_path: Path) -> None:
+    for variant, reach in (("some", 0.71), ("all", 0.5), ("none", 0.9)):
+        for seed in (0, 1):
+            config = {"report": {"reach": reach}}
+            leave(tmp_path / variant, variant, seed, answers_of(seed), experiment=variant, config=config)
+    every, none, some = (" ".join(notes(each)) for each in read_experiments(tmp_path))
+    assert all("are counted from 1" in said for said in (every, none, some))
+    assert [("'never'" in said, "'2 of 3" in said) for said in (every, none, some)] == [
+        (False, False),
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_what_a_picture_costs_is_said_with_the_device(folder: Path) -> None:
+    assert not any("GMAC" in note or "a second" in note for note in notes(only(folder)))
+    network = {"parameters": 1, "macs": 5, "input_size": 64, "weights": "none", "training_macs": 20}
+    speeds = {"training": 3.0, "inference": 9.0}
+    for seed in (0, 1):
+        changes = {"network": network, "images_per_second": speeds, "device": "1 x H100"}
+        leave(folder, "mask", seed, answers_of(10 + seed), **changes)
+    said = " ".join(notes(only(folder)))
+    assert "training GMAC those of the forward pass" in said
+    assert "measured on 1 x H100. Speeds of runs that shared a machine" in said
+
+
+def test_a_damaged_record_costs_nobody_else_and_is_named(folder: Path) -> None:
+    (folder / "mask" / "seed-1" / "result.json").write_text("{", encoding="utf-8")
+    foreign = folder / "elsewhere" / "result.json"
+    foreign.parent.mkdir()
+    foreign.write_text('{"score": 3}', encoding="utf-8")
+    leave_plan(folder, [("full", 0), ("full", 1), ("mask", 0), ("mask", 1)])
+    experiment = only(folder)
+    assert [(row.variant, row.seeds, row.status) for row in experiment.rows] == [
+        ("full", (0, 1), "finished"),
+        ("mask", (0,), "finished"),
+        ("mask", (1,), "missing"),
+    ]
+    left_out = [remark for remark in experiment.remarks if remark.startswith("Left out: ")]
+    assert [str(place) in remark for place, remark in zip((foreign, "seed-1"), left_out, strict=True)] == [True, True]
+
+
+def test_nothing_but_damage_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match=r"result\.json is damaged"):
+        read_experiments(tmp_path)
 
 
 def test_notes_name_what_differs_between_runs(folder: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.image import imread
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.report.figures import confusion_matrix, learning_curves, read_curves
+from fpcn_lightning.report.figures import confusion_matrix, learning_curves
 
 BLUE, VERMILION = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)
 
@@ -78,13 +78,6 @@ def test_an_empty_test_set_is_drawn_without_warning(tmp_path: Path, recwarn: pyt
 def test_a_matrix_that_does_not_fit_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="does not fit 2 classes"):
         confusion_matrix(np.zeros(shape), ["a", "b"], tmp_path / "confusion.png")
-
-
-def test_curves_are_means_by_epoch(metrics_csv: Path) -> None:
-    curves = read_curves(metrics_csv)
-    assert curves["lr-SGD"] == {0: pytest.approx(0.09), 1: 0.06}
-    assert curves["val/accuracy"] == {0: 0.5, 1: 0.75, 2: 0.75}
-    assert curves["train/loss"] == {0: 1.0, 1: 0.5, 2: 0.3}
 
 
 def test_learning_curves_show_both_sides(tmp_path: Path, metrics_csv: Path) -> None:

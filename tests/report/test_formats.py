@@ -1,11 +1,10 @@
 import csv
 import io
-import re
 from typing import Any
 
 import pytest
 
-from fpcn_lightning.report.formats import cells, to_csv, to_latex, to_markdown
+from fpcn_lightning.report.formats import cells, to_csv, to_markdown
 from fpcn_lightning.report.rows import Row
 from fpcn_lightning.report.table import summarise
 from tests.report.test_results import make_failed, make_result
@@ -83,34 +82,76 @@ def test_the_experiment_is_a_column_where_there_are_several() -> None:
     assert cells([make_row(), make_row(experiment="other")])[0][0] == "experiment"
 
 
-SPECIAL = '\\ % _ & # $ { } ~ ^ < > | " [x]'
+def test_a_remark_marks_the_papers_number_or_else_the_name() -> None:
+    headings, lines = cells([make_row(paper=0.505, remark="why"), make_row(variant="lost", remark="also"), make_row()])
+    variant, paper = headings.index("variant"), headings.index("paper %")
+    assert [(line[variant], line[paper]) for line in lines] == [
+        ("plain", "50.5 (a)"),
+        ("lost (b)", "-"),
+        ("plain", "-"),
+    ]
+    assert cells_of(make_row(remark="why"))["variant"] == "plain (a)"
 
 
-def test_latex_escapes_whatever_means_something_to_latex() -> None:
-    """Read back by undoing the commands, one by one, in a reader written here."""
-    lines = to_latex([make_row(variant=SPECIAL, **NUMBERS, **DIFFERENCE), make_row()]).splitlines()
-    assert (lines[0][:16], lines[1], lines[3], lines[-2:]) == (
-        r"\begin{tabular}{",
-        r"\toprule",
-        r"\midrule",
-        [r"\bottomrule", r"\end{tabular}"],
+@pytest.mark.parametrize(
+    ("epochs", "seeds", "cell"),
+    [
+        (4.0, 2, "4"),
+        (4.5, 2, "4.5"),
+        (10 / 3, 2, "3.3"),
+        (120.0, 2, "120"),
+        (4.5, 1, "1 of 2: 4.5"),
+        (None, 0, "never"),
+    ],
+)
+def test_epochs_say_how_many_seeds_they_are_of(epochs: float | None, seeds: int, cell: str) -> None:
+    row = make_row(reach=0.8, epochs_to_reach=epochs, seeds_that_reach=seeds)
+    assert cells_of(row)["epochs to 80 %"] == cell
+
+
+def test_each_accuracy_to_be_reached_has_a_column_where_any_curve_is_known() -> None:
+    rows = [make_row(reach=reach, epochs_to_reach=2, seeds_that_reach=2) for reach in (0.8, 0.755)]
+    headings, lines = cells([*rows, make_row(reach=0.9), make_row()])
+    columns = [heading for heading in headings if heading.startswith("epochs")]
+    assert columns == ["epochs to 75.5 %", "epochs to 80 %"]
+    assert [[line[headings.index(column)] for column in columns] for line in lines] == [
+        ["-", "2"],
+        ["2", "-"],
+        ["-", "-"],
+        ["-", "-"],
+    ]
+
+
+def test_within_groups_the_difference_is_to_the_baseline() -> None:
+    group = {"group": "swin", "side": "tuned", "reference": "swin-scratch"}
+    tuned = cells_of(make_row(**NUMBERS | DIFFERENCE | group))
+    assert (tuned["group"], tuned["side"]) == ("swin", "tuned")
+    assert tuned["difference to the baseline"] == "-1.2 [-3.1, 0.8]"
+    assert "difference" not in tuned
+    baseline = cells_of(make_row(**NUMBERS | group, variant="swin-scratch"))
+    assert baseline["difference to the baseline"] == "baseline"
+
+
+def test_costs_are_columns_where_there_are_any() -> None:
+    row = make_row(training_gmac=0.7696, training_images_per_second=123.4, inference_images_per_second=23456.7)
+    costs = cells_of(row)
+    assert [costs[heading] for heading in ("training GMAC", "images/s training", "images/s inference")] == [
+        "0.77",
+        "123",
+        "23,457",
+    ]
+    assert (
+        not {"training GMAC", "images/s training", "images/s inference", "group", "side"} & cells_of(make_row()).keys()
     )
-    columns = len(lines[0][16:-1])
-    rows = [line.removesuffix(r" \\") for line in (lines[2], *lines[4:-2])]
-    assert all(len(re.split(r"(?<!\\)&", row)) == columns for row in rows)
-    first = re.split(r"(?<!\\)&", rows[1])[0].strip()
-    assert not re.search(r"(?<!\\)[%_#$&~^<>|]", first)
-    commands = {
-        r"\textbackslash{}": "\\",
-        r"\textasciitilde{}": "~",
-        r"\textasciicircum{}": "^",
-        r"\textless{}": "<",
-        r"\textgreater{}": ">",
-        r"\textbar{}": "|",
-        "''": '"',
-        "{[}": "[",
-        "{]}": "]",
-    }
-    pattern = "|".join(re.escape(command) for command in commands) + r"|\\([%_#$&{}])"
-    assert re.sub(pattern, lambda found: commands.get(found[0]) or found[1], first) == SPECIAL
-    assert r"$-$1.2 {[}$-$3.1, 0.8{]}" in rows[1]
+
+
+def test_csv_always_has_every_column() -> None:
+    (line,) = csv.DictReader(io.StringIO(to_csv([make_row(remark='says "a, b"', reach=0.8, seeds_that_reach=0)])))
+    assert (line["remark"], line["reach"], line["epochs_to_reach"], line["seeds_that_reach"]) == (
+        'says "a, b"',
+        "0.8",
+        "",
+        "0",
+    )
+    costs = ("training_gmac", "training_images_per_second", "inference_images_per_second", "group", "side")
+    assert [line[column] for column in costs] == [""] * 5

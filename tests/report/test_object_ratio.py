@@ -1,6 +1,7 @@
 import csv
 import io
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -101,3 +102,25 @@ def test_pictures_of_unknown_ratio_are_left_out(tmp_path: Path, unknown: int) ->
     true = np.where(np.arange(IMAGES) < unknown, np.nan, RATIOS)
     leave(tmp_path, "full", RIGHT, None, np.array(["" if np.isnan(each) else each for each in true], dtype=object))
     assert sum(row.pictures for row in by_object_ratio(only(tmp_path))) == IMAGES - unknown
+
+
+def test_no_difference_does_not_blow_up_the_axis(tmp_path: Path) -> None:
+    leave(tmp_path, "full", RIGHT, RATIOS, None)
+    leave(tmp_path, "mask", RIGHT, None, None)
+    drawing = draw_object_ratio(by_object_ratio(only(tmp_path)))
+    assert drawing is not None
+    assert drawing.figure.axes[0].get_ylim() == (-1, 1)
+
+
+def test_every_panel_has_room_for_its_points() -> None:
+    """The panels share an axis: what the first one shows must not cut off the second."""
+
+    def row(area: Literal["found", "true"], gain: float) -> BinRow:
+        one = bootstrap.Estimate(gain, gain, gain)
+        return BinRow(area, 0, 1, 9, "mask", one, one)
+
+    drawing = draw_object_ratio([row("found", 0.0), row("true", 0.3)])
+    assert drawing is not None
+    low, high = drawing.figure.axes[1].get_ylim()
+    assert low < 0
+    assert high > 30

@@ -106,6 +106,13 @@ def test_what_is_missing_and_what_failed_is_on_the_page(folder: Path) -> None:
     assert "second line" in text, "the whole error stands at its run"
 
 
+def test_a_run_that_was_killed_is_said_to_have_died(folder: Path) -> None:
+    write_result(folder / "killed", make_failed(variant="killed", status="running", error=None))
+    (folder / "killed" / ".lock").touch()
+    text = " ".join(read(page_of(folder)).text.split())
+    assert text.count("died: ended without a word, perhaps killed") == 2, "in the table, and among the runs"
+
+
 def test_several_experiments_have_a_section_each(folder: Path) -> None:
     leave_run(folder / "other", [1, 0], experiment="other")
     reader = read(page_of(folder))

@@ -136,6 +136,8 @@ def test_each_missing_key_is_named(tmp_path: Path, key: str) -> None:
         (("metrics", "test", "as_trained", "accuracy"), None, "'metrics.test.as_trained.accuracy' is NoneType"),
         (("metrics", "test", "as_trained", "confusion", 0, 1), 0.5, "'metrics.test.as_trained.confusion.0.1' is float"),
         (("metrics",), None, "'metrics' is null although the run finished"),
+        (("network", "training_macs"), 0.5, "'network.training_macs' is float, not int"),
+        (("images_per_second",), {"training": 1.0}, "'images_per_second.inference' is missing"),
     ],
 )
 def test_each_wrong_value_is_named(tmp_path: Path, place: tuple[Any, ...], value: object, message: str) -> None:
@@ -182,6 +184,25 @@ def test_results_are_found_at_any_depth_and_sorted_by_number(tmp_path: Path) -> 
         (tmp_path, "plain", 10),
     ]
     assert find_results(tmp_path / "empty") == []
+
+
+def test_damaged_records_are_collected_where_there_is_a_place_for_them(tmp_path: Path) -> None:
+    write_result(tmp_path / "good", make_result())
+    for name in ("bad", "worse"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text("{", encoding="utf-8")
+    unreadable: list[str] = []
+    assert [folder.name for folder, _ in find_results(tmp_path, unreadable)] == ["good"]
+    assert [str(tmp_path / name) in said for name, said in zip(("bad", "worse"), unreadable, strict=True)] == [True] * 2
+
+
+def test_what_runs_of_earlier_versions_lack_can_be_written_and_read(tmp_path: Path) -> None:
+    result = make_result()
+    assert "images_per_second" not in result
+    assert result["network"]
+    result["network"]["training_macs"] = 5
+    result["images_per_second"] = {"training": None, "inference": 3.5}
+    assert read_result(write_result(tmp_path, result)) == result
 
 
 def test_one_damaged_record_is_not_passed_over(tmp_path: Path) -> None:

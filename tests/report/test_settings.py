@@ -1,11 +1,13 @@
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
+from fpcn_lightning.config import CurveConfig, ReportConfig, WithinConfig
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.report.results import Run
-from fpcn_lightning.report.settings import read_settings
+from fpcn_lightning.report.settings import Curve, Settings, Within, read_settings
 from tests.report.test_results import make_result
 
 
@@ -36,6 +38,13 @@ def test_runs_of_an_earlier_version_have_no_settings() -> None:
         ("full", "'config.report' is str, not dict"),
         ({"paper": {"mask": "92"}}, "'config.report.paper.mask' is str, not float"),
         ({"curve": {"x": "model.theta"}}, "'config.report.curve.label' is missing"),
+        ({"remarks": {"lenet": 50.5}}, "'config.report.remarks.lenet' is float, not str"),
+        ({"remarks": ["lenet"]}, "'config.report.remarks' is list, not dict"),
+        ({"reach": "80 %"}, "'config.report.reach' is str, not float"),
+        ({"reach": True}, "'config.report.reach' is bool, not float"),
+        ({"within": "swin"}, "'config.report.within' is str, not dict"),
+        ({"within": {"group": "swin", "side": "scratch"}}, "'config.report.within.baseline' is missing"),
+        ({"within": {"group": 1, "side": "scratch", "baseline": "a"}}, "'config.report.within.group' is int, not str"),
     ],
 )
 def test_a_section_that_is_none_is_named(section: Any, message: str) -> None:
@@ -49,5 +58,14 @@ def test_what_the_schema_allows_can_be_read() -> None:
         "paper": {"mask": 92, "center": 91.2},
         "source": None,
         "curve": {"x": "model.theta", "line": None, "label": "theta"},
+        "remarks": {"mask": "why"},
+        "reach": 0.8,
+        "within": {"group": "swin", "side": "fine-tuned", "baseline": "from scratch"},
     }
     assert read_settings([run_with(section)]) == section
+
+
+def test_the_schema_and_the_reader_know_the_same_keys() -> None:
+    """Whatever a config may say, the report can read, and the other way round."""
+    for schema, contract in ((ReportConfig, Settings), (WithinConfig, Within), (CurveConfig, Curve)):
+        assert {field.name for field in fields(schema)} == get_type_hints(contract).keys()

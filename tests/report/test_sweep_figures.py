@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from fpcn_lightning.report.canvas import save
-from fpcn_lightning.report.sweep_figures import draw_curve, draw_differences, draw_learning_curves
+from fpcn_lightning.report.canvas import Drawing, save
+from fpcn_lightning.report.forest import draw_differences
+from fpcn_lightning.report.sweep_figures import draw_curve, draw_learning_curves
 from tests.report.run_folders import leave_run
 from tests.report.test_experiments import only
 
@@ -22,9 +22,9 @@ def leave(folder: Path, variant: str, correct: int, seed: int = 0, **config: Any
     leave_run(folder / variant / f"seed-{seed}", right, variant=variant, seed=seed, config=config)
 
 
-def panels_of(figure: Figure | None) -> list[Axes]:
-    assert figure is not None
-    return figure.axes
+def panels_of(drawing: Drawing | None) -> list[Axes]:
+    assert drawing is not None
+    return drawing.figure.axes
 
 
 def lines_of(axes: Axes) -> list[tuple[list[float], list[float]]]:
@@ -35,23 +35,6 @@ def lines_of(axes: Axes) -> list[tuple[list[float], list[float]]]:
         return rounded
 
     return [(numbers(line.get_xdata()), numbers(line.get_ydata())) for line in axes.get_lines()]
-
-
-def test_the_forest_has_a_point_for_each_row_and_each_difference(tmp_path: Path) -> None:
-    for variant, correct in (("full", 40), ("mask", 30)):
-        leave(tmp_path, variant, correct, report={"reference": "full"})
-    left, right = panels_of(draw_differences(only(tmp_path)))
-    assert ([80, 60], [0, 1]) in lines_of(left)
-    assert ([-20], [1]) in lines_of(right)
-    assert [label.get_text() for label in left.get_yticklabels()] == ["full", "mask"]
-    assert right.get_xlabel() == "difference to full (points of %)"
-
-
-def test_without_a_reference_the_forest_is_one_panel_and_without_answers_none(tmp_path: Path) -> None:
-    leave(tmp_path, "mask", 30)
-    assert len(panels_of(draw_differences(only(tmp_path)))) == 1
-    (tmp_path / "mask" / "seed-0" / "split.csv").unlink()
-    assert draw_differences(only(tmp_path)) is None
 
 
 def test_learning_curves_are_means_over_seeds(tmp_path: Path) -> None:
@@ -76,10 +59,40 @@ def test_of_many_variants_the_reference_and_the_best_are_named(tmp_path: Path) -
         leave(tmp_path, f"v{number:02}", 30, report={"reference": "v03"})
         metrics = f"epoch,val/accuracy\n0,{number / 100}\n"
         (tmp_path / f"v{number:02}" / "seed-0" / "metrics.csv").write_text(metrics, encoding="utf-8")
-    figure = draw_learning_curves(only(tmp_path))
-    assert figure is not None
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["v03", "v07", "v08", "v09", "v10", "v11"]
-    assert len(figure.axes[0].get_lines()) == 12
+    drawing = draw_learning_curves(only(tmp_path))
+    assert drawing is not None
+    names = [text.get_text() for text in drawing.figure.legends[0].get_texts()]
+    assert names == ["v03", "v07", "v08", "v09", "v10", "v11"]
+    assert len(drawing.figure.axes[0].get_lines()) == 12
+    assert "Of the 12 variants, the reference and the best" in drawing.caption
+
+
+def test_a_caption_names_no_reference_where_there_is_none(tmp_path: Path) -> None:
+    for number in range(11):
+        leave(tmp_path, f"v{number:02}", 30)
+    drawing = draw_learning_curves(only(tmp_path))
+    assert drawing is not None
+    assert "Of the 11 variants, the best" in drawing.caption
+    (tmp_path / "v00" / "seed-0" / "metrics.csv").unlink()
+    drawing = draw_learning_curves(only(tmp_path))
+    assert drawing is not None
+    assert "named" not in drawing.caption
+
+
+def test_a_single_epoch_is_seen_for_every_variant_and_with_its_spread(tmp_path: Path) -> None:
+    """Equal variants must not hide each other, and a point has no line that would be seen without a marker."""
+    for variant in ("full", "mask"):
+        for seed, accuracy in enumerate((0.5, 0.7)):
+            leave(tmp_path, variant, 30, seed)
+            metrics = f"epoch,val/accuracy\n0,{accuracy}\n"
+            (tmp_path / variant / f"seed-{seed}" / "metrics.csv").write_text(metrics, encoding="utf-8")
+    (axes,) = panels_of(draw_learning_curves(only(tmp_path)))
+    (first, second), spreads = lines_of(axes), axes.collections
+    assert first[1] == second[1] == [60.0]
+    assert first[0] != second[0]
+    assert all(line.get_marker() not in (None, "None", "") for line in axes.get_lines())
+    ends = [np.asarray(spread.get_paths()[0].vertices)[:, 1].round(6).tolist() for spread in spreads]
+    assert ends == [[50.0, 70.0], [50.0, 70.0]]
 
 
 def test_runs_without_metrics_have_no_learning_curves(tmp_path: Path) -> None:
@@ -98,14 +111,14 @@ def test_a_curve_sorts_variants_by_number_and_into_lines(tmp_path: Path) -> None
         leave(tmp_path, f"{pairs}-{number}", correct, model=model, report=curve_of("model.pairs_per_image", pairs))
     leave(tmp_path, "plain", 20, model={}, report=curve_of("model.pairs_per_image", "none"))  # knows no pairs
 
-    figure = draw_curve(only(tmp_path))
+    drawing = draw_curve(only(tmp_path))
 
-    (axes,) = panels_of(figure)
+    (axes,) = panels_of(drawing)
     lines = lines_of(axes)
     assert ([2, 10], [70.0, 80.0]) in lines
     assert ([2], [60.0]) in lines
-    assert figure is not None
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["all", "nearest"]
+    assert drawing is not None
+    assert [text.get_text() for text in drawing.figure.legends[0].get_texts()] == ["all", "nearest"]
     assert axes.get_xlabel() == "what varies"
     assert not any(40.0 in y for _, y in lines)
 
@@ -143,8 +156,8 @@ def test_without_a_number_there_is_no_curve(tmp_path: Path, report: dict[str, An
 def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:
     leave(tmp_path / "runs", "mask", 30)
     for name in ("first", "second"):
-        figure = draw_differences(only(tmp_path / "runs"))
-        assert figure is not None
-        save(figure, tmp_path / name, "differences")
+        drawing = draw_differences(only(tmp_path / "runs"))
+        assert drawing is not None
+        save(drawing.figure, tmp_path / name, "differences")
     for file in ("differences.svg", "differences.png"):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fpcn_lightning.report.formats import cells, to_markdown
+from fpcn_lightning.report.results import Result
 from fpcn_lightning.report.table import print_table, summarise
 from tests.report.test_formats import NUMBERS, make_row
 from tests.report.test_results import make_failed, make_metrics, make_result
@@ -105,7 +106,29 @@ def test_without_rich_the_table_is_markdown(
 
 
 def test_beside_intervals_the_terminal_leaves_the_cost_to_the_files(capsys: pytest.CaptureFixture[str]) -> None:
-    print_table([make_row(**NUMBERS, parameters=4_008_829)])
+    costs = {"training_gmac": 77.7, "training_images_per_second": 1234.0, "inference_images_per_second": 5678.0}
+    print_table([make_row(**NUMBERS, **costs, parameters=4_008_829)])
     out = capsys.readouterr().out
     assert "[79.0, 83.0]" in out
-    assert "4,008,829" not in out
+    assert not any(cost in out for cost in ("4,008,829", "77.7", "1,234", "5,678"))
+
+
+def with_costs(seed: int, training_macs: int | None, speed: float | None) -> Result:
+    result = make_result(seed=seed)
+    assert result["network"]
+    if training_macs is not None:
+        result["network"]["training_macs"] = training_macs
+    if speed is not None:
+        result["images_per_second"] = {"training": speed, "inference": None}
+    return result
+
+
+def test_costs_of_training_are_means_over_seeds() -> None:
+    (row,) = summarise(runs_of(with_costs(0, 4_000_000_000, 100), with_costs(1, 2_000_000_000, 50)))
+    assert (row.training_gmac, row.training_images_per_second, row.inference_images_per_second) == (3.0, 75.0, None)
+
+
+def test_a_cost_that_not_every_seed_has_is_not_known() -> None:
+    """A mean over some of the seeds would be taken for that over all; runs of earlier versions have none."""
+    (row,) = summarise(runs_of(with_costs(0, 4_000_000_000, 100), with_costs(1, None, None)))
+    assert (row.training_gmac, row.training_images_per_second, row.accuracy) == (None, None, 0.75)

@@ -55,6 +55,27 @@ def test_a_later_report_leaves_nothing_of_an_earlier_one(tmp_path: Path) -> None
     assert write(tmp_path) == TABLES | drawn("differences", "learning_curves")
 
 
+def test_groups_have_a_figure_which_is_on_the_page(tmp_path: Path) -> None:
+    for side, correct in (("tuned", 17), ("scratch", 12)):
+        within = {"group": "swin", "side": side, "baseline": "scratch"}
+        config = {"report": {"within": within, "reach": 0.5}, "model": {"side": side}}
+        leave_run(tmp_path / side, np.arange(20) < correct, variant=side, config=config)
+    assert write(tmp_path) == TABLES | drawn("differences", "learning_curves", "within")
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert page.count("data:image/svg+xml") == 3
+    assert "difference to the baseline of the group" in page
+    assert "epochs to 50 %" in (tmp_path / "table.md").read_text(encoding="utf-8")
+
+
+def test_a_remark_is_in_every_file(tmp_path: Path) -> None:
+    config = {"report": {"paper": {"lenet": 50.5}, "remarks": {"lenet": "it had learned nothing"}}}
+    leave_run(tmp_path / "lenet", np.arange(20) < 12, variant="lenet", config=config)
+    write(tmp_path)
+    texts = {name: (tmp_path / name).read_text(encoding="utf-8") for name in TABLES}
+    assert all("it had learned nothing" in text for text in texts.values())
+    assert all("50.5 (a)" in texts[name] for name in TABLES - {"table.csv"})
+
+
 def test_several_experiments_keep_their_figures_apart(tmp_path: Path) -> None:
     leave_experiment(tmp_path / "a", "a", ratios=False)
     leave_experiment(tmp_path / "b", "b/../c", ratios=False)
