@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from fpcn_lightning import __version__
 from fpcn_lightning.errors import RunInUse, UserError
+from fpcn_lightning.report.ending import LOCK_NAME
 from fpcn_lightning.report.results import Code, Result, write_result
 from fpcn_lightning.report.sameness import decisive
 
@@ -68,7 +69,7 @@ def held(folder: Path) -> Iterator[None]:
 
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with FileLock(folder / LOCK_NAME, timeout=0):
             yield
     except Timeout as error:
         raise RunInUse(

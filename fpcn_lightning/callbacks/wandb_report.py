@@ -19,6 +19,9 @@ WORDS = (
     "status",
     "error",
     "reference",
+    "remark",
+    "group",
+    "side",
 )  # even where they look like numbers
 REPORT_FILE = "wandb_report.txt"  # beside the table: the id of its W&B run
 

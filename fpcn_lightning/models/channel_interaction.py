@@ -21,8 +21,3 @@ def channel_weights(maps: Tensor, others: Tensor, scale: float = 1.0) -> Tensor:
     with torch.autocast(maps.device.type, enabled=False):
         products = maps.to(wide).flatten(2) @ others.to(wide).flatten(2).transpose(1, 2)
         return (-scale * products).softmax(dim=2)
-
-
-def mix_channels(weights: Tensor, maps: Tensor) -> Tensor:
-    """Maps [B, C, H, W] whose channel c sums those of `maps`, weighed by row c of `weights` [B, C, C]."""
-    return (weights.to(maps.dtype) @ maps.flatten(2)).reshape(maps.shape)

@@ -11,7 +11,7 @@ from fpcn_lightning.errors import check_choice
 from fpcn_lightning.models.attention_maps import ATTENTION_MAPS, AttentionBackbone
 from fpcn_lightning.models.backbones import Backbone
 from fpcn_lightning.models.bilinear_pooling import bilinear_pool
-from fpcn_lightning.models.channel_interaction import channel_weights, mix_channels
+from fpcn_lightning.models.channel_interaction import channel_weights
 from fpcn_lightning.models.network import Answers, Network, Views
 from fpcn_lightning.models.pairs import random_pairs
 
@@ -119,4 +119,5 @@ def erase(images: Tensor, attention: Tensor) -> Tensor:
 
 def co_attention(attention: Tensor, other: Tensor) -> Tensor:
     """Attention maps [B, M, H, W], each with those added whose counterparts in the other picture are least like it."""
-    return mix_channels(channel_weights(attention, other), attention) + attention
+    weights = channel_weights(attention, other).to(attention.dtype)
+    return (weights @ attention.flatten(2)).reshape(attention.shape) + attention

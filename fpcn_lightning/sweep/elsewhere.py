@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fpcn_lightning.sweep.jobs import LOG_NAME, Ended, Job
+from fpcn_lightning.report.ending import LOG_NAME
+from fpcn_lightning.sweep.jobs import Ended, Job
 from fpcn_lightning.sweep.overview import Overview
 from fpcn_lightning.sweep.processes import run_jobs
 from fpcn_lightning.sweep.slots import Slot

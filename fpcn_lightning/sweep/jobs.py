@@ -6,8 +6,6 @@ from typing import Literal
 
 from fpcn_lightning.errors import RunInUse
 
-LOG_NAME = "output.log"
-
 Outcome = Literal["finished", "skipped", "taken", "failed"]
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.report.ending import LOG_NAME
 from fpcn_lightning.report.results import RESULT_NAME
 from fpcn_lightning.sweep import leash
-from fpcn_lightning.sweep.jobs import LOG_NAME, Ended, Job
+from fpcn_lightning.sweep.jobs import Ended, Job
 from fpcn_lightning.sweep.slots import Slot
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ def run(cfg: DictConfig) -> None:
     """Report on the folder `runs`.
 
     Raises:
-        UserError: no folder is given, it holds no runs, or a record in it cannot be read.
+        UserError: no folder is given, it holds no runs that can be read, or its plan or a section `report` is wrong.
     """
     if cfg.runs is None:
         raise UserError("runs is not set: give the folder of the runs, runs=outputs/EXPERIMENT.")
@@ -29,7 +29,7 @@ def report_folder(folder: Path) -> None:
     Where the runs were logged to W&B, the table and the figures are, too.
 
     Raises:
-        UserError: the folder holds no runs, or a record in it cannot be read.
+        UserError: the folder holds no runs that can be read, or its plan or a section `report` is wrong.
     """
     experiments = read_experiments(folder)
     page = write_report(experiments, folder)

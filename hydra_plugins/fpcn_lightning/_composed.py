@@ -35,6 +35,8 @@ def _compose(context: HydraContext, sweep: DictConfig, overrides: list[str], num
         config.hydra.job.num = number
     # `${hydra:...}` in the name of a folder asks the config of the running job.
     HydraConfig.instance().set_config(config)
+    # Asked later, a variant that is named by it would be called like the job that was composed last.
+    config.variant = config.variant
     folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
     name = Path(os.path.relpath(folder, sweep.hydra.sweep.dir)).as_posix()
     return ComposedJob(number, name, overrides, config, folder)

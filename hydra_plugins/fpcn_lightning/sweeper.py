@@ -88,7 +88,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _place_to_look(folder: Path) -> Path:
-    from fpcn_lightning.sweep.jobs import LOG_NAME
+    from fpcn_lightning.report.ending import LOG_NAME
 
     return folder / LOG_NAME if (folder / LOG_NAME).exists() else folder
 

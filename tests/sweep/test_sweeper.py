@@ -57,6 +57,12 @@ def test_the_command_line_narrows_and_widens_an_experiment(
     assert {job["folder"] for job in plan(tmp_path / "outputs/demo")} == folders
 
 
+def test_the_plan_knows_variants_that_are_named_after_a_choice(sweep_here: SweepHere, tmp_path: Path) -> None:
+    words = ("model=plain,fpcn", "variant='${hydra:runtime.choices.model}-x'")
+    sweep_here(lambda _: None, *words)
+    assert [job["variant"] for job in plan(tmp_path / "outputs/single")] == ["plain-x", "fpcn-x"]
+
+
 def test_a_sweep_stays_below_its_output_folder(sweep_here: SweepHere, reports: Reports, tmp_path: Path) -> None:
     ran: list[int] = []
     with pytest.raises(UserError, match=r"name=\.\./x names a folder"):
