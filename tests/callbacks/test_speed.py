@@ -7,7 +7,6 @@ import torch
 from fpcn_lightning.callbacks import speed
 from fpcn_lightning.data.pictures import Batch
 
-
 NOBODY: Any = None  # the module, which is not asked
 
 

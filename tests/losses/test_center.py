@@ -5,7 +5,13 @@ import torch
 from torch import Tensor
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.losses.center import CenterLoss, batch_mean_centers, center_loss, wen_centers
+from fpcn_lightning.losses.center import (
+    CenterLoss,
+    batch_mean_centers,
+    center_loss,
+    moving_average_centers,
+    wen_centers,
+)
 
 FEATURES = torch.tensor([[1.0, 1], [3, 1], [0, 0]])
 LABELS = torch.tensor([0, 0, 1])
@@ -38,14 +44,17 @@ def test_loss_agrees_with_a_loop(reduction: Literal["mean", "sum"]) -> None:
 
 def test_rules_agree_with_loops() -> None:
     features, labels, centers = random_batch()
-    by_mean, by_wen = centers.clone(), centers.clone()
+    by_mean, by_wen, by_average = centers.clone(), centers.clone(), centers.clone()
     for j, c in enumerate(centers):
         members = [x for x, y in zip(features, labels, strict=True) if y == j]
         if members:
             by_mean[j] = c + torch.stack([x - c for x in members]).sum(0) / len(members)
+            direction = c / c.square().sum().sqrt()
+            by_average[j] = c + 0.3 * torch.stack([x - direction for x in members]).mean(0)
         by_wen[j] = c - 0.3 * sum((c - x for x in members), torch.zeros(3)) / (1 + len(members))
     torch.testing.assert_close(batch_mean_centers(features, labels, centers), by_mean)
     torch.testing.assert_close(wen_centers(features, labels, centers, rate=0.3), by_wen)
+    torch.testing.assert_close(moving_average_centers(features, labels, centers, rate=0.3), by_average)
 
 
 def test_share_of_the_way_to_the_mean() -> None:
@@ -62,6 +71,7 @@ def test_absent_classes_stay() -> None:
     features, labels, centers = random_batch()
     assert torch.equal(batch_mean_centers(features, labels, centers)[4], centers[4])
     assert torch.equal(wen_centers(features, labels, centers)[4], centers[4])
+    assert torch.equal(moving_average_centers(features, labels, centers)[4], centers[4])
 
 
 def test_joint_translation_changes_nothing() -> None:
@@ -121,9 +131,35 @@ def test_later_batches_are_measured_before_the_centres_move(update: Literal["bat
     assert loss.seen.tolist() == [True, True, True, True, False]
 
 
-def test_evaluation_moves_nothing() -> None:
+def test_moving_average_begins_at_zero() -> None:
+    """The first loss is half of 1, the squared norm of the features, and the centre a twentieth of their mean."""
+    features, labels = torch.tensor([[0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]]), torch.tensor([0, 0, 1])
+    loss = CenterLoss(3, 2, update="moving_average", rate=0.05)
+    assert float(loss(features, labels)) == pytest.approx(0.5)
+    torch.testing.assert_close(loss.centers, 0.05 * torch.tensor([[0.3, 0.9], [-1.0, 0.0], [0.0, 0.0]]))
+
+
+def test_moving_average_compares_with_directions_before_it_moves() -> None:
     features, labels, _ = random_batch()
-    loss = CenterLoss(5, 3).double()
+    loss = CenterLoss(5, 3, update="moving_average", rate=0.3).double()
+    loss(features, labels)
+    before = loss.centers.clone()
+    later = features.flip(0) / features.flip(0).norm(dim=1, keepdim=True)
+    directions = before / before.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    assert before[4].eq(0).all()
+    assert directions[:4].norm(dim=1) == pytest.approx(1.0)
+    torch.testing.assert_close(loss(later, labels), center_loss(later, labels, directions))
+    torch.testing.assert_close(loss.centers, moving_average_centers(later, labels, before, rate=0.3))
+    for rate, scale in ((1e-3, 1.0), (1e-3, 1e-3)):  # the length of a centre tells nothing
+        twin = CenterLoss(5, 3, update="moving_average", rate=rate).double()
+        twin.centers.copy_(scale * before)
+        torch.testing.assert_close(twin(later, labels), center_loss(later, labels, directions))
+
+
+@pytest.mark.parametrize("update", ["batch_mean", "wen", "moving_average"])
+def test_evaluation_moves_nothing(update: Literal["batch_mean", "wen", "moving_average"]) -> None:
+    features, labels, _ = random_batch()
+    loss = CenterLoss(5, 3, update=update).double()
     loss(features, labels)
     before = {name: buffer.clone() for name, buffer in loss.named_buffers()}
     loss.eval()(features + 1, torch.full_like(labels, 4))

@@ -3,10 +3,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.models.contrast import Fusion, product_gate, residual_gates
+from fpcn_lightning.models.contrast import Fusion, PairContrast, product_gate, residual_gates
+from fpcn_lightning.models.network import Views
 
 
 def vectors(count: int, pairs: int = 5, dim: int = 4) -> list[Tensor]:
@@ -126,3 +127,58 @@ def test_unknown_activation_is_named() -> None:
     activation: Any = "gelu"
     with pytest.raises(UserError, match=r"model\.fusion_activation"):
         Fusion(4, activation=activation)
+
+
+# --- pairs of a batch ---------------------------------------------------------------------------------------------
+
+
+def pair_contrast(gate: Any, **options: Any) -> PairContrast:
+    torch.manual_seed(0)
+    return PairContrast(4, hidden=3, gate=gate, **options).double()
+
+
+def alone(labels: list[int]) -> tuple[Views, nn.Module]:
+    """Pictures by themselves, and the linear layer that has classified them."""
+    (features,) = vectors(1, pairs=len(labels))
+    head = nn.Linear(4, 3).double()
+    logits = head(features.requires_grad_())
+    return Views(logits, torch.tensor(labels), logits, features), head
+
+
+@pytest.mark.parametrize("gate", ["product", "residual"])
+def test_pairs_keep_what_belongs_to_the_pictures_themselves(gate: Any) -> None:
+    before, head = alone([0, 0, 1, 1])
+    after = pair_contrast(gate).paired(before, head)
+    assert after.own_logits is before.own_logits
+    assert after.features is before.features
+    assert len(after.logits) == len(after.targets) == {"product": 2 * 8, "residual": 4 * 8}[gate]
+    assert (after.better is None) is (gate == "product")
+
+
+@pytest.mark.parametrize("gate", ["product", "residual"])
+def test_where_nobody_fits_the_pictures_stay_by_themselves_and_all_stays_connected(gate: Any) -> None:
+    contrast = pair_contrast(gate)
+    before, head = alone([1])
+    after = contrast.paired(before, head)
+    assert torch.equal(after.logits, before.logits)
+    assert torch.equal(after.targets, before.targets)
+    torch.autograd.backward(after.logits.sum())
+    for parameter in contrast.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.eq(0).all()
+
+
+@pytest.mark.parametrize("gate", ["product", "residual"])
+def test_a_picture_by_itself_is_its_own_partner(gate: Any) -> None:
+    contrast = pair_contrast(gate).eval()
+    (a,) = vectors(1)
+    mutual = contrast.fusion(a, a)
+    expected = a * mutual if gate == "product" else a + a / (1 + torch.exp(-mutual * a))
+    torch.testing.assert_close(contrast.with_itself(a), expected)
+
+
+@pytest.mark.parametrize("key", ["gate", "pairs"])
+def test_unknown_choice_is_named(key: str) -> None:
+    options: Any = {key: "nonsense"}
+    with pytest.raises(UserError, match=rf"model\.{key}=nonsense"):
+        PairContrast(4, **options)

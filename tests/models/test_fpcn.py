@@ -1,10 +1,10 @@
-import itertools
+import inspect
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hydra.utils import get_object
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
@@ -16,8 +16,9 @@ from fpcn_lightning.models.backbones import Backbone, FeatureMaps
 from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.models.network import Network
 from fpcn_lightning.models.plain import Plain
+from tests.conftest import composed
 
-PRESETS = {path.stem: path for path in sorted((CONF / "model").glob("*.yaml"))}
+PRESETS = {name: CONF / "model" / f"{name}.yaml" for name in ("plain", "fpcn", "fpcn_official")}
 OFF: dict[str, Any] = {"mask": False, "alpha": "off", "contrast": False}
 
 
@@ -145,8 +146,8 @@ def nearest(features: Tensor, labels: Tensor, anchor: int, same: bool) -> int:
 
 
 def fused(network: FPCN, a: Tensor, b: Tensor, activation: str) -> Tensor:
-    assert network.fusion is not None
-    reduce, expand = network.fusion.reduce, network.fusion.expand
+    assert network.contrast is not None
+    reduce, expand = network.contrast.fusion.reduce, network.contrast.fusion.expand
     hidden = reduce.weight @ torch.cat([a, b]) + reduce.bias
     return expand.weight @ (hidden.clamp(min=0) if activation == "relu" else hidden) + expand.bias
 
@@ -399,14 +400,14 @@ def test_unknown_choice_names_the_key(key: str) -> None:
         preset("fpcn", **{key: "nonsense"})
 
 
-@pytest.mark.parametrize("path", PRESETS.values(), ids=PRESETS.keys())
-def test_every_preset_names_every_key_of_its_network(path: Path) -> None:
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "model").glob("*.yaml")))
+def test_every_preset_names_every_key_of_its_network(name: str) -> None:
     """A key that is left out would take a default from the code: two places to look."""
-    section = OmegaConf.load(path).model
-    network = preset(path.stem)
-    arguments = itertools.chain(type(network).__init__.__annotations__)
-    assert {str(key) for key in section} - {"_target_"} == set(arguments) - {"classes", "image_size", "return"}
-    assert isinstance(network, Network)
+    section = composed(f"model={name}").model
+    network = get_object(section._target_)
+    assert issubclass(network, Network)
+    given = {"self", "classes", "image_size"}
+    assert {str(key) for key in section} - {"_target_"} == set(inspect.signature(network.__init__).parameters) - given
 
 
 def test_presets_differ_as_paper_and_code_do() -> None:
@@ -415,20 +416,20 @@ def test_presets_differ_as_paper_and_code_do() -> None:
     assert all(
         (official.positioning.strict, official.positioning.largest_component, official.positioning.previous_block)
     )
-    assert isinstance(fpcn.fusion.activation, nn.ReLU)
-    assert isinstance(official.fusion.activation, nn.Identity)
-    assert fpcn.fusion.expand.bias.eq(1).all()
-    assert official.fusion.expand.bias.abs().max() < 1
+    assert isinstance(fpcn.contrast.fusion.activation, nn.ReLU)
+    assert isinstance(official.contrast.fusion.activation, nn.Identity)
+    assert fpcn.contrast.fusion.expand.bias.eq(1).all()
+    assert official.contrast.fusion.expand.bias.abs().max() < 1
     assert (fpcn.pool_over, official.pool_over) == ("mask", "map")
-    assert fpcn.head_dropout.p == 0
-    assert official.head_dropout.p == official.fusion.dropout.p == fpcn.fusion.dropout.p == 0.5
+    assert fpcn.contrast.dropout.p == 0
+    assert official.contrast.dropout.p == official.contrast.fusion.dropout.p == fpcn.contrast.fusion.dropout.p == 0.5
 
 
 @pytest.mark.parametrize("elsewhere", ["fusion", "head"])
 def test_dropout_is_off_in_the_answers_and_on_in_training(elsewhere: str) -> None:
     network = preset("fpcn_official")
     network.backbone.eval()
-    (network.fusion.dropout if elsewhere == "fusion" else network.head_dropout).p = 0.0
+    (network.contrast.fusion.dropout if elsewhere == "fusion" else network.contrast.dropout).p = 0.0
     labels = torch.tensor([0, 0, 1, 1])
     assert not torch.equal(network.views(pictures(4), labels).logits, network.views(pictures(4), labels).logits)
     network.eval()

@@ -1,0 +1,71 @@
+"""The rivals that work with pairs learn: a few pictures by heart, and real ones better than by guessing."""
+
+import csv
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from fpcn_lightning import build
+from fpcn_lightning.data.pictures import Batch
+from fpcn_lightning.main import run_task
+from fpcn_lightning.modules.classifier import Classifier
+from tests.conftest import composed
+
+
+def classifier(name: str) -> Classifier:
+    config = build.plain(composed(f"model={name}", "trainer=smoke", "optimisation.channels_last=false"))
+    torch.manual_seed(0)
+    return Classifier(
+        build.network(config["model"], 3, 64),
+        loss=config["loss"],
+        optimisation=config["optimisation"],
+        classes=3,
+        seed=0,
+        image_size=64,
+        record={"schema": 1},
+    )
+
+
+def batch() -> Batch:
+    """Twelve pictures of noise, each of a colour of its own: no two are alike, classes mean nothing."""
+    generator = torch.Generator().manual_seed(1)
+    colours = torch.rand(12, 3, 1, 1, generator=generator)
+    noise = torch.rand(12, 3, 64, 64, generator=generator)
+    images = (255 * (0.5 * colours + 0.5 * noise)).to(torch.uint8)
+    return Batch(images, torch.arange(3).repeat_interleave(4), torch.arange(12))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*self.log.*")
+@pytest.mark.parametrize(("name", "rate"), [("api_net", 0.05), ("pca_net", 0.0005), ("cin", 0.02)])
+def test_learns_twelve_pictures_by_heart(name: str, rate: float) -> None:
+    module, given = classifier(name), batch()
+    optimiser = torch.optim.SGD(module.parameters(), lr=rate, momentum=0.9)
+    losses = []
+    for step in range(120):
+        module.on_train_batch_start(given, step)
+        loss = module.training_step(given, step)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+    assert min(losses[-10:]) < 0.5 * losses[0]
+    module.eval()
+    with torch.no_grad():
+        assert module(given.images).argmax(1).tolist() == given.labels.tolist()
+
+
+@pytest.mark.slow
+def test_pca_net_learns_what_its_published_code_is_said_not_to(rocks: Path, tmp_path: Path) -> None:
+    """There the loss stays at the logarithm of the number of classes."""
+    words = ["trainer=smoke", "model=pca_net", "data=folder", f"data.root={rocks}", "callbacks.summary=null"]
+    words += ["trainer.max_epochs=12", "trainer.limit_train_batches=1.0"]
+    run_task(composed(*words, f"output={tmp_path}", folder=tmp_path))
+    with (tmp_path / "metrics.csv").open(encoding="utf-8") as lines:
+        epochs = [row for row in csv.DictReader(lines) if row["train/accuracy"]]
+    losses = [float(row["train/loss_classification"]) for row in epochs]
+    accuracies = [float(row["train/accuracy"]) for row in epochs]
+    assert sum(losses[-3:]) / 3 < 0.8 * math.log(3) < losses[0]
+    assert sum(accuracies[-3:]) / 3 > 0.6  # guessing gives a third
