@@ -1,6 +1,7 @@
 import torch
 from torch.nn import functional
 
+from fpcn_lightning import cost
 from fpcn_lightning.models.majority import Majority
 
 
@@ -32,3 +33,8 @@ def test_a_class_without_pictures_stays_finite_and_last() -> None:
     logits = network(torch.rand(1, 3, 8, 8))[0]
     assert logits.isfinite().all()
     assert logits.argsort().tolist() == [1, 2, 0]
+
+
+def test_it_costs_nothing() -> None:
+    network = Majority(3, 64)
+    assert (cost.macs(network, 64), cost.training_macs(network, 64, classes=3)) == (0, 0)
