@@ -161,7 +161,7 @@ class SearchConfig:
 
 
 # Keys that only help to compose others: a run's record has what they were put into.
-COMPOSING = ("seeds", "backbone", "pretrained")
+COMPOSING = ("seeds", "slots", "backbone", "pretrained")
 
 
 @dataclass
@@ -173,6 +173,7 @@ class Config:
     variant: str = MISSING  # second folder of the run
     seed: int = 0
     seeds: str = "0,1,2"  # those that an experiment runs every row with
+    slots: int | None = None  # goes into hydra.launcher.slots, of the launcher for one machine
     backbone: str | None = None  # goes into model.backbone, of networks that have one
     pretrained: bool = True  # goes into model.pretrained, of networks that can be
     output: str = "outputs"

@@ -28,7 +28,7 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_runs_all_its_rows(experiment: str, rocks: Path, tmp_path: Path) -> None:
     cfg = composed(f"+experiment={experiment}")
-    words = [f"+experiment={experiment}", "trainer=smoke", "trainer.max_epochs=1", "hydra.launcher.slots=2"]
+    words = [f"+experiment={experiment}", "trainer=smoke", "trainer.max_epochs=1"]
     words += FEWER.get(experiment, [])
     if cfg.data.synthetic is None:
         # Without the published sides, so that the experiment's own shares are cut.
