@@ -21,6 +21,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("nearest", {"update": "wen", "reduction": "sum", "normalise": False}),
     ("random", {"update": "wen"}),
     ("all", {"update": "batch_mean"}),
+    ("nearest", {"update": "moving_average", "rate": 0.3}),
 ]
 
 

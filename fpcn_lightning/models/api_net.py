@@ -5,12 +5,12 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from fpcn_lightning.models.backbones import Backbone
 from fpcn_lightning.models.contrast import PairContrast
-from fpcn_lightning.models.network import Answers, Network, Views, average
+from fpcn_lightning.models.network import Views, average
+from fpcn_lightning.models.on_backbone import OnBackbone, SingleView
 
 
-class APINet(Network):
+class APINet(OnBackbone, SingleView):
     """Learns from pairs of pictures, each weighed by its own gate and by its partner's, and ranks the two.
 
     The network that is deployed is `Plain`: no partner, no gate. Fusion without activation and residual gates are
@@ -40,9 +40,7 @@ class APINet(Network):
         fusion_hidden: int = 512,
         dropout: float = 0.5,
     ) -> None:
-        super().__init__()
-        self.backbone = Backbone(backbone, image_size=image_size, pretrained=pretrained, weights_file=weights)
-        self.feature_dim = self.backbone.channels
+        super().__init__(image_size, backbone, pretrained, weights)
         self.head = nn.Linear(self.feature_dim, classes)
         self.contrast = PairContrast(
             self.feature_dim,
@@ -53,24 +51,11 @@ class APINet(Network):
             pairs=pairs,
             pairs_per_image=pairs_per_image,
         )
-        self.mean, self.std = self.backbone.mean, self.backbone.std
-        self.weights_source = self.backbone.weights_source
-        self.fixed_size = self.backbone.fixed_size
-
-    @property
-    def trunk(self) -> nn.Module:
-        """The backbone."""
-        return self.backbone
-
-    def answers(self, images: Tensor) -> Answers:
-        """Logits [B, C]."""
-        return Answers({"plain": self.head(self._pooled(images))})
 
     def views(self, images: Tensor, labels: Tensor) -> Views:
         """Every picture with its partners in the batch of all processes; by itself where nobody fits."""
-        features = self._pooled(images)
-        logits = self.head(features)
-        return self.contrast.paired(Views(logits, labels, own_logits=logits, features=features), self.head)
+        return self.contrast.paired(super().views(images, labels), self.head)
 
-    def _pooled(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
+        """The mean [B, D] over the map."""
         return average(self.backbone(images).last)

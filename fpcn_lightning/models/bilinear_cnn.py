@@ -4,12 +4,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from fpcn_lightning.models.backbones import Backbone
 from fpcn_lightning.models.bilinear_pooling import bilinear_pool
-from fpcn_lightning.models.network import Answers, Network, Views
+from fpcn_lightning.models.on_backbone import OnBackbone, SingleView
 
 
-class BilinearCNN(Network):
+class BilinearCNN(OnBackbone, SingleView):
     """Backbone, the outer product of its map with itself pooled over the positions, one linear layer.
 
     The symmetric variant ("D, D"). Its map is that of the last convolution: the pooling after it, which VGG and AlexNet
@@ -27,33 +26,15 @@ class BilinearCNN(Network):
     def __init__(
         self, classes: int, image_size: int, backbone: str, pretrained: bool = True, weights: str | Path | None = None
     ) -> None:
-        super().__init__()
-        self.backbone = Backbone(backbone, image_size=image_size, pretrained=pretrained, weights_file=weights)
+        super().__init__(image_size, backbone, pretrained, weights)
         _drop_last_pooling(getattr(self.backbone.model, "features", self.backbone.model))
         self.feature_dim = self.backbone.channels**2
         self.head = nn.Linear(self.feature_dim, classes)
         nn.init.kaiming_normal_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        self.mean, self.std = self.backbone.mean, self.backbone.std
-        self.weights_source = self.backbone.weights_source
-        self.fixed_size = self.backbone.fixed_size
 
-    @property
-    def trunk(self) -> nn.Module:
-        """The backbone."""
-        return self.backbone
-
-    def answers(self, images: Tensor) -> Answers:
-        """Logits [B, C]."""
-        return Answers({"plain": self.head(self._pooled(images))})
-
-    def views(self, images: Tensor, labels: Tensor) -> Views:
-        """Every picture once, by itself."""
-        features = self._pooled(images)
-        logits = self.head(features)
-        return Views(logits, labels, own_logits=logits, features=features)
-
-    def _pooled(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
+        """The pooled outer product [B, D * D] of the map with itself."""
         maps = self.backbone(images).last
         return bilinear_pool(maps, maps)
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fpcn_lightning.errors import UserError, check_choice
-from fpcn_lightning.models.backbones import Backbone
 from fpcn_lightning.models.channel_interaction import channel_weights
-from fpcn_lightning.models.network import Answers, Contrasted, Network, Views
+from fpcn_lightning.models.network import Answers, Contrasted, Views
+from fpcn_lightning.models.on_backbone import OnBackbone
 from fpcn_lightning.models.pairs import select_pairs
 
 NEIGHBOURS = 9  # that a 3 x 3 convolution sees ...
@@ -24,7 +24,7 @@ class _Interaction(NamedTuple):
     means: Tensor
 
 
-class CIN(Network):
+class CIN(OnBackbone):
     """Adds to each channel what complements it (self-channel interaction); embeds pairs by how their channels differ.
 
     With X the last map: W = softmax(-X X^T), Y = W X, Z = phi(Y) + X, phi a 3 x 3 convolution; the mean of Z is
@@ -75,27 +75,18 @@ class CIN(Network):
         pairs_per_image: int = 2,
         most_pairs: int = 20,
     ) -> None:
-        super().__init__()
         check_choice("model.attention_scale", attention_scale, ("mean", "none"))
         check_choice("model.pairs", pairs, ("nearest", "random", "all"))
         if embedding_dim < 1:
             raise UserError(f"model.embedding_dim is {embedding_dim}: it must be at least 1.")
-        self.backbone = Backbone(backbone, image_size=image_size, pretrained=pretrained, weights_file=weights)
-        channels = self.feature_dim = self.backbone.channels
+        super().__init__(image_size, backbone, pretrained, weights)
+        channels = self.backbone.channels
         self.head = nn.Linear(channels, classes)
         self.phi = nn.Linear(NEIGHBOURS * channels, channels)
         self.psi = nn.Linear(2 * channels, 1)
         self.embed = nn.Linear(channels, embedding_dim)
         self.attention_scale = attention_scale
         self.pairs, self.pairs_per_image, self.most_pairs = pairs, pairs_per_image, most_pairs
-        self.mean, self.std = self.backbone.mean, self.backbone.std
-        self.weights_source = self.backbone.weights_source
-        self.fixed_size = self.backbone.fixed_size
-
-    @property
-    def trunk(self) -> nn.Module:
-        """The backbone."""
-        return self.backbone
 
     def answers(self, images: Tensor) -> Answers:
         """Logits [B, C]."""

@@ -6,13 +6,13 @@ from typing import Literal
 from torch import Tensor, nn
 
 from fpcn_lightning.errors import UserError, check_choice
-from fpcn_lightning.models.backbones import Backbone
 from fpcn_lightning.models.contrast import PairContrast
-from fpcn_lightning.models.network import Answers, Network, Views, average
+from fpcn_lightning.models.network import Answers, Views, average
+from fpcn_lightning.models.on_backbone import OnBackbone
 from fpcn_lightning.models.positioning import Alpha, Located, PoolOver, Positioning, pool
 
 
-class FPCN(Network):
+class FPCN(OnBackbone):
     """Positions the rock, weighs it by its area, contrasts pairs of pictures of the batch.
 
     With mask, alpha and contrast off it computes what `Plain` computes, bit for bit. The centre loss belongs to the
@@ -87,19 +87,12 @@ class FPCN(Network):
         dropout: float = 0.5,
         inference: str = "as_trained",
     ) -> None:
-        super().__init__()
         switches = {"mask": mask, "contrast": contrast, "open_gate": open_gate, "pretrained": pretrained}
         for key, value in switches.items():
             if not isinstance(value, bool):
                 raise UserError(f"model.{key}={value} must be true or false.")
         check_choice("model.pool_over", pool_over, ("map", "mask", "nothing"))
-        self.backbone = Backbone(
-            backbone,
-            image_size=image_size,
-            pretrained=pretrained,
-            weights_file=weights,
-            previous_block=previous_block,
-        )
+        super().__init__(image_size, backbone, pretrained, weights, previous_block=previous_block)
         channels = self.backbone.channels
         self.head = nn.Linear(channels, classes)
         # Made last, so that a network without contrast draws the same initial weights as `Plain`.
@@ -126,16 +119,7 @@ class FPCN(Network):
         # Without a mask both areas are the same, but only the mean over the map is that of `Plain` to the last bit: a
         # GPU takes a mean as the sum times 1 / (H * W).
         self.pool_over: PoolOver = "map" if pool_over == "mask" and not mask else pool_over
-        self.mean, self.std = self.backbone.mean, self.backbone.std
-        self.weights_source = self.backbone.weights_source
-        self.fixed_size = self.backbone.fixed_size
-        self.feature_dim = channels
         self.choose_inference(inference)
-
-    @property
-    def trunk(self) -> nn.Module:
-        """The backbone."""
-        return self.backbone
 
     def answers(self, images: Tensor) -> Answers:
         """Logits [B, C] of both readings, and where the object was found, also where the mask is off."""

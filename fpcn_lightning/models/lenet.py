@@ -5,12 +5,12 @@ from collections import OrderedDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fpcn_lightning.models.network import Answers, Network, Views
+from fpcn_lightning.models.on_backbone import SingleView
 
 SIDE = 32  # pixels
 
 
-class LeNet(Network):
+class LeNet(SingleView):
     """Two convolutions and three linear layers on pictures of 32 x 32 pixels; larger ones are shrunk by averaging.
 
     As in the article: 5 x 5 kernels, tanh, pooling by the mean, 6, 16, 120 and 84 features. Three colours instead of
@@ -51,17 +51,8 @@ class LeNet(Network):
         """All but the last layer."""
         return self.body
 
-    def answers(self, images: Tensor) -> Answers:
-        """Logits [B, C]."""
-        return Answers({"plain": self.head(self._features(images))})
-
-    def views(self, images: Tensor, labels: Tensor) -> Views:
-        """Every picture once, by itself."""
-        features = self._features(images)
-        logits = self.head(features)
-        return Views(logits, labels, own_logits=logits, features=features)
-
-    def _features(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
+        """The activations [B, 84] before the last layer."""
         # `area` is the mean of the pixels that fall into each cell; smaller pictures are enlarged by it, too.
         features: Tensor = self.body(functional.interpolate(images, size=(SIDE, SIDE), mode="area"))
         return features

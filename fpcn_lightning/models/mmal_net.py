@@ -6,14 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from fpcn_lightning.errors import UserError, check_choice
-from fpcn_lightning.models.backbones import Backbone, FeatureMaps
+from fpcn_lightning.models.backbones import FeatureMaps
 from fpcn_lightning.models.crops import crop_and_resize, enclosing_cells, pixel_boxes
-from fpcn_lightning.models.network import Answers, Network, Views, average
+from fpcn_lightning.models.network import Answers, Views, average
+from fpcn_lightning.models.on_backbone import OnBackbone
 from fpcn_lightning.models.positioning import Located, Positioning
 from fpcn_lightning.models.windows import WINDOWS, WindowSet, choose_parts
 
 
-class MMALNet(Network):
+class MMALNet(OnBackbone):
     """Looks at the picture, then at the object in it, in training then at parts of the object, with the same weights.
 
     One backbone, global average pooling, dropout and one linear layer serve three branches. The **raw** branch sees the
@@ -60,28 +61,16 @@ class MMALNet(Network):
         dropout: float = 0.5,
         inference: str = "object",
     ) -> None:
-        super().__init__()
         check_choice("model.windows", windows, tuple(WINDOWS))
         if raw_epochs < 0:
             raise UserError(f"model.raw_epochs={raw_epochs} must not be negative.")
-        self.backbone = Backbone(
-            backbone, image_size=image_size, pretrained=pretrained, weights_file=weights, previous_block=True
-        )
+        super().__init__(image_size, backbone, pretrained, weights, previous_block=True)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.backbone.channels, classes)
         self.positioning = Positioning(strict=True, largest_component=True, previous_block=True)
         self.scales = WINDOWS[windows]
         self.raw_epochs, self.raw_alone = raw_epochs, False
-        self.mean, self.std = self.backbone.mean, self.backbone.std
-        self.weights_source = self.backbone.weights_source
-        self.fixed_size = self.backbone.fixed_size
-        self.feature_dim = self.backbone.channels
         self.choose_inference(inference)
-
-    @property
-    def trunk(self) -> nn.Module:
-        """The backbone."""
-        return self.backbone
 
     def begin_epoch(self, epoch: int) -> None:
         """Train the raw branch alone in the first epochs."""

@@ -50,6 +50,10 @@ def test_parameters_are_the_published_ones_without_those_never_used(
     assert network.feature_dim == 512 * 32
 
 
+def test_cost_of_inference_is_the_published_one() -> None:
+    assert cost.macs(PCANet(200, 448, "resnet50", pretrained=False), 448) / 1e6 == pytest.approx(15_276, abs=1)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["resnet50", "torchvision.resnet50"])
 def test_a_resnet_gives_what_passes_inside_its_second_last_block(name: str) -> None:
