@@ -23,6 +23,7 @@ def bilinear_pool(left: Tensor, right: Tensor) -> Tensor:
     """
     wide = torch.promote_types(left.dtype, torch.float32)
     with torch.autocast(left.device.type, enabled=False):
-        products = left.to(wide).flatten(2) @ right.to(wide).flatten(2).transpose(1, 2) / (left.shape[2] * left.shape[3])
+        sums = left.to(wide).flatten(2) @ right.to(wide).flatten(2).transpose(1, 2)
+        products = sums / (left.shape[2] * left.shape[3])
         rooted = torch.where(products < 0, -1.0, 1.0) * (products.abs() + EPSILON).sqrt()
         return functional.normalize(rooted.flatten(1), dim=1)
