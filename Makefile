@@ -23,8 +23,8 @@ demo: setup  ## train the plain baseline and the FPCN teacher on synthetic rocks
 test: setup  ## the fast tests (under three minutes on two cores, no network)
 	$(BIN)/python -m pytest -m 'not slow'
 
-test-all: setup  ## all tests, whole runs and several processes included
-	$(BIN)/python -m pytest
+test-all: setup  ## all tests, whole runs and several processes included, on all cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
 lint: setup  ## ruff (style, imports) and mypy (types)
 	$(BIN)/ruff check .

@@ -12,6 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fpcn_lightning.models.network import Network
 
+MOST_CLASSES = 4  # in the batch that training is counted on
+
 
 def parameters(network: nn.Module) -> int:
     """Number of parameters."""
@@ -36,19 +38,19 @@ def training_macs(network: Network, image_size: int, classes: int, per_class: in
     """Multiply-accumulates of the forward passes of a training step, for each picture of its batch.
 
     All the passes of the network are in it (pairs, erased pictures, objects and parts), at their dearest epoch. The
-    way back costs about twice as much again. The batch here has `per_class` pictures of each class; more pictures make
-    more pairs only where all pairs are taken.
+    way back costs about twice as much again. The batch here is a small one: a larger one makes more pairs for each
+    picture where all pairs are taken, and fewer where their number is bounded (CIN).
 
     Args:
         network: is left as it is: a copy is counted.
         image_size: side of the pictures in training, pixels.
-        classes: number of classes C.
+        classes: number of classes C; the batch has pictures of four of them at most.
         per_class: pictures of each class in the batch.
     """
     copied = copy.deepcopy(network).train()
     copied.begin_epoch(sys.maxsize)
     device = next(network.parameters()).device
-    labels = torch.arange(classes, device=device).repeat_interleave(per_class)
+    labels = torch.arange(min(classes, MOST_CLASSES), device=device).repeat_interleave(per_class)
     with torch.random.fork_rng(devices=[]):
         images = torch.rand(len(labels), 3, image_size, image_size, device=device)
         return _counted(lambda: copied.views(images, labels)) // len(labels)

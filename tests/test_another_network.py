@@ -16,10 +16,11 @@ from fpcn_lightning.models.network import Answers, Network, Views
 
 
 class Toy(Network):
-    mean, std, weights_source, feature_dim = (0.5,) * 3, (0.5,) * 3, "random", 3
+    mean, std, weights_source = (0.5,) * 3, (0.5,) * 3, "random"
 
     def __init__(self, classes, image_size, width=4):
         super().__init__()
+        self.feature_dim = width
         self.body = nn.Sequential(nn.Conv2d(3, width, 8, 8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.head = nn.Linear(width, classes)
 
@@ -58,7 +59,16 @@ def test_a_network_from_outside_trains_sweeps_and_is_tested(tmp_path: Path) -> N
     place = ("--config-dir", str(tmp_path / "mine"))
     outputs = tmp_path / "outputs" / "smoke"
 
-    swept = _program(tmp_path, *place, "-m", "model=toy", "model.width=4,5", "variant=toy-${model.width}", "name=wide")
+    swept = _program(
+        tmp_path,
+        *place,
+        "-m",
+        "model=toy",
+        "model.width=4,5",
+        "variant=toy-${model.width}",
+        "name=wide",
+        "loss.center=0.1",
+    )
     wide = _result(swept, outputs / "wide" / "toy-5" / "seed-0")
     network = wide["network"]
     assert network is not None

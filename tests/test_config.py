@@ -65,6 +65,37 @@ def test_a_row_of_the_ablation_differs_from_full_in_its_own_keys_only(row: str) 
     assert {key: other[key] for key in full if full[key] != other[key]} == ABLATION[row]
 
 
+# What the authors' codes say: rate, weight decay, schedule, frozen epochs, epochs, pictures of a class.
+OWN_RECIPES = {
+    "api_net_own": (0.01, 5e-4, "cosine", 8, 100, 4),
+    "pca_net_own": (0.001, 1e-5, "every", 0, 300, 11),
+    "mmal_net_own": (0.001, 1e-4, "milestones", 0, 200, 2),
+    "bilinear_cnn_own": (0.01, 1e-5, "plateau", 55, 80, 21),
+    "cin_own": (0.01, 5e-4, "cosine", 0, 100, 5),
+    "plain_official": (0.01, 5e-4, "cosine", 8, 100, 14),
+    "fpcn_official": (0.01, 5e-4, "cosine", 8, 100, 14),
+}
+
+
+@pytest.mark.parametrize("model", OWN_RECIPES)
+def test_a_recipe_of_its_authors_has_their_numbers(model: str) -> None:
+    cfg = composed(f"model={model}")
+    rules = cfg.optimisation
+    found = (rules.learning_rate, rules.weight_decay, rules.schedule, rules.freeze_epochs)
+    assert (*found, cfg.trainer.max_epochs, cfg.data.samples_per_class) == OWN_RECIPES[model]
+
+
+def test_a_short_recipe_cuts_every_training_short() -> None:
+    for model in OWN_RECIPES:
+        cfg = composed(f"model={model}", "recipe=small")
+        assert (cfg.trainer.max_epochs, cfg.optimisation.freeze_epochs) == (8, 1)
+
+
+def test_the_centre_loss_of_pca_net_counts_as_much_as_that_of_its_authors() -> None:
+    # Theirs is the squared distance, ours half of it.
+    assert 0.5 * composed("model=pca_net").loss.center == 1.0
+
+
 def test_the_issue_s_words_are_one_word_each() -> None:
     words = {"model": ("plain", "fpcn", "fpcn_official"), "trainer": ("cpu", "gpu", "ddp", "smoke")}
     words |= {"logger": ("csv", "wandb", "tensorboard"), "data": ("synthetic", "minerals", "folder")}

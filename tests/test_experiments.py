@@ -17,6 +17,9 @@ from tests.conftest import composed
 FEWER = {
     # The only backbone that needs no weights: the rows are what is tried.
     "backbones": ["model.backbone=test_resnet"],
+    # tests/models/test_every_network.py has all networks: here those that train in a way of their own.
+    "comparison": ["model=majority,lenet,googlenet,bilinear_cnn_own,pca_net_own,mmal_net_own,cin_own"],
+    "opaque_minerals": ["model=swin,efficientnet_lite0"],
     "pairs": ["model.pairs_per_image=2,4"],
     "search": ["search.trials=2"],
     "theta_alpha": ["model.theta=0.0,0.5", "model.alpha=area,soft"],

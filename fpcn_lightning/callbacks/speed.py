@@ -30,7 +30,7 @@ class _Clock:
 
 
 class Speed(lightning.Callback):
-    """Measures the run itself, so that it costs nothing and knows precision, loader and device as they were.
+    """Measures the run itself, with its precision, loader and device; it waits for a GPU at both ends of what it times.
 
     Training is timed from the end of the first batch of each epoch to the end of the last, waiting for pictures
     included. Inference is timed batch by batch, without the loader, under test. The first batch is left out where there
@@ -40,6 +40,10 @@ class Speed(lightning.Callback):
     def __init__(self) -> None:
         self._training, self._inference, self._first = _Clock(), _Clock(), _Clock()
         self._trained, self._processes = 0, 1
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
+        """Learn how many processes there are."""
+        self._processes = trainer.world_size
 
     def on_train_batch_end(
         self,
@@ -60,14 +64,13 @@ class Speed(lightning.Callback):
 
     def on_test_batch_start(
         self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,  # noqa: ARG002 - Lightning's signature
+        trainer: lightning.Trainer,  # noqa: ARG002 - Lightning's signature
+        pl_module: lightning.LightningModule,  # noqa: ARG002
         batch: Batch,  # noqa: ARG002
         batch_idx: int,
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
         """Start."""
-        self._processes = trainer.world_size
         (self._inference if batch_idx else self._first).start()
 
     def on_test_batch_end(

@@ -17,8 +17,8 @@ class Attended(NamedTuple):
     attention: Tensor
 
 
-class AttentionBackbone(nn.Module):
-    """A backbone with 32 attention maps.
+class AttentionMaps(nn.Module):
+    """Takes 32 attention maps, and features beside them, out of the last map of a backbone.
 
     A ResNet of bottleneck blocks is cut in its last stage, as in the authors' code of PCA-Net: its second block stops
     after the 3 x 3 convolution. The features are what comes out of that block's first convolution, the attention maps
@@ -29,7 +29,7 @@ class AttentionBackbone(nn.Module):
     maps, as in WS-DAN (Hu et al. 2019, arXiv 1901.09891). This reading is ours.
 
     Args:
-        backbone: with its weights; a ResNet is cut in place.
+        backbone: whose maps they are, with its weights; a ResNet is cut in place. It is no part of this module.
 
     Attributes:
         channels: D.
@@ -37,24 +37,22 @@ class AttentionBackbone(nn.Module):
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.attention: nn.Module | None = None
+        self.convolution: nn.Module | None = None
         if _stop_in_second_bottleneck(backbone):
             self.channels = backbone.channels - ATTENTION_MAPS
         else:
             self.channels = backbone.channels
-            self.attention = nn.Sequential(
+            self.convolution = nn.Sequential(
                 nn.Conv2d(self.channels, ATTENTION_MAPS, kernel_size=1, bias=False),
                 nn.BatchNorm2d(ATTENTION_MAPS),
                 nn.ReLU(),
             )
 
-    def forward(self, images: Tensor) -> Attended:
-        """Both maps of pictures [B, 3, S, S]."""
-        maps = self.backbone(images).last
-        if self.attention is None:
+    def forward(self, maps: Tensor) -> Attended:
+        """Both, out of the backbone's last maps [B, C, H, W]."""
+        if self.convolution is None:
             return Attended(maps[:, : self.channels], maps[:, self.channels :])
-        return Attended(maps, self.attention(maps))
+        return Attended(maps, self.convolution(maps))
 
 
 class _StoppedBottleneck(nn.Module):

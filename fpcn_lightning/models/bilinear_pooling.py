@@ -8,7 +8,7 @@ EPSILON = 1e-5  # under the root, whose slope at 0 is infinite
 
 
 def bilinear_pool(left: Tensor, right: Tensor) -> Tensor:
-    """Mean outer product over the positions, signed square root, L2 norm 1.
+    """Mean outer product over the positions, signed square root, L2 norm 1. A product of 0 counts as positive.
 
     Source: Lin, RoyChowdhury, Maji, "Bilinear CNN Models", ICCV 2015; with two different maps as in PCA-Net
     (arXiv 2101.08527).

@@ -16,7 +16,7 @@ class LeNet(SingleView):
     As in the article: 5 x 5 kernels, tanh, pooling by the mean, 6, 16, 120 and 84 features. Three colours instead of
     one. Its trainable pooling, partly connected second convolution and radial basis functions are left out, as
     nearly everywhere since: each feature of the second layer sees all six of the first, and the last layer is linear.
-    The rock paper does not say how it fed LeNet, and its 50.5 % is the share of its largest class.
+    The rock paper does not say how it fed LeNet; its 50.5 % is hardly more than the 50.12 % of its largest class.
 
     Args:
         classes: number of classes C.

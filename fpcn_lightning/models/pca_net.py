@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fpcn_lightning.errors import check_choice
-from fpcn_lightning.models.attention_maps import ATTENTION_MAPS, AttentionBackbone
-from fpcn_lightning.models.backbones import Backbone
+from fpcn_lightning.models.attention_maps import ATTENTION_MAPS, Attended, AttentionMaps
 from fpcn_lightning.models.bilinear_pooling import bilinear_pool
 from fpcn_lightning.models.channel_interaction import channel_weights
-from fpcn_lightning.models.network import Answers, Network, Views
+from fpcn_lightning.models.network import Answers, Views
+from fpcn_lightning.models.on_backbone import OnBackbone
 from fpcn_lightning.models.pairs import random_pairs
 
 FEATURE_NORM = 100.0  # what the linear layer is given
@@ -20,7 +20,7 @@ ERASE_FROM, ERASE_TO = 0.2, 0.5  # shares of the map's maximum, from which on a 
 LEAST_CHANCE = 1e-12  # so that attention maps of zeros can be drawn, too
 
 
-class PCANet(Network):
+class PCANet(OnBackbone):
     """Bilinear pooling of features and attention maps; learns from erased pictures and from pairs of one class.
 
     Each picture goes through the network twice, as it is and with the place erased that one of its attention maps
@@ -32,7 +32,8 @@ class PCANet(Network):
     two losses count twice in the mean, and those of a pair once. A picture without partner gives its own two only.
 
     Inference is the raw picture alone. The centre loss (`loss.center_update=moving_average`) sees the bilinear vectors
-    of the raw pictures, of norm 1; the linear layer sees them at norm 100.
+    of the raw pictures, of norm 1; the linear layer sees them at norm 100. Where features and attention never meet,
+    their product counts as 1e-5, in the authors' code as 0.
 
     Mended from the authors' code: the second co-attention branch took the features of the erased anchor for those of
     the positive (`co_attention_features=erased_anchor` gives theirs). As there, what is erased becomes 0 in the
@@ -42,7 +43,7 @@ class PCANet(Network):
         classes: number of classes C.
         image_size: side of the pictures, pixels.
         backbone, pretrained, weights: see `fpcn_lightning.models.backbones.Backbone`; how it gives attention maps, see
-            `fpcn_lightning.models.attention_maps.AttentionBackbone`.
+            `fpcn_lightning.models.attention_maps.AttentionMaps`.
         co_attention_features: of the second branch, `positive` or `erased_anchor`.
 
     Raises:
@@ -59,21 +60,12 @@ class PCANet(Network):
         *,
         co_attention_features: Literal["positive", "erased_anchor"] = "positive",
     ) -> None:
-        super().__init__()
         check_choice("model.co_attention_features", co_attention_features, ("positive", "erased_anchor"))
-        trunk = Backbone(backbone, image_size=image_size, pretrained=pretrained, weights_file=weights)
-        self.attended = AttentionBackbone(trunk)
-        self.feature_dim = self.attended.channels * ATTENTION_MAPS
+        super().__init__(image_size, backbone, pretrained, weights)
+        self.attention = AttentionMaps(self.backbone)
+        self.feature_dim = self.attention.channels * ATTENTION_MAPS
         self.head = nn.Linear(self.feature_dim, classes)
         self.co_attention_features = co_attention_features
-        self.mean, self.std = trunk.mean, trunk.std
-        self.weights_source = trunk.weights_source
-        self.fixed_size = trunk.fixed_size
-
-    @property
-    def trunk(self) -> nn.Module:
-        """The backbone."""
-        return self.attended.backbone
 
     def answers(self, images: Tensor) -> Answers:
         """Logits [B, C]."""
@@ -100,6 +92,11 @@ class PCANet(Network):
             features=pooled[: len(labels)],
             weights=counts / counts.sum(),
         )
+
+    def attended(self, images: Tensor) -> Attended:
+        """Features and attention maps of pictures [B, 3, S, S]."""
+        attended: Attended = self.attention(self.backbone(images).last)
+        return attended
 
 
 @torch.no_grad()

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from fpcn_lightning.errors import UserError, closest
 from fpcn_lightning.models import weights
+from fpcn_lightning.models.backbones import IMAGENET_MEAN, IMAGENET_STD
 from fpcn_lightning.models.network import Answers, Network, Views
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 AUXILIARY_WEIGHT = 0.3  # Szegedy et al., CVPR 2015, section 5
 
 
@@ -113,7 +113,9 @@ def _without_last_layer(model: nn.Module, name: str) -> int:
         if isinstance(classifier, nn.Sequential):
             holder, place = classifier, str(len(classifier) - 1)
     last = getattr(holder, place, None)
-    if not isinstance(last, nn.Linear):
-        raise UserError(f"model.name={name} does not end in a linear layer: take model=plain with its backbone.")
+    if not isinstance(last, nn.Linear) or hasattr(model, "AuxLogits"):
+        raise UserError(
+            f"model.name={name} does not end in one linear layer: take model=plain backbone=torchvision.{name}."
+        )
     setattr(holder, place, nn.Identity())
     return last.in_features

@@ -12,7 +12,9 @@ from fpcn_lightning.models.network import Network
 
 SCHEDULES = ("cosine", "constant", "every", "milestones", "plateau")
 WITHOUT_COURSE = ("constant", "plateau")  # schedules that do not depend on the number of the epoch
-NEVER_NEGATIVE = ("learning_rate", "head_learning_rate_factor", "momentum", "weight_decay", "freeze_epochs")
+RATES = ("learning_rate", "head_learning_rate_factor", "frozen_learning_rate")
+NEVER_NEGATIVE = (*RATES, "momentum", "weight_decay", "frozen_weight_decay", "freeze_epochs", "patience")
+FROZEN = ("frozen_learning_rate", "frozen_weight_decay", "thaw_from_best")  # mean nothing where nothing is frozen
 
 
 def check(options: Mapping[str, Any]) -> None:
@@ -23,15 +25,23 @@ def check(options: Mapping[str, Any]) -> None:
     """
     check_choice("optimisation.schedule", options["schedule"], SCHEDULES)
     check_choice("optimisation.frozen_batch_norm", options["frozen_batch_norm"], ("fixed", "update"))
-    for key in (*NEVER_NEGATIVE, "patience", "frozen_learning_rate", "frozen_weight_decay"):
+    for key in NEVER_NEGATIVE:
         if options[key] is not None and options[key] < 0:
             raise UserError(f"optimisation.{key}={options[key]} must not be negative.")
     if options["every"] < 1:
         raise UserError(f"optimisation.every={options['every']} must be at least 1 epoch.")
     if not 0 < options["factor"] < 1:
         raise UserError(f"optimisation.factor={options['factor']} must lie between 0 and 1.")
-    frozen = options["frozen_learning_rate"] is not None or options["frozen_weight_decay"] is not None
-    if frozen and options["schedule"] not in WITHOUT_COURSE:
+    if options["schedule"] == "milestones" and not options["milestones"]:
+        raise UserError("optimisation.schedule=milestones needs optimisation.milestones, such as [60,100].")
+    unused = [key for key in FROZEN if options[key] not in (None, False)]
+    if unused and not options["freeze_epochs"]:
+        raise UserError(
+            f"optimisation.{unused[0]} is of the frozen epochs: set optimisation.freeze_epochs, or {unused[0]}="
+            f"{'false' if unused[0] == 'thaw_from_best' else 'null'}."
+        )
+    has_frozen_rates = options["frozen_learning_rate"] is not None or options["frozen_weight_decay"] is not None
+    if has_frozen_rates and options["schedule"] not in WITHOUT_COURSE:
         raise UserError(
             f"optimisation.frozen_learning_rate and frozen_weight_decay go with schedule=constant or plateau, not with "
             f"{options['schedule']}: choose one of these, or set both to null."

@@ -120,7 +120,8 @@ def _about_cost(rows: Sequence[Row], results: Sequence[Result]) -> list[str]:
     if any(row.training_gmac is not None for row in rows):
         found.append(
             "GMAC are the multiply-accumulates of one picture through the deployed network, training GMAC those of the "
-            "forward pass of a training step, for a picture of its batch."
+            "forward pass of a training step, for a picture of its batch. A picture that is taken apart counts with "
+            "all its tiles, where sizes differ with those of the largest."
         )
     if any(row.training_images_per_second or row.inference_images_per_second for row in rows):
         devices = _distinct(result["device"] or "unknown" for result in results if "images_per_second" in result)

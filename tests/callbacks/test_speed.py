@@ -56,6 +56,7 @@ def test_an_epoch_that_breaks_off_is_not_counted(hours: _Hours) -> None:
 
 def test_inference_is_timed_without_loader_first_batch_padding_and_further_tiles(hours: _Hours) -> None:
     measured, trainer = speed.Speed(), _trainer(1, processes=2)
+    measured.setup(trainer, NOBODY, "test")
     for number, batch in enumerate([_batch(0, 1, 2), _batch(3, 3, 3), _batch(4, 5, -1)]):
         hours.now += 50  # the loader
         measured.on_test_batch_start(trainer, NOBODY, batch, number)

@@ -17,7 +17,6 @@ CLASSES, SIZE, LARGER = 3, 64, 96
 NETWORKS = sorted(
     path.stem for path in (CONF / "model").glob("*.yaml") if not path.stem.endswith(("_own", "plain_official"))
 )
-# One view a picture and no running statistics, so that answers to single pictures are those to a batch.
 pytestmark = pytest.mark.filterwarnings("ignore:.*self.log.*")
 
 
@@ -87,6 +86,7 @@ def test_the_loss_reaches_every_parameter(name: str) -> None:
     torch.stack([trained.loss[term] * value for term, value in terms.items()]).sum().backward()  # type: ignore[no-untyped-call]
     without = [key for key, each in trained.network.named_parameters() if each.requires_grad and each.grad is None]
     assert without == []
+    assert all(each.grad is None for each in trained.network.parameters() if not each.requires_grad)
     finite = [each.grad.isfinite().all() for each in trained.network.parameters() if each.grad is not None]
     assert all(finite)
 

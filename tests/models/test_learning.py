@@ -14,8 +14,9 @@ from fpcn_lightning.modules.classifier import Classifier
 from tests.conftest import composed
 
 
-def classifier(name: str) -> Classifier:
-    config = build.plain(composed(f"model={name}", "trainer=smoke", "optimisation.channels_last=false"))
+def classifier(name: str, backbone: str = "test_resnet") -> Classifier:
+    words = (f"model={name}", "trainer=smoke", f"backbone={backbone}", "optimisation.channels_last=false")
+    config = build.plain(composed(*words))
     torch.manual_seed(0)
     return Classifier(
         build.network(config["model"], 3, 64),
@@ -39,9 +40,17 @@ def batch() -> Batch:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*self.log.*")
-@pytest.mark.parametrize(("name", "rate"), [("api_net", 0.05), ("pca_net", 0.0005), ("cin", 0.02)])
-def test_learns_twelve_pictures_by_heart(name: str, rate: float) -> None:
-    module, given = classifier(name), batch()
+@pytest.mark.parametrize(
+    ("name", "backbone", "rate"),
+    [
+        ("api_net", "test_resnet", 0.05),
+        ("pca_net", "test_resnet", 0.0005),
+        ("pca_net", "resnet26", 0.0005),  # of bottleneck blocks, as in the paper
+        ("cin", "test_resnet", 0.02),
+    ],
+)
+def test_learns_twelve_pictures_by_heart(name: str, backbone: str, rate: float) -> None:
+    module, given = classifier(name, backbone), batch()
     optimiser = torch.optim.SGD(module.parameters(), lr=rate, momentum=0.9)
     losses = []
     for step in range(120):

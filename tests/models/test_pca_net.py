@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from fpcn_lightning import cost
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.models.attention_maps import ATTENTION_MAPS, AttentionBackbone
+from fpcn_lightning.models.attention_maps import ATTENTION_MAPS, AttentionMaps
 from fpcn_lightning.models.backbones import Backbone
 from fpcn_lightning.models.bilinear_pooling import bilinear_pool
 from fpcn_lightning.models.channel_interaction import channel_weights
@@ -60,7 +60,8 @@ def test_a_resnet_gives_what_passes_inside_its_second_last_block(name: str) -> N
     torch.manual_seed(0)
     whole = Backbone(name, image_size=96, pretrained=False).eval()
     torch.manual_seed(0)
-    cut = AttentionBackbone(Backbone(name, image_size=96, pretrained=False)).eval()
+    backbone = Backbone(name, image_size=96, pretrained=False).eval()
+    cut = AttentionMaps(backbone)
     inside: dict[str, Tensor] = {}
     for norm in ("bn1", "bn2"):
         module = whole.model.get_submodule(f"layer4.1.{norm}")
@@ -68,7 +69,7 @@ def test_a_resnet_gives_what_passes_inside_its_second_last_block(name: str) -> N
         module.register_forward_hook(lambda _module, _inputs, output, norm=norm: inside.update({norm: output.clone()}))
     images = torch.randn(2, 3, 96, 96)
     whole(images)
-    features, attention = cut(images)
+    features, attention = cut(backbone(images).last)
     assert features.shape == (2, 512, 3, 3)
     assert attention.shape == (2, 32, 3, 3)
     torch.testing.assert_close(features, inside["bn1"].clamp(min=0))
@@ -84,8 +85,8 @@ def test_another_backbone_gets_a_convolution_that_is_no_part_of_its_trunk(name: 
     assert attention.min() == 0
     trunk = {id(parameter) for parameter in network.trunk.parameters()}
     elsewhere = {name for name, parameter in network.named_parameters() if id(parameter) not in trunk}
-    assert {name.split(".")[0] for name in elsewhere} == {"attended", "head"}
-    assert sum(name.startswith("attended.attention.") for name in elsewhere) == 3  # convolution, scale and shift
+    assert {name.split(".")[0] for name in elsewhere} == {"attention", "head"}
+    assert sum(name.startswith("attention.") for name in elsewhere) == 3  # convolution, scale and shift
 
 
 # --- co-attention -------------------------------------------------------------------------------------------------
@@ -177,7 +178,7 @@ def test_maps_that_tell_nothing_erase_all_and_stop_nothing() -> None:
 
 def test_no_gradient_flows_through_erasing() -> None:
     attention = random_maps(2, 4, 2, 2).requires_grad_()
-    assert not erase(pictures(2), attention).requires_grad
+    assert not erase(pictures(2).requires_grad_(), attention).requires_grad
 
 
 # --- what training sees -------------------------------------------------------------------------------------------
@@ -258,5 +259,5 @@ def test_unknown_choice_names_the_key() -> None:
 
 def test_erasing_and_pairs_have_no_parameters_of_their_own() -> None:
     network = pca_net("resnet50")
-    assert {name.split(".")[0] for name, _ in network.named_parameters()} == {"attended", "head"}
-    assert cost.parameters(network.attended) == cost.parameters(network.trunk)
+    assert {name.split(".")[0] for name, _ in network.named_parameters()} == {"backbone", "head"}
+    assert cost.parameters(network.attention) == 0

@@ -61,7 +61,8 @@ def test_weights_of_imagenet_are_normalised_as_each_network_expects() -> None:
     [
         ("alexnett", 64, "did you mean alexnet"),
         ("fcn_resnet50", 64, "is no network of torchvision"),
-        ("squeezenet1_0", 64, "does not end in a linear layer"),
+        ("squeezenet1_0", 64, "does not end in one linear layer"),
+        ("inception_v3", 96, "does not end in one linear layer"),
         ("alexnet", 32, "too small for alexnet: raise data.crop"),
     ],
 )

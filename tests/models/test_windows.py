@@ -163,8 +163,3 @@ def test_maps_that_tell_nothing_give_some_windows(value: float) -> None:
     boxes = choose_parts(torch.full((2, 3, 14, 14), value), WINDOWS["cub"], PICTURE)
     assert boxes.shape == (2, 7, 4)
     assert ((boxes >= 0) & (boxes <= 447)).all()
-
-
-def test_windows_carry_no_gradient() -> None:
-    maps = random_maps().requires_grad_()
-    assert not choose_parts(maps, WINDOWS["cub"], PICTURE).requires_grad

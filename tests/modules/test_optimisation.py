@@ -133,7 +133,10 @@ def test_the_best_of_the_first_step_needs_a_callback_that_keeps_it() -> None:
         ({"factor": 1.0}, r"factor=1\.0 must lie between 0 and 1"),
         ({"every": 0}, "every=0 must be at least 1"),
         ({"patience": -1}, "patience=-1 must not be negative"),
-        ({"frozen_learning_rate": 1.0}, "schedule=constant or plateau, not with cosine"),
+        ({"frozen_learning_rate": 1.0, "freeze_epochs": 1}, "schedule=constant or plateau, not with cosine"),
+        ({"frozen_learning_rate": 1.0}, r"set optimisation\.freeze_epochs, or frozen_learning_rate=null"),
+        ({"thaw_from_best": True}, r"set optimisation\.freeze_epochs, or thaw_from_best=false"),
+        ({"schedule": "milestones"}, r"milestones, such as \[60,100\]"),
     ],
 )
 def test_what_makes_no_sense_is_told(options: dict[str, Any], says: str) -> None:
