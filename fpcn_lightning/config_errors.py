@@ -19,7 +19,8 @@ def explain_config_error(error: Exception) -> str:
     if unknown:
         full_key = re.search(r"full_key: (\S+)", text)
         name = full_key.group(1) if full_key else unknown.group(1)
-        return f"unknown key {name}{closest(name, _known_keys())}. `--cfg job` lists all keys."
+        others = [key for key in _known_keys() if key != name]
+        return f"unknown key {name}{closest(name, others)}. `--cfg job` lists all keys."
     lines = [line.strip() for line in str(error).split("Config search path")[0].splitlines() if line.strip()]
     if isinstance(error, OverrideParseException):
         first = lines[0].rstrip(".:;")

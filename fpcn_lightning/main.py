@@ -55,10 +55,23 @@ def main() -> None:
             raise
         sys.exit(_complain(f"{error.filename}: {error.strerror}."))
     except Exception as error:
-        # Lightning's word for what is wrong with its own settings; importing it for the name would cost seconds.
-        if type(error).__name__ != "MisconfigurationException":
+        told = _told_by_a_library(error)
+        if told is None:
             raise
-        sys.exit(_complain(" ".join(str(error).split())))
+        sys.exit(_complain(told))
+
+
+def _told_by_a_library(error: Exception) -> str | None:
+    """A sentence for an error of a library that means a slip of the user's; None for any other."""
+    # Lightning's word for what is wrong with its own settings; importing it for the name would cost seconds.
+    if type(error).__name__ == "MisconfigurationException":
+        return " ".join(str(error).split())
+    # OmegaConf's for a key below a section that is null, such as data.synthetic.size with data=folder.
+    if isinstance(error, AssertionError) and "Unexpected type for root" in str(error):
+        return (
+            "a key on the command line lies below a section that is null here: give the whole section, or none of it."
+        )
+    return None
 
 
 def _print_any_name() -> None:

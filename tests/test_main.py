@@ -51,6 +51,7 @@ def test_help_and_the_config_are_shown(tmp_path: Path) -> None:
 def test_what_the_user_can_mend_is_one_sentence(tmp_path: Path) -> None:
     assert "did you mean data.root" in complaint("data.rooot=x", folder=tmp_path)
     assert "Could not find 'task/trian'" in complaint("task=trian", folder=tmp_path)
+    assert "below a section that is null" in complaint("data=folder", "data.synthetic.size=9", folder=tmp_path)
     assert f"{tmp_path}/nowhere does not exist" in complaint("data=folder", "data.root=nowhere", folder=tmp_path)
 
 

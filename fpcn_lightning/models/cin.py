@@ -77,6 +77,8 @@ class CIN(OnBackbone):
     ) -> None:
         check_choice("model.attention_scale", attention_scale, ("mean", "none"))
         check_choice("model.pairs", pairs, ("nearest", "random", "all"))
+        if not isinstance(most_pairs, int) or most_pairs < 1:
+            raise UserError(f"model.most_pairs={most_pairs} must be a whole number of at least 1.")
         if embedding_dim < 1:
             raise UserError(f"model.embedding_dim is {embedding_dim}: it must be at least 1.")
         super().__init__(image_size, backbone, pretrained, weights)

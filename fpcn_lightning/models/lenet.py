@@ -45,11 +45,12 @@ class LeNet(SingleView):
             )
         )
         self.head = nn.Linear(self.feature_dim, classes)
+        self.pretrained_part = nn.Identity()
 
     @property
     def trunk(self) -> nn.Module:
-        """All but the last layer."""
-        return self.body
+        """Nothing: there are no weights for it that could rest."""
+        return self.pretrained_part
 
     def features(self, images: Tensor) -> Tensor:
         """The activations [B, 84] before the last layer."""

@@ -36,7 +36,7 @@ class Row:
         epochs_to_reach: mean number of epochs until it was, over the seeds that reached it.
         seeds_that_reach: how many did; None where a curve is missing.
         macro_f1: mean over seeds, 0..1.
-        gmac: 1e9 multiply-accumulates of one image.
+        gmac: 1e9 multiply-accumulates of one image, of the configured reading alone, as are images a second.
         training_gmac: those of one training step's forward pass, for an image of its batch.
         seconds: mean time of training.
         training_images_per_second: mean over seeds, on the run's device.
@@ -102,6 +102,8 @@ def _mean_row(reading: str, results: Sequence[Result]) -> Row:
     accuracy = statistics.fmean(accuracies)
     images = metrics[0]["images"]
     network = results[0]["network"]
+    # What inference costs was measured of the configured reading alone.
+    measured = results if reading == results[0]["reading"] else []
     training_macs = _mean_or_none([_training_macs(result) for result in results])
     return Row(
         experiment=results[0]["experiment"],
@@ -115,11 +117,11 @@ def _mean_row(reading: str, results: Sequence[Result]) -> Row:
         accuracy_standard_error=math.sqrt(accuracy * (1 - accuracy) / images) if 0 < accuracy < 1 else None,
         macro_f1=statistics.fmean(one["macro_f1"] for one in metrics),
         parameters=network["parameters"] if network else None,
-        gmac=network["macs"] / 1e9 if network else None,
+        gmac=network["macs"] / 1e9 if network and measured else None,
         training_gmac=None if training_macs is None else training_macs / 1e9,
         seconds=_mean_or_none([result["seconds"]["fit"] for result in results]),
         training_images_per_second=_mean_or_none([_images_per_second(result, "training") for result in results]),
-        inference_images_per_second=_mean_or_none([_images_per_second(result, "inference") for result in results]),
+        inference_images_per_second=_mean_or_none([_images_per_second(result, "inference") for result in measured]),
     )
 
 

@@ -59,6 +59,9 @@ def run(cfg: DictConfig) -> None:
 def _check(section: Mapping[str, Any]) -> None:
     """What no type can say about the config of a run."""
     check_names(section["name"], section["variant"])
+    reach = section["report"]["reach"]
+    if reach is not None and not 0 < reach <= 1:
+        raise UserError(f"report.reach={reach} is an accuracy: above 0, at most 1.")
     options = section["trainer"]
     if not isinstance(options["max_epochs"], int) or options["max_epochs"] < 1:
         raise UserError(f"trainer.max_epochs={options['max_epochs']} must be a whole number of at least 1.")
@@ -199,6 +202,8 @@ def _measure(trainer: "Trainer", module: "Classifier", data: "RockDataModule", f
     if looks_at_test:
         trainer.test(module, data, ckpt_path=best or None, verbose=False, weights_only=True)
     result["seconds"]["test"] = round(time.monotonic() - began, 1)
+    if not all(answered.probabilities.isfinite().all() for answered in module.answered.values()):
+        raise UserError("the network answers with what is no number: it has diverged; lower the learning rate.")
     result["metrics"] = {"validation": module.measured["validation"], "test": module.measured["test"]}
     if not trainer.is_global_zero:
         return

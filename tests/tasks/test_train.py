@@ -158,6 +158,7 @@ def test_the_seconds_of_an_interrupted_run_are_added_up(train: Train) -> None:
     ("override", "says"),
     [
         ("variant=../../elsewhere", "variant=../../elsewhere names a folder"),
+        ("report.reach=80", "report.reach=80.0 is an accuracy"),
         ("name=''", "name= names a folder"),
         ("trainer.max_epochs=abc", "max_epochs=abc must be a whole number"),
         ("trainer.max_epochs=-1", "max_epochs=-1 must be a whole number"),
@@ -174,6 +175,11 @@ def test_a_value_out_of_range_is_named(train: Train, override: str, says: str) -
     with pytest.raises(UserError) as caught:
         train(override)
     assert says in str(caught.value)
+
+
+def test_a_run_that_diverges_is_no_result(train: Train) -> None:
+    with pytest.raises(UserError, match="it has diverged"):
+        train("model=plain", "optimisation.learning_rate=1e30")
 
 
 def test_a_backbone_of_one_size_says_so(train: Train) -> None:
