@@ -75,13 +75,14 @@ def test_a_network_from_outside_trains_sweeps_and_is_tested(tmp_path: Path) -> N
     assert network["parameters"] == 3 * 64 * 5 + 5 + 5 * 3 + 3
 
     checkpoint = outputs / "wide" / "toy-5" / "seed-0" / "checkpoints" / "best.ckpt"
-    tested = _program(tmp_path, *place, "task=evaluate", f"checkpoint={checkpoint}", "variant=again")
-    again = _result(tested, outputs / "single" / "again" / "seed-0")
+    tested = _program(tmp_path, *place, "task=evaluate", f"checkpoint={checkpoint}")
+    (written,) = (outputs / "evaluations").rglob("result.json")
+    again = _result(tested, written.parent)
     assert again["metrics"] is not None
     assert wide["metrics"] is not None
     assert again["metrics"]["test"] == wide["metrics"]["test"]
 
     # Without the folder that names it, a checkpoint is a stranger's, and its network is not imported.
-    refused = _program(tmp_path, "task=evaluate", f"checkpoint={checkpoint}", "variant=stranger")
+    refused = _program(tmp_path, "task=evaluate", f"checkpoint={checkpoint}")
     assert refused.returncode == 2
     assert "toy_network.Toy" in refused.stderr
