@@ -1,0 +1,1 @@
+"""The command `fpcn`: classify photographs with an exported bundle. Imports neither torch nor Hydra."""
