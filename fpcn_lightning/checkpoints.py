@@ -26,10 +26,13 @@ class Loaded(NamedTuple):
     record: dict[str, Any]
 
 
-def make_record(config: Mapping[str, Any], classes: tuple[str, ...], fingerprint: str) -> dict[str, Any]:
-    """What a checkpoint says about its network."""
+def make_record(
+    config: Mapping[str, Any], classes: tuple[str, ...], fingerprint: str, teacher: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What a checkpoint says about its network, and about the teacher that it learned from."""
     keys = ("model", "data", "loss", "optimisation", "seed", "name", "variant")
-    return {"schema": SCHEMA, "classes": list(classes), "split": fingerprint, **{key: config[key] for key in keys}}
+    own = {"schema": SCHEMA, "classes": list(classes), "split": fingerprint, **{key: config[key] for key in keys}}
+    return own if teacher is None else {**own, "teacher": dict(teacher)}
 
 
 class Content(NamedTuple):

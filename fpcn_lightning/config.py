@@ -74,6 +74,7 @@ class DataConfig:
     evaluation_crop: int | None = None  # pixels, both sides, in validation and test; null: as `crop`
     random_crop: bool = True
     horizontal_flip: float = 0.5  # probability
+    view_seed: int | None = None  # of the views; null: the run's. Runs that share one can share a teacher's answers
     brightness: float = 0.0  # times a factor from 1 - brightness to 1 + brightness, in training
     contrast: float = 0.0  # likewise, about the view's mean grey
     samples_per_class: int = 14  # of every class in every batch of one process
@@ -147,6 +148,8 @@ class ReportConfig:
     within: WithinConfig | None = None  # differences within groups, instead of to one reference
     paper: dict[str, float] = field(default_factory=dict)  # accuracy in percent that the paper gives, by variant
     source: str | None = None  # of those numbers
+    paper_costs: dict[str, dict[str, float]] = field(default_factory=dict)  # parameters (millions), mflops,
+    # milliseconds that the paper gives, by group of `within`
     remarks: dict[str, str] = field(default_factory=dict)  # what must be said about a row, by variant
     reach: float | None = None  # count the epochs until validation has this accuracy, 0..1
     curve: CurveConfig | None = None
@@ -160,15 +163,48 @@ class SearchConfig:
     space: dict[str, Any] = field(default_factory=dict)  # of keys: {low, high} with log or step, or {choices: [...]}
 
 
+@dataclass
+class DistillationConfig:
+    """A student learns from a teacher, too (`fpcn_lightning.modules.student`).
+
+    The weight of the labels is `loss.classification`.
+    """
+
+    teacher: str | None = None  # its checkpoint; it must have had the same pictures on the same sides
+    method: str = "kd"  # kd | dkd | dist | function_matching | hint
+    weight: float = 0.5  # of the method's term in the total loss
+    temperature: float = 2.0  # that both sides' logits are divided by; without a meaning for hint
+    target_weight: float = 1.0  # of dkd's term of the true class
+    other_weight: float = 8.0  # of dkd's term of the other classes
+    warm_up_epochs: int = 0  # in which the weight grows to its full size
+    between: float = 1.0  # of dist's term across the classes of a picture
+    within: float = 1.0  # of dist's term across the pictures of a class
+    stored: bool = True  # ask the teacher once for all runs, and store what it says; methods that mix pictures cannot
+    store: str | None = None  # folder of what it said; null: below the cache, by what it depends on
+
+
+@dataclass
+class ExportConfig:
+    """task=export: what a bundle holds and what it must keep."""
+
+    bundle: str | None = None  # the folder; null: OUTPUT/bundles/EXPERIMENT-VARIANT-seed-N
+    calibration_pictures: int = 128  # training pictures that the ranges of int8 are measured on, at least 100
+    most_drop: float = 1.0  # points of test accuracy that an int8 file may lose
+    coverage: float = 0.95  # share of validation pictures that are not called unknown, 0..1
+    score: str = "energy"  # energy | probability: what `unknown` goes by
+    executorch: bool = False  # files for ExecuTorch with XNNPACK as well
+    opset: int = 18  # of ONNX
+
+
 # Keys that only help to compose others: a run's record has what they were put into.
-COMPOSING = ("seeds", "slots", "backbone", "pretrained")
+COMPOSING = ("seeds", "slots", "backbone", "pretrained", "teacher")
 
 
 @dataclass
 class Config:
     """One run."""
 
-    task: str = "train"  # train | evaluate | report | search | dashboard
+    task: str = "train"  # train | evaluate | export | report | search | dashboard
     name: str = "single"  # of the experiment: first folder of the run
     variant: str = MISSING  # second folder of the run
     seed: int = 0
@@ -176,13 +212,16 @@ class Config:
     slots: int | None = None  # goes into hydra.launcher.slots, of the launcher for one machine
     backbone: str | None = None  # goes into model.backbone, of networks that have one
     pretrained: bool = True  # goes into model.pretrained, of networks that can be
+    teacher: str | None = None  # goes into distillation.teacher, where a student has one
     output: str = "outputs"
     overwrite: bool = False  # throw away what lies in the run folder
-    checkpoint: str | None = None  # task=evaluate: the file to test
+    checkpoint: str | None = None  # task=evaluate, task=export: the file to test or export
     runs: str | None = None  # task=report: the folder to look through
     test: bool = True  # look at the test side when training is over; a search must not
     report: ReportConfig = field(default_factory=ReportConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+    distillation: DistillationConfig | None = None  # null: nobody teaches; conf/distillation/ has the methods
     data: DataConfig = field(default_factory=DataConfig)
     model: dict[str, Any] = MISSING
     loss: LossConfig = field(default_factory=LossConfig)

@@ -18,7 +18,7 @@ from fpcn_lightning.data.images import Shape
 from fpcn_lightning.data.index import Found, Index, find, scan, write_refused
 from fpcn_lightning.data.masks import mask_paths, read_mask
 from fpcn_lightning.data.pictures import Batch, Picture, RockPictures
-from fpcn_lightning.data.sampler import BalancedBatches, EveryImageOnce
+from fpcn_lightning.data.sampler import BalancedBatches, EveryImageOnce, Step
 from fpcn_lightning.data.split import Split, all_test, make_split, read_split, write_split
 from fpcn_lightning.data.synthetic import folder_name, make_synthetic
 from fpcn_lightning.data.tiles import Tiling
@@ -72,6 +72,7 @@ class RockDataModule(lightning.LightningDataModule):
         most_tiles: int = 16,
         brightness: float = 0.0,
         contrast: float = 0.0,
+        view_seed: int | None = None,
         classes: Sequence[str] | None = None,
         only_test: bool = False,
     ) -> None:
@@ -80,12 +81,13 @@ class RockDataModule(lightning.LightningDataModule):
             raise UserError(f"data.root={root} is given while data=synthetic draws its own pictures: add data=folder.")
         if root is None and synthetic is None:
             raise UserError("data.root is not set: give the folder of photographs, data.root=PHOTOS.")
-        for key, number in (("seed", seed), ("data.workers", workers)):
+        for key, number in (("seed", seed), ("data.workers", workers), ("data.view_seed", view_seed or 0)):
             if number < 0:
                 raise UserError(f"{key}={number} must not be negative.")
         if conflicting_labels not in ("refuse", "keep"):
             raise UserError(f"data.conflicting_labels={conflicting_labels} is unknown: choose refuse or keep.")
         self.seed = seed
+        self.view_seed = seed if view_seed is None else view_seed
         self.root, self.synthetic = root, dict(synthetic or {})
         self.split_options, self.cache_options = dict(split), dict(cache)
         views: dict[str, Any] = {
@@ -141,7 +143,7 @@ class RockDataModule(lightning.LightningDataModule):
             )
             for item in self.index.pictures
         ]
-        self._pictures = RockPictures(pictures, self.augmentation, self.seed, cache)
+        self._pictures = RockPictures(pictures, self.augmentation, self.view_seed, cache)
 
     @property
     def pictures(self) -> RockPictures:
@@ -164,6 +166,12 @@ class RockDataModule(lightning.LightningDataModule):
             world_size=world_size,
         )
         return self._loader(sampler)
+
+    def views_of_epoch(self, epoch: int) -> DataLoader[Batch]:
+        """Every training picture once, in the order of the split, as this epoch of training shows it."""
+        images, size = self.split.train, max(1, self.evaluation_batch_size)
+        steps = [Step(epoch, tuple(images[start : start + size])) for start in range(0, len(images), size)]
+        return DataLoader(self.pictures, sampler=steps, batch_size=None, num_workers=self.workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Every validation picture once."""
@@ -190,6 +198,12 @@ class RockDataModule(lightning.LightningDataModule):
         shape = self.pictures.pictures[position].shape
         mask, views = read_mask(path, shape), self.augmentation.evaluation_views(shape)
         return self.augmentation.cut(mask, views[0]) if len(views) == 1 else mask
+
+    @property
+    def cache_directory(self) -> Path:
+        """Where decoded pictures lie, and what else need not be computed twice."""
+        directory = self.cache_options["directory"]
+        return Path(directory) if directory else default_directory()
 
     @cached_property
     def _masks(self) -> dict[str, Path]:
@@ -229,9 +243,7 @@ class RockDataModule(lightning.LightningDataModule):
     def _cache_path(self, found: Sequence[Found], form: object) -> Path:
         """Where the pictures of these files lie in this form."""
         key = cache_key([(str(file.path), file.size, file.mtime_ns) for file in found], form)
-        directory = self.cache_options["directory"]
-        name = f"pictures-{key}-{self.cache_options['max_gigabytes']:g}gb.uint8"
-        return (Path(directory) if directory else default_directory()) / name
+        return self.cache_directory / f"pictures-{key}-{self.cache_options['max_gigabytes']:g}gb.uint8"
 
     def _numbered_classes(self) -> tuple[str, ...]:
         if self.wanted_classes is None:

@@ -49,7 +49,7 @@ class RockPictures(Dataset[Batch]):
     Args:
         pictures: by position in the index.
         augmentation: how views are drawn.
-        seed: of the run.
+        seed: of the views.
         cache: of the whole pictures; None decodes them each time.
 
     Attributes:

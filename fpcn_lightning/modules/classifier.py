@@ -1,7 +1,7 @@
 """The Lightning module: which terms are summed with which weights, the optimiser, and what is measured."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import lightning.pytorch as lightning
@@ -84,7 +84,7 @@ class Classifier(lightning.LightningModule):
         self._kept: list[tuple[Tensor, Tensor, Answers]] = []
 
     def normalised(self, images: Tensor) -> Tensor:
-        """uint8 pictures [B, 3, S, S] as the network expects them."""
+        """Pictures [B, 3, S, S], values 0..255, as the network expects them."""
         layout = torch.channels_last if self.optimisation["channels_last"] else torch.contiguous_format
         scaled: Tensor = (images.float() / 255 - self.mean) / self.std
         return scaled.contiguous(memory_format=layout)
@@ -120,8 +120,9 @@ class Classifier(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
         """The weighted sum of the terms of the total loss."""
-        views = self.network.views(self.normalised(batch.images), batch.labels)
-        terms = self.loss_terms(views, batch.labels)
+        images = self.training_images(batch)
+        views = self.network.views(self.normalised(images), batch.labels)
+        terms = {**self.loss_terms(views, batch.labels), **self.further_terms(views, batch, images)}
         total = torch.stack([self.loss[name] * term for name, term in terms.items()]).sum()
         size = len(batch.labels)
         accuracy = (views.own_logits.argmax(1) == batch.labels).float().mean()
@@ -132,6 +133,14 @@ class Classifier(lightning.LightningModule):
             parts["train/object_ratio"] = views.object_ratio.mean()
         self.log_dict(parts, on_step=False, on_epoch=True, batch_size=size)
         return total
+
+    def training_images(self, batch: Batch) -> Tensor:
+        """The pictures [B, 3, S, S] of a training step, values 0..255."""
+        return batch.images
+
+    def further_terms(self, views: Views, batch: Batch, images: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+        """Terms by name that need more than views and labels, unweighted; their weights are `loss`'s of that name."""
+        return {}
 
     def loss_terms(self, views: Views, labels: Tensor) -> dict[str, Tensor]:
         """The terms by name, unweighted; one whose weight is 0 is not computed.
@@ -174,9 +183,13 @@ class Classifier(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """SGD over trunk and head, and how the learning rate falls."""
-        optimiser = optimisation_rules.optimiser(self.network, self.optimisation)
+        optimiser = optimisation_rules.optimiser(self.network, self.optimisation, self.parameters_beside())
         course = optimisation_rules.schedule(optimiser, self.optimisation, int(self.trainer.estimated_stepping_batches))
         return optimiser if course is None else {"optimizer": optimiser, "lr_scheduler": course}
+
+    def parameters_beside(self) -> Iterable[nn.Parameter]:
+        """What learns in training beside the network."""
+        return ()
 
     def _thaw(self) -> None:
         """The second step of a training in two steps begins: its rates, and the best epoch of the first if wanted."""

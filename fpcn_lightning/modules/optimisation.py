@@ -1,9 +1,10 @@
 """The optimiser, how its learning rate falls, and what happens while the backbone is frozen."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
+from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, ReduceLROnPlateau, StepLR
 
@@ -48,12 +49,19 @@ def check(options: Mapping[str, Any]) -> None:
         )
 
 
-def optimiser(network: Network, options: Mapping[str, Any]) -> SGD:
+def optimiser(network: Network, options: Mapping[str, Any], beside: Iterable[nn.Parameter] = ()) -> SGD:
     """SGD over trunk and head, told apart by identity: the authors' code of FPCN went by name and forgot nine
-    convolutions."""
+    convolutions.
+
+    Args:
+        network: what is trained.
+        options: the section `optimisation`.
+        beside: parameters of the training alone, which learn like the head.
+    """
     trunk = list(network.trunk.parameters())
     known = {id(parameter) for parameter in trunk}
     head = [parameter for parameter in network.parameters() if id(parameter) not in known]
+    head += beside
     groups = [{"name": "trunk", "params": trunk}, {"name": "head", "params": head}]
     made = SGD(groups, options["learning_rate"], options["momentum"], weight_decay=options["weight_decay"])
     set_rates(made, options, frozen=options["freeze_epochs"] > 0)

@@ -19,11 +19,15 @@ RESULT_NAME = "result.json"
 
 
 class Seconds(TypedDict):
-    """Wall-clock seconds of the run; a stage that did not take place is null."""
+    """Wall-clock seconds of the run; a stage that did not take place is null.
+
+    `teacher` is what this run waited for the teacher's answers to be stored, 0 where others had done it.
+    """
 
     total: float | None
     fit: float | None
     test: float | None
+    teacher: NotRequired[float | None]
 
 
 class Code(TypedDict):
@@ -98,7 +102,7 @@ class Result(TypedDict):
     """One run. `started` is an ISO 8601 time, `checkpoint` is relative to the run folder.
 
     `reading` names the configured way of inference. An evaluation says how many of its pictures were
-    `seen_in_training`, where that can be known. `command` is the command line that starts this run again. Only a run
+    `seen_in_training`, where that can be known. `teacher` says whom a student has learned from. `command` is the command line that starts this run again. Only a run
     that did not finish may lack data, network or metrics.
     """
 
@@ -124,6 +128,7 @@ class Result(TypedDict):
     images_per_second: NotRequired[ImagesPerSecond]
     seen_in_training: NotRequired[int | None]
     command: NotRequired[str | None]
+    teacher: NotRequired[dict[str, object] | None]
 
 
 Run = tuple[Path, Result]

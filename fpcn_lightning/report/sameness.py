@@ -13,6 +13,8 @@ NEUTRAL_KEYS = (
     "runs",
     "report.*",
     "search.*",
+    "export.*",
+    "distillation.store",
     "logger*",
     "data.workers",
     "data.cache.*",

@@ -41,7 +41,7 @@ def run(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     section = build.plain(cfg)
     _check(section)
-    config = relative(section, folder)
+    config = _with_teacher_by_hash(relative(section, folder))
     result = new_result(config, HydraConfig.get().overrides)
     if not is_first_process():
         _train(section, folder, result)
@@ -54,6 +54,18 @@ def run(cfg: DictConfig) -> None:
             _train(section, folder, result)
     print_table(summarise([(folder, result)]))
     print(f"run folder: {folder}")
+
+
+def _with_teacher_by_hash(config: dict[str, Any]) -> dict[str, Any]:
+    """The config of the record, in which a teacher is the same wherever it lies, and another after new training."""
+    if config["distillation"] is None:
+        return config
+    from fpcn_lightning.modules.teacher import file_hash
+
+    if config["distillation"]["teacher"] is None:
+        raise UserError("teacher is not set: give the checkpoint to learn from, teacher=RUN/checkpoints/best.ckpt.")
+    digest = file_hash(Path(config["distillation"]["teacher"]))
+    return {**config, "distillation": {**config["distillation"], "teacher": f"sha256:{digest}"}}
 
 
 def _check(section: Mapping[str, Any]) -> None:
@@ -105,6 +117,7 @@ def _train(section: Mapping[str, Any], folder: Path, result: Result) -> None:
     from fpcn_lightning.callbacks.speed import Speed
     from fpcn_lightning.checkpoints import make_record
     from fpcn_lightning.modules.classifier import Classifier
+    from fpcn_lightning.modules.teaching import Teaching
 
     quiet_libraries()
     seed, size = section["seed"], section["data"]["crop"]
@@ -114,14 +127,16 @@ def _train(section: Mapping[str, Any], folder: Path, result: Result) -> None:
     if is_first_process():
         data.write_record(folder)
     seed_everything(seed, verbose=False)
-    module = Classifier(
+    teaching = None if section["distillation"] is None else Teaching(section, data)
+    result["teacher"] = None if teaching is None else teaching.lineage
+    module = (Classifier if teaching is None else teaching.student)(
         _network(section, data, result),
         loss=section["loss"],
         optimisation=section["optimisation"],
         classes=len(data.classes),
         seed=seed,
         image_size=size,
-        record=make_record(result["config"], data.classes, data.split.fingerprint),
+        record=make_record(result["config"], data.classes, data.split.fingerprint, result["teacher"]),
     )
     speed = Speed()
     with closed_afterwards():
@@ -137,6 +152,9 @@ def _train(section: Mapping[str, Any], folder: Path, result: Result) -> None:
             ],
             default_root_dir=str(folder),
         )
+        if teaching is not None:
+            asked = teaching.fill(section["trainer"]["max_epochs"], trainer.strategy.root_device)
+            result["seconds"]["teacher"] = round(asked + (result["seconds"].get("teacher") or 0), 1)
         _fit(trainer, module, data, interrupted, result)
         _measure(trainer, module, data, folder, result)
     result["images_per_second"] = speed.images_per_second

@@ -1,8 +1,9 @@
 """`hydra/sweeper=tabled`: every combination of the listed values, on any launcher, and the table of what came out."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,7 +19,18 @@ class TabledSweeper(BasicSweeper):
     Args:
         max_batch_size: hand this many jobs at a time to the launcher; None: all at once.
         params: values to sweep over by key; the command line narrows or widens them.
+        first: jobs that the others need, each a list of overrides; they have ended before the others begin. What the
+            command line does not sweep over holds for them, too, where they do not say otherwise themselves.
     """
+
+    def __init__(
+        self,
+        max_batch_size: int | None,
+        params: Mapping[str, Any] | None = None,
+        first: Sequence[Sequence[str]] | None = None,
+    ) -> None:
+        super().__init__(max_batch_size, params)  # type: ignore[arg-type]  # Hydra's annotation knows no mapping
+        self.first = first or ()
 
     def sweep(self, arguments: list[str]) -> None:
         """Run every combination.
@@ -56,10 +68,19 @@ class TabledSweeper(BasicSweeper):
         assert self.config is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        words = self.split_arguments(overrides, self.max_batch_size)
+        if self.first:
+            words.insert(0, self._first(parser, arguments))
         batches: list[list[ComposedJob]] = []
-        for words in self.split_arguments(overrides, self.max_batch_size):
-            batches.append(compose_jobs(self.hydra_context, self.config, words, sum(map(len, batches))))
+        for batch in words:
+            batches.append(compose_jobs(self.hydra_context, self.config, batch, sum(map(len, batches))))
         return batches
+
+    def _first(self, parser: OverridesParser, arguments: Sequence[str]) -> list[list[str]]:
+        """The overrides of each job that comes first; of two that name one key, its own is the one that counts."""
+        shared = [override for override in parser.parse_overrides(list(arguments)) if not override.is_sweep_override()]
+        jobs = [self.split_arguments([*shared, *parser.parse_overrides(list(own))], None) for own in self.first]
+        return [words for job in jobs for batch in job for words in batch]
 
     def _launch(self, batch: Sequence[ComposedJob]) -> Iterator[str]:
         """Run the jobs of one batch; a line for each that failed."""

@@ -1,0 +1,142 @@
+"""Distillation losses: a student's logits are drawn to those of a teacher.
+
+All are computed in float32 or wider and from logarithms, so that they stay finite where a network is fully confident.
+"""
+
+import torch
+from torch import Tensor
+
+_EPSILON = 1e-8  # added to the product of two lengths by the authors of DIST
+
+
+def kd(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T^2 KL(p_t || p_s) of the softmax of logits over T, summed over classes: knowledge distillation.
+
+    Source: Hinton, Vinyals, Dean 2015 (arXiv 1503.02531), whose T^2 keeps the gradient of one size whatever T is; FPCN
+    (Electronics 2023, 12(23), 4805), equations 13 and 14, which leave T^2 open.
+
+    The published code of FPCN computes something else. It gives `nn.KLDivLoss` the student's softmax, where its
+    logarithm belongs, and divides by B C instead of B: T^2 mean_bc p_t (log p_t - p_s). That is no divergence. It is
+    negative where both agree, it is least where the student is certain of the teacher's likeliest class, and with the
+    authors' head of 200 classes its gradient is 1e-3 to 1e-5 of the one here: next to the label loss it does nothing.
+
+    Args:
+        student: logits [B, C].
+        teacher: logits [B, C].
+        temperature: T > 0.
+
+    Returns:
+        Scalar >= 0, mean over the batch; 0 for an empty one.
+    """
+    return temperature**2 * _mean(_divergence(*_log_probabilities(student, teacher, temperature)))
+
+
+def dkd(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    temperature: float,
+    target_weight: float = 1.0,
+    other_weight: float = 8.0,
+) -> Tensor:
+    """T^2 (target_weight TCKD + other_weight NCKD): `kd` taken apart (Zhao et al., CVPR 2022).
+
+    TCKD is the divergence of (p_y, 1 - p_y), NCKD that of the probabilities of the other classes among themselves.
+    KL(p_t || p_s) = TCKD + (1 - p_t[y]) NCKD: the weights replace the teacher's own confidence. With two classes NCKD
+    is 0. The authors let the whole loss grow over the first epochs; that factor is the caller's.
+
+    Args:
+        student: logits [B, C], C >= 2.
+        teacher: logits [B, C].
+        labels: long [B], 0..C-1.
+        temperature: T > 0.
+        target_weight: alpha in the paper.
+        other_weight: beta in the paper.
+
+    Returns:
+        Scalar >= 0, mean over the batch; 0 for an empty one.
+    """
+    both = _log_probabilities(student, teacher, temperature)
+    target = _divergence(*(_true_or_not(logs, labels) for logs in both))
+    other = _divergence(*(_others(logs, labels).log_softmax(1) for logs in both))
+    return temperature**2 * _mean(target_weight * target + other_weight * other)
+
+
+def dist(student: Tensor, teacher: Tensor, temperature: float, between: float = 1.0, within: float = 1.0) -> Tensor:
+    """T^2 (between * inter + within * intra): one less Pearson's correlation of both sides' probabilities.
+
+    inter correlates the classes of each picture, intra the pictures of each class over the batch; both are means.
+    Source: DIST (Huang et al., NeurIPS 2022). The factor T^2 is that of the authors' code; the listing in the appendix
+    of their paper has none. So is the 1e-8 beside the product of lengths.
+
+    Wants batches of some size: with one picture intra is 1 whatever the student says, with two every correlation of
+    intra is 1 or -1; with two classes so is every correlation of inter.
+
+    Args:
+        student: logits [B, C].
+        teacher: logits [B, C].
+        temperature: T > 0, tau in the paper.
+        between: weight of inter, beta in the paper.
+        within: weight of intra, gamma in the paper.
+
+    Returns:
+        Scalar in 0..2 T^2 (between + within).
+    """
+    ours, theirs = (logs.exp() for logs in _log_probabilities(student, teacher, temperature))
+    inter = 1 - _mean(_correlation(ours, theirs))
+    intra = 1 - _mean(_correlation(ours.T, theirs.T))
+    return temperature**2 * (between * inter + within * intra)
+
+
+def mixed(images: Tensor, share: float) -> Tensor:
+    """Each image with some of the image before it in the batch, as function matching shows them to both networks.
+
+    Source: Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", CVPR 2022. Its loss is
+    `kd` without labels; what matters is that teacher and student see the same mixed view.
+
+    Args:
+        images: [B, ...], of any type.
+        share: 0..1, of each image itself.
+
+    Returns:
+        [B, ...], floating point.
+    """
+    return share * images + (1 - share) * images.roll(1, 0)
+
+
+def mixup_share(generator: torch.Generator | None = None) -> float:
+    """Draw the share for `mixed`, one a batch: Beta(1, 1), folded to 0.5..1; by default from the global generator."""
+    share = float(torch.rand((), generator=generator))
+    return max(share, 1 - share)
+
+
+def _log_probabilities(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    wide = torch.promote_types(torch.promote_types(student.dtype, teacher.dtype), torch.float32)
+    return (student.to(wide) / temperature).log_softmax(1), (teacher.to(wide) / temperature).log_softmax(1)
+
+
+def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL(teacher || student) [B] of log-probabilities [B, C]."""
+    return (teacher.exp() * (teacher - student)).sum(1)
+
+
+def _true_or_not(logs: Tensor, labels: Tensor) -> Tensor:
+    """Log-probabilities [B, 2] of the true class, and of all others together."""
+    return torch.stack([logs.gather(1, labels.unsqueeze(1)).squeeze(1), _others(logs, labels).logsumexp(1)], dim=1)
+
+
+def _others(logs: Tensor, labels: Tensor) -> Tensor:
+    """[B, C - 1], without the column of the label."""
+    columns = torch.arange(logs.shape[1] - 1, device=logs.device)
+    return logs.gather(1, columns + (columns >= labels.unsqueeze(1)))
+
+
+def _correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Pearson's correlation [N] of the rows of two matrices [N, M]."""
+    first, second = first - first.mean(1, keepdim=True), second - second.mean(1, keepdim=True)
+    lengths: Tensor = torch.linalg.vector_norm(first, dim=1) * torch.linalg.vector_norm(second, dim=1)
+    return (first * second).sum(1) / (lengths + _EPSILON)
+
+
+def _mean(values: Tensor) -> Tensor:
+    return values.sum() / max(len(values), 1)
