@@ -1,7 +1,7 @@
 """The W&B workspaces of the project, as code: what to look at for each kind of experiment.
 
 Runs log by `modules/classifier.py` (curves) and `callbacks/wandb_outcome.py` (outcome), reports by
-`callbacks/wandb_report.py`; every name below is one of theirs, or stands in `PLANNED`.
+`callbacks/wandb_report.py`; every name below is one of theirs.
 """
 
 from pathlib import Path
@@ -10,8 +10,6 @@ from typing import Any
 import wandb_workspaces.reports.v2.interface as panels
 import wandb_workspaces.workspaces as workspaces
 from wandb_workspaces.workspaces import Section, Workspace
-
-PLANNED = ("train/loss_distillation", "teacher/accuracy")  # what distillation will log
 
 VARIANT = workspaces.Config("variant")
 PARTS = ("loss_classification", "loss_center", "loss_ranking")

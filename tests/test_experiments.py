@@ -20,6 +20,7 @@ FEWER = {
     # tests/models/test_every_network.py has all networks: here those that train in a way of their own.
     "comparison": ["model=majority,lenet,googlenet,bilinear_cnn_own,pca_net_own,mmal_net_own,cin_own"],
     "opaque_minerals": ["model=swin,efficientnet_lite0"],
+    "distillation": ["model=mobilenetv2"],
     "ablation": ["ablation=plain,mask,full"],  # tests/test_config.py holds what each row switches off
     "pairs": ["model.pairs_per_image=2,4", "model=fpcn,api_net"],
     "search": ["search.trials=2"],

@@ -57,13 +57,13 @@ class LogitsStore:
             self._opened = {number: self._read(number)}  # one epoch at a time is in use
         return self._opened[number]
 
-    def fill(self, epochs: int, answer: Answer, progress: Callable[[int], object] = lambda done: None) -> int:
+    def fill(self, epochs: int, answer: Answer, progress: Callable[[int], object] = int) -> int:
         """Compute what is missing of the epochs 0 to `epochs` - 1; those that another process is at are its share.
 
         Args:
             epochs: of the training.
             answer: asks the teacher.
-            progress: hears after each epoch how many are there.
+            progress: hears the number of each epoch that this process has computed.
 
         Returns:
             how many epochs this process has computed.
@@ -90,7 +90,7 @@ class LogitsStore:
                 self._write(number, answer(number))
         except Timeout:
             return False
-        progress(number + 1)
+        progress(number)
         return True
 
     def _write(self, number: int, logits: NDArray[np.float32]) -> None:
@@ -108,7 +108,7 @@ class LogitsStore:
         path = self._path(number)
         try:
             logits: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise UserError(
                 f"{path}, a teacher's stored answers, cannot be read ({error}): remove it, and start again."
             ) from error

@@ -78,8 +78,8 @@ def check_fits(record: Mapping[str, Any], classes: Sequence[str], data: Mapping[
     """
     if list(record["classes"]) != list(classes):
         raise UserError(
-            f"distillation.teacher knows the classes {', '.join(record['classes'])}, the data have {', '.join(classes)}: "
-            "teacher and student must have the same."
+            f"distillation.teacher knows the classes {', '.join(record['classes'])}, the data have "
+            f"{', '.join(classes)}: teacher and student must have the same."
         )
     for key in SAME_VIEWS:
         theirs, ours = record["data"].get(key, data[key]), data[key]
@@ -87,8 +87,8 @@ def check_fits(record: Mapping[str, Any], classes: Sequence[str], data: Mapping[
             raise UserError(f"distillation.teacher was trained with data.{key}={theirs}, the student has {ours}.")
     if record["split"] != split:
         raise UserError(
-            "distillation.teacher was trained on another split, and may know the student's test pictures: take over its "
-            "split with data.split.file=TEACHER_RUN/split.csv."
+            "distillation.teacher was trained on another split, and may know the student's test pictures: take over "
+            "its split with data.split.file=TEACHER_RUN/split.csv."
         )
 
 

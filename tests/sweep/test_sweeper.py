@@ -63,6 +63,29 @@ def test_the_plan_knows_variants_that_are_named_after_a_choice(sweep_here: Sweep
     assert [job["variant"] for job in plan(tmp_path / "outputs/single")] == ["plain-x", "fpcn-x"]
 
 
+def test_a_teacher_has_ended_before_its_students_begin(sweep_here: SweepHere, tmp_path: Path) -> None:
+    ran: list[tuple[str, int, bool]] = []
+
+    def task(cfg: DictConfig) -> None:
+        ran.append((cfg.variant, cfg.seed, cfg.distillation is not None))
+
+    words = ("+experiment=distillation", "model=resnet18,mobilenetv2", "distillation=kd", "seed=1", "data.crop=96")
+    sweep_here(task, *words)
+    assert ran == [("teacher", 0, False), ("resnet18-kd", 1, True), ("mobilenetv2-kd", 1, True)]
+    planned = plan(tmp_path / "outputs/distillation")
+    assert planned[0]["folder"] == "teacher/seed-0"
+    # What the command line does not sweep over holds for the teacher, too; what it says otherwise itself does not.
+    assert {"data.crop=96", "model=fpcn", "seed=0", "distillation=plain"} <= set(planned[0]["overrides"])
+    assert "seed=1" not in planned[0]["overrides"]
+
+
+def test_a_teacher_that_is_there_already_is_not_trained_again(sweep_here: SweepHere) -> None:
+    ran: list[str] = []
+    words = ("+experiment=distillation", "model=resnet18", "seed=0", "teacher=t.ckpt", "hydra.sweeper.first=[]")
+    sweep_here(lambda cfg: ran.append(cfg.distillation and cfg.distillation.teacher), *words)
+    assert ran == [None, "t.ckpt"]
+
+
 def test_a_sweep_stays_below_its_output_folder(sweep_here: SweepHere, reports: Reports, tmp_path: Path) -> None:
     ran: list[int] = []
     with pytest.raises(UserError, match=r"name=\.\./x names a folder"):

@@ -1,0 +1,236 @@
+"""Training with a teacher, whole: what a student learns, what it remembers of its teacher, and what is refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fpcn_lightning import build, checkpoints
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.main import run_task
+from fpcn_lightning.modules.classifier import Classifier
+from fpcn_lightning.modules.student import Student
+from fpcn_lightning.modules.teacher import Teacher, file_hash
+from fpcn_lightning.report.results import Result, read_result
+from tests.conftest import composed
+from tests.tasks.conftest import Train
+
+METHODS = ("kd", "dkd", "dist", "function_matching", "hint")
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    content = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    return {name: value for name, value in content["state_dict"].items() if name.startswith("network.")}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def trained_once(rocks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of an FPCN."""
+    place = tmp_path_factory.mktemp("teacher")
+    chosen = ("trainer=smoke", "data=folder", f"data.root={rocks}", "model=fpcn", "seed=7", "callbacks.summary=null")
+    run_task(composed(*chosen, f"output={place}", f"data.cache.directory={place}", folder=place))
+    return place / "checkpoints" / "best.ckpt"
+
+
+@pytest.fixture
+def teacher(trained_once: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copy(trained_once, tmp_path / "teacher.ckpt"))
+
+
+def lineage(result: Result) -> dict[str, object]:
+    found = result.get("teacher")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_changes_what_the_student_learns(train: Train, teacher: Path, method: str) -> None:
+    taught, result = train("model=plain", f"distillation={method}", f"teacher={teacher}", folder="taught")
+    alone, _ = train("model=plain", folder="alone")
+    assert not same(weights(taught), weights(alone))
+    assert result["metrics"] is not None
+    header = (taught / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert "train/loss_distillation" in header
+    assert ("teacher/accuracy" in header) == (method not in ("function_matching", "hint"))
+
+
+def test_the_student_remembers_its_teacher(train: Train, teacher: Path) -> None:
+    folder, result = train("model=plain", "distillation=kd", f"teacher={teacher}")
+    found = lineage(result)
+    assert found["sha256"] == file_hash(teacher)
+    assert (found["variant"], found["seed"]) == ("fpcn", 7)
+    assert result["data"] is not None
+    assert found["split"] == result["data"]["fingerprint"]
+    assert checkpoints.read(folder / "checkpoints" / "best.ckpt").record["teacher"] == found
+    assert result["config"]["distillation"]["teacher"] == f"sha256:{file_hash(teacher)}"  # type: ignore[index]
+
+
+def test_a_moved_teacher_is_the_same_and_another_one_is_not(train: Train, teacher: Path, tmp_path: Path) -> None:
+    def taught(path: Path) -> Result:
+        return train("model=plain", "distillation=kd", f"teacher={path}")[1]
+
+    first = taught(teacher)
+    moved = Path(shutil.copy(teacher, tmp_path / "moved.ckpt"))
+    assert taught(moved)["started"] == first["started"]  # skipped
+    other, _ = train("model=fpcn", "seed=8", folder="other")
+    with pytest.raises(UserError, match="variant=NAME"):
+        taught(other / "checkpoints" / "best.ckpt")
+
+
+def test_nothing_reaches_the_teacher(train: Train, teacher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not train(), not an optimiser, not a checkpoint; its state is the same bit for bit after the training."""
+    seen: list[Student] = []
+    fit_end = Classifier.on_train_epoch_start
+
+    def remembered(module: Student) -> None:
+        module.train()
+        seen.append(module)
+        fit_end(module)
+
+    monkeypatch.setattr(Student, "on_train_epoch_start", remembered, raising=False)
+    folder, _ = train("model=plain", "distillation=hint", f"teacher={teacher}", "distillation.stored=false")
+    taught_by: Teacher = seen[-1]._teacher
+    before = checkpoints.read(teacher).weights
+    after = taught_by.network.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not any(module.training for module in taught_by.network.modules())
+    assert all(parameter.grad is None for parameter in taught_by.network.parameters())
+    theirs = {id(parameter) for parameter in taught_by.network.parameters()}
+    assert not theirs & {id(parameter) for parameter in seen[-1].parameters()}
+    content = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert not any("teacher" in name for name in content["state_dict"])
+    optimised = sum(len(group["params"]) for group in content["optimizer_states"][0]["param_groups"])
+    learned = [parameter for parameter in seen[-1].parameters() if parameter.requires_grad]
+    assert optimised == len(learned)  # the regressor of the hint is among them
+
+
+def test_stored_answers_train_as_live_ones_do(train: Train, teacher: Path) -> None:
+    taught = ("model=plain", "distillation=kd", f"teacher={teacher}", "trainer.max_epochs=3")
+    stored, _ = train(*taught, folder="stored")
+    live, _ = train(*taught, "distillation.stored=false", folder="live")
+    one, other = weights(stored), weights(live)
+    for name, value in one.items():
+        # The batches that the teacher sees are put together in another way.
+        torch.testing.assert_close(value, other[name], rtol=1e-4, atol=1e-6)
+
+
+def test_seeds_share_the_store_where_they_share_the_views(
+    train: Train, teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    logits = Teacher.logits
+
+    def counted(self: Teacher, images: Tensor) -> Tensor:
+        asked.append(len(images))
+        return logits(self, images)
+
+    monkeypatch.setattr(Teacher, "logits", counted)
+    taught = ("model=plain", "distillation=kd", f"teacher={teacher}", "data.view_seed=3")
+    train(*taught, "seed=0", folder="zero")
+    assert sum(asked) == 2 * 18  # every training picture in both epochs
+    _, one = train(*taught, "seed=1", "distillation.temperature=5", folder="one")
+    _, two = train(*taught, "seed=2", "distillation=dist", folder="two")
+    assert sum(asked) == 2 * 18
+    train("model=plain", "distillation=kd", f"teacher={teacher}", "seed=1", folder="own views")
+    assert sum(asked) == 4 * 18
+    assert one["seconds"].get("teacher") is not None
+    assert two["seconds"].get("teacher") is not None
+
+
+def test_the_stored_answers_belong_to_the_views_of_the_epoch(train: Train, teacher: Path, tmp_path: Path) -> None:
+    """Read back and compared with the teacher's answers to the very pictures that the loader shows."""
+    store = tmp_path / "answers"
+    chosen = ("model=plain", "distillation=kd", f"teacher={teacher}", f"distillation.store={store}", "seed=4")
+    _, result = train(*chosen)
+    root = result["config"]["data"]["root"]  # type: ignore[index]
+    cfg = composed("trainer=smoke", "data=folder", f"data.root={root}", "model=plain", "seed=4")
+    data = build.datamodule(build.plain(cfg)["data"], 4)
+    data.setup()
+    network = checkpoints.load(teacher)
+    known = Teacher(network)
+    for epoch in (0, 1):
+        stored = np.load(store / f"epoch-{epoch:04}.npy")
+        batches = data.train_dataloader()
+        batches.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        for batch in batches:
+            rows = [data.split.train.index(position) for position in batch.positions.tolist()]
+            np.testing.assert_allclose(stored[rows], known.logits(batch.images).numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_stale_store_is_refused(train: Train, teacher: Path, tmp_path: Path) -> None:
+    chosen = ("model=plain", "distillation=kd", f"teacher={teacher}", f"distillation.store={tmp_path / 'answers'}")
+    train(*chosen)
+    with pytest.raises(UserError, match=r"stale: its views\.brightness is 0\.0"):
+        train(*chosen, "data.brightness=0.2", folder="brighter")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("distillation=kd",), "teacher is not set"),
+        (("distillation=kd", "teacher=nowhere.ckpt"), "train the teacher first"),
+        (("distillation=kd", "teacher=TEACHER", "data.resize=80"), r"data\.resize=72, the student has 80"),
+        (("distillation=kd", "teacher=TEACHER", "distillation.method=hope"), "unknown"),
+        (("distillation=kd", "teacher=TEACHER", "distillation.temperature=0"), "above 0"),
+        (("distillation=kd", "teacher=TEACHER", "distillation.weight=-1"), "negative"),
+        (("distillation=function_matching", "teacher=TEACHER", "loss.classification=1"), "mixes pictures"),
+    ],
+)
+def test_what_cannot_be_taught_is_told(train: Train, teacher: Path, words: tuple[str, ...], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        train("model=plain", *[word.replace("TEACHER", str(teacher)) for word in words])
+
+
+@pytest.mark.parametrize(
+    ("key", "other", "complaint"),
+    [("classes", ["b", "a", "c"], "must have the same"), ("split", 16 * "0", "another split")],
+)
+def test_a_teacher_of_other_data_is_refused(
+    train: Train, teacher: Path, key: str, other: object, complaint: str
+) -> None:
+    content = torch.load(teacher, weights_only=True)
+    content["fpcn_lightning"][key] = other
+    torch.save(content, teacher)
+    with pytest.raises(UserError, match=complaint):
+        train("model=plain", "distillation=kd", f"teacher={teacher}")
+
+
+def test_a_stranger_as_teacher_runs_no_code(train: Train, tmp_path: Path) -> None:
+    path = tmp_path / "stranger.ckpt"
+    path.write_bytes(b"cos\nsystem\n(S'touch stolen'\ntR.")
+    with pytest.raises(UserError, match=r"distillation\.teacher"):
+        train("model=plain", "distillation=kd", f"teacher={path}")
+
+
+@pytest.mark.slow
+def test_an_interrupted_student_comes_to_the_same_weights(
+    train: Train, teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught = ("model=plain", "distillation=kd", f"teacher={teacher}", "trainer.max_epochs=3")
+    whole, _ = train(*taught, folder="whole")
+    folder, _ = train(*taught, folder="cut")
+    shutil.rmtree(folder)
+
+    def breaks(module: Classifier) -> None:
+        if module.current_epoch == 2:
+            raise KeyboardInterrupt
+        Classifier.on_train_epoch_start(module)
+
+    monkeypatch.setattr(Student, "on_train_epoch_start", breaks, raising=False)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train(*taught, folder="cut")
+    monkeypatch.undo()
+    assert read_result(folder / "result.json")["status"] == "interrupted"
+    again, _ = train(*taught, folder="cut")
+    assert same(weights(again), weights(whole))
+    assert json.loads((again / "result.json").read_text())["epochs"] == 3
