@@ -1,0 +1,144 @@
+"""The student's module: its loss is the labels' and the teacher's part, and both networks see the same pictures."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fpcn_lightning import build
+from fpcn_lightning.checkpoints import Loaded
+from fpcn_lightning.config import DistillationConfig, LossConfig, OptimisationConfig
+from fpcn_lightning.data.logits_store import LogitsStore
+from fpcn_lightning.modules.student import Student
+from fpcn_lightning.modules.teacher import Teacher
+from tests.modules.test_classifier import CLASSES, SIZE, batch, loader, trainer
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*self.log.*", "ignore:.*num_workers", "ignore:.*log_every_n_steps")
+PLAIN = {"_target_": "fpcn_lightning.models.plain.Plain", "backbone": "test_resnet", "pretrained": False}
+
+
+def teacher(seed: int = 1) -> Teacher:
+    torch.manual_seed(seed)
+    return Teacher(Loaded(build.network(PLAIN, CLASSES, SIZE), {}))
+
+
+def student(store: LogitsStore | None = None, loss: dict[str, Any] | None = None, **options: Any) -> Student:
+    torch.manual_seed(0)
+    return Student(
+        build.network(PLAIN, CLASSES, SIZE),
+        distillation=asdict(DistillationConfig()) | options,
+        teacher=teacher(),
+        store=store,
+        rows=torch.tensor([2, -1, 0, 1, 3, 4, 5]),
+        loss=asdict(LossConfig()) | {"classification": 0.5} | (loss or {}),
+        optimisation=asdict(OptimisationConfig()) | {"channels_last": False},
+        classes=CLASSES,
+        seed=0,
+        image_size=SIZE,
+        record={"schema": 1},
+    )
+
+
+def divergence(ours: Tensor, theirs: Tensor, temperature: float) -> float:
+    """T^2 KL, one picture and one class after the other."""
+    total = 0.0
+    for row, target in zip(ours.double(), theirs.double(), strict=True):
+        p, q = (row / temperature).softmax(0), (target / temperature).softmax(0)
+        total += sum(float(b * (b / a).log()) for a, b in zip(p, q, strict=True))
+    return temperature**2 * total / len(ours)
+
+
+def test_the_loss_is_that_of_the_labels_and_that_of_the_teacher() -> None:
+    module, given = student(weight=0.7, temperature=3.0), batch()
+    total = module.training_step(given, 0)
+    with torch.no_grad():
+        logits = module.network.views(module.normalised(given.images), given.labels).own_logits
+        labels = float(-logits.log_softmax(1)[range(len(logits)), given.labels].mean())
+        taught = divergence(logits, teacher().logits(given.images), 3.0)
+    assert total.item() == pytest.approx(0.5 * labels + 0.7 * taught, rel=1e-4)
+
+
+def test_the_store_is_read_at_the_rows_of_the_pictures(tmp_path: Path) -> None:
+    store = LogitsStore(tmp_path / "store", {}, 6, CLASSES)
+    answers = np.random.default_rng(0).normal(size=(6, CLASSES)).astype(np.float32)
+    store.fill(1, lambda _: answers)
+    given = batch()._replace(positions=torch.tensor([0, 2, 3, 4, 5, 6]))
+    module = student(store, loss={"classification": 0.0}, weight=1.0, temperature=2.0)
+    total = module.training_step(given, 0)
+    with torch.no_grad():
+        logits = module.network.views(module.normalised(given.images), given.labels).own_logits
+    assert total.item() == pytest.approx(divergence(logits, torch.tensor(answers[[2, 0, 1, 3, 4, 5]]), 2.0), rel=1e-4)
+
+
+def test_in_a_warm_up_the_teacher_counts_less_at_first() -> None:
+    run = trainer(max_epochs=3)
+    module = student(warm_up_epochs=2, loss={"classification": 0.0}, weight=1.0)
+    seen: list[float] = []
+
+    def remember(term: Tensor) -> Tensor:
+        seen.append(float(Student._grown(module, torch.ones(()))))
+        return term
+
+    module._grown = remember  # type: ignore[method-assign]
+    run.fit(module, loader(batch()))
+    assert seen == [0.5, 1.0, 1.0]
+
+
+def test_function_matching_shows_both_the_same_mixed_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, given = student(method="function_matching", loss={"classification": 0.0}, weight=1.0), batch()
+    shown: list[Tensor] = []
+    logits = Teacher.logits
+
+    def watched(self: Teacher, images: Tensor) -> Tensor:
+        shown.append(images)
+        return logits(self, images)
+
+    monkeypatch.setattr(Teacher, "logits", watched)
+    total = module.training_step(given, 0)
+    (mixed,) = shown
+    with torch.no_grad():
+        ours = module.network.views(module.normalised(mixed), given.labels).own_logits
+    assert total.item() == pytest.approx(divergence(ours, teacher().logits(mixed), 2.0), rel=1e-4)
+    # One share for the whole batch, and at least half of each picture is its own.
+    whole, partner = given.images.float(), given.images.roll(1, 0).float()
+    share = ((mixed - partner)[whole != partner] / (whole - partner)[whole != partner]).double()
+    assert float(share.std()) < 1e-3
+    assert 0.5 <= float(share.mean()) <= 1
+    # Another crop for the teacher would be another loss: this is what consistency means.
+    monkeypatch.setattr(Teacher, "logits", lambda self, images: logits(self, images.flip(3)))
+    torch.manual_seed(5)
+    flipped = module.training_step(given, 0)
+    torch.manual_seed(5)
+    monkeypatch.setattr(Teacher, "logits", logits)
+    assert flipped.item() != pytest.approx(module.training_step(given, 0).item(), rel=1e-3)
+
+
+def test_a_teacher_answers_the_same_whatever_is_called() -> None:
+    known, images = teacher(), batch().images
+    before = known.logits(images)
+    module = student()
+    module._teacher = known
+    module.train()
+    for _ in range(2):
+        module.training_step(batch(), 0).backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(known.logits(images), before, rtol=0, atol=0)
+    assert not any(name.startswith("_teacher") for name, _ in module.named_parameters())
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(known.logits(images), before, rtol=0, atol=0)
+
+
+def test_a_hint_pulls_the_features_together() -> None:
+    module, given = student(method="hint", loss={"classification": 0.0}, weight=1.0), batch()
+    assert module.hint is not None
+    before = module.training_step(given, 0)
+    optimiser = torch.optim.SGD(module.parameters(), lr=0.05)
+    for _ in range(20):
+        optimiser.zero_grad()
+        loss = module.training_step(given, 0)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    assert loss.item() < 0.5 * before.item()
