@@ -148,8 +148,9 @@ class ReportConfig:
     within: WithinConfig | None = None  # differences within groups, instead of to one reference
     paper: dict[str, float] = field(default_factory=dict)  # accuracy in percent that the paper gives, by variant
     source: str | None = None  # of those numbers
-    paper_costs: dict[str, dict[str, float]] = field(default_factory=dict)  # parameters (millions), mflops,
-    # milliseconds that the paper gives, by group of `within`
+    paper_gains: dict[str, float] = field(default_factory=dict)  # points that it gains on its baseline there, likewise
+    # By group of `within`: parameters (millions), mflops and milliseconds that the paper gives.
+    paper_costs: dict[str, dict[str, float]] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)  # what must be said about a row, by variant
     reach: float | None = None  # count the epochs until validation has this accuracy, 0..1
     curve: CurveConfig | None = None

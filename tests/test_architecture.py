@@ -66,6 +66,25 @@ def test_report_knows_only_itself_and_errors(path: Path) -> None:
     assert all(name.startswith(("fpcn_lightning.report", "fpcn_lightning.errors")) for name in ours)
 
 
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "field"], ids=str)
+def test_the_field_knows_pictures_and_views_but_no_training(path: Path) -> None:
+    known = ("errors", "data.images", "data.augment", "data.tiles", "field", "__version__")
+    allowed = tuple(f"fpcn_lightning.{name}" for name in known)
+    ours = [name for name in uses(path, "fpcn_lightning") if name not in ("fpcn_lightning", "fpcn_lightning.data")]
+    assert [name for name in ours if not name.startswith(allowed)] == []
+    assert not uses(path, "torch", "lightning", "timm", "onnx")
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "deploy"], ids=str)
+def test_deploy_knows_no_task(path: Path) -> None:
+    assert not uses(path, "fpcn_lightning.tasks")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_only_the_export_knows_the_field(path: Path) -> None:
+    assert path.parts[0] in ("field", "deploy", "tasks") or not uses(path, "fpcn_lightning.field")
+
+
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
@@ -74,6 +93,8 @@ def test_report_knows_only_itself_and_errors(path: Path) -> None:
         ("fpcn_lightning.report.table", ("torch", "hydra", "omegaconf", "numpy")),
         ("fpcn_lightning.report.write", ("torch", "hydra", "omegaconf")),
         ("fpcn_lightning.sweep.processes", ("torch", "hydra", "omegaconf", "numpy")),
+        ("fpcn_lightning.field.command", ("torch", "lightning", "hydra", "numpy", "PIL", "onnxruntime", "tqdm")),
+        ("fpcn_lightning.field.screen", ("torch", "lightning", "timm", "hydra", "omegaconf", "onnxruntime", "pyarrow")),
         ("fpcn_lightning.report.figures", ("torch", "hydra", "omegaconf")),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a teacher costs a student: trained alone, with the teacher's answers stored, with the teacher asked in each step.
+"""What a teacher costs a student: trained alone, with stored answers of the teacher, and with the teacher asked live.
 
     python experiments/distillation/benchmark.py [ROUNDS]
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
@@ -120,6 +119,8 @@ def read_file(path: Path) -> bytes:
         raise UnreadableImage("this is a folder, not a file") from None
     except OSError as error:
         raise UnreadableImage(f"the file cannot be read: {error.strerror or error}") from error
+    except ValueError:  # a null character
+        raise UnreadableImage("this is no name of a file") from None
 
 
 def decode(data: bytes, shape: Shape | None = None) -> Decoded:
@@ -250,6 +251,10 @@ def _is_deep_tiff(image: ImageFile.ImageFile) -> bool:
 
 def _read_deep_tiff(data: bytes) -> Image.Image:
     """The first page of a grey or RGB TIFF, with or without alpha, of more than eight bits, upright."""
+    try:
+        import tifffile
+    except ImportError:
+        raise UnreadableImage("a TIFF of this kind needs one more package: pip install tifffile") from None
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages.first
         if page.photometric not in _GREY_AND_RGB or page.axes not in ("YX", "YXS", "SYX"):

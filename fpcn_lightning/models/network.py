@@ -3,7 +3,8 @@
 A network answers two questions. `forward(images)` is what is deployed: one picture in, no partner, no label.
 `views(images, labels)` is its training call: it returns every tensor that a loss or a figure may want, by name. A
 network may offer several readings of inference; `answers` gives them all, and what a figure may want to show beside
-them; `forward` gives the configured one.
+them; `forward` gives the configured one. Where that one is linear in the feature map, `explained` says what each place
+of the picture adds to it.
 """
 
 from abc import ABC, abstractmethod
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fpcn_lightning.errors import check_choice
 
@@ -18,6 +20,15 @@ from fpcn_lightning.errors import check_choice
 def average(maps: Tensor) -> Tensor:
     """Global average pooling of maps [B, C, H, W] to [B, C], in float32 or wider also under mixed precision."""
     return maps.mean((2, 3), dtype=torch.promote_types(maps.dtype, torch.float32))
+
+
+def contributions(head: nn.Linear, maps: Tensor, area: Tensor | float) -> Tensor:
+    """What each place of `maps` [B, D, H, W] adds to the logits of `head` on their sum over the places / `area`.
+
+    Class activation maps (Zhou et al., CVPR 2016, equation 2), [B, C, H, W]: summed over the places, they are the
+    logits without the bias of `head`.
+    """
+    return functional.linear(maps.permute(0, 2, 3, 1), head.weight).permute(0, 3, 1, 2) / area
 
 
 class Views(NamedTuple):
@@ -49,6 +60,13 @@ class Answers(NamedTuple):
     logits: dict[str, Tensor]  # [B, C] of every reading, by its name
     mask: Tensor | None = None  # bool [B, H, W], where the object was found
     object_ratio: Tensor | None = None  # [B] its share of the picture, 0..1
+
+
+class Explained(NamedTuple):
+    """What inference gives in the configured reading, and why. B pictures, C classes."""
+
+    logits: Tensor  # [B, C]
+    maps: Tensor  # [B, C, H, W] what each place adds to each logit; the rest is a bias that is the same for all
 
 
 class Network(nn.Module, ABC):
@@ -83,6 +101,10 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def views(self, images: Tensor, labels: Tensor) -> Views:
         """What the losses see of a batch of pictures [B, 3, S, S] with class numbers [B]."""
+
+    def explained(self, images: Tensor) -> Explained | None:  # noqa: ARG002 - the signature of those that can
+        """What `forward` says of pictures [B, 3, S, S], place by place; None where it is not linear in a map."""
+        return None
 
     def begin_epoch(self, epoch: int) -> None:
         """Hear that the training epoch with this number begins, the first is 0; for networks that change over time."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from fpcn_lightning.models.network import average
+from fpcn_lightning.models.network import Explained, average, contributions
 from fpcn_lightning.models.on_backbone import OnBackbone, SingleView
 
 
@@ -26,3 +26,8 @@ class Plain(OnBackbone, SingleView):
     def features(self, images: Tensor) -> Tensor:
         """The mean [B, D] over the map."""
         return average(self.backbone(images).last)
+
+    def explained(self, images: Tensor) -> Explained:
+        """Logits [B, C] and class activation maps [B, C, H, W]."""
+        maps = self.backbone(images).last
+        return Explained(self.head(average(maps)), contributions(self.head, maps, maps.shape[2:].numel()))

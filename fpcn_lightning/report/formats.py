@@ -101,6 +101,35 @@ def epochs_cell(row: Row) -> str:
     return epochs if row.seeds_that_reach == len(row.seeds) else f"{row.seeds_that_reach} of {len(row.seeds)}: {epochs}"
 
 
+def accuracy_cell(row: Row) -> str:
+    """The accuracy in percent, with the binomial standard error of one test set where there is one."""
+    decimals = _decimals(row.accuracy_standard_error)
+    accuracy = percent(row.accuracy, decimals)
+    if row.accuracy_standard_error is None:
+        return accuracy
+    return f"{accuracy} ± {percent(row.accuracy_standard_error, decimals)}"
+
+
+def difference_cell(row: Row) -> str:
+    """The difference to the reference in points of percent with its interval; the reference says that it is one."""
+    if row.reference == row.variant and row.accuracy_low is not None:
+        return "baseline" if row.group else "reference"
+    decimals = _decimals(row.accuracy_standard_error)
+    return with_interval(row.difference, row.difference_low, row.difference_high, decimals)
+
+
+def parameters_cell(row: Row) -> str:
+    """The number of parameters, in full."""
+    return NOT_KNOWN if row.parameters is None else f"{row.parameters:,}"
+
+
+def three_digits(number: float | None) -> str:
+    """Three digits at least, no less than whole numbers, and no powers of ten."""
+    if number is None:
+        return NOT_KNOWN
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
 def _is_shown(heading: str, rows: Sequence[Row], column: set[str]) -> bool:
     if heading == "experiment":
         return len({row.experiment for row in rows}) != 1
@@ -109,11 +138,8 @@ def _is_shown(heading: str, rows: Sequence[Row], column: set[str]) -> bool:
 
 def _line(row: Row, mark: str | None, reaches: Sequence[float]) -> dict[str, str]:
     decimals = _decimals(row.accuracy_standard_error)
-    accuracy = percent(row.accuracy, decimals)
-    if row.accuracy_standard_error is not None:
-        accuracy += f" ± {percent(row.accuracy_standard_error, decimals)}"
     ends = (percent(row.accuracy_low, decimals), percent(row.accuracy_high, decimals))
-    difference = _difference(row, decimals)
+    difference = difference_cell(row)
     at_variant, at_paper = (mark, None) if row.paper is None else (None, mark)
     return {
         "experiment": row.experiment,
@@ -122,7 +148,7 @@ def _line(row: Row, mark: str | None, reaches: Sequence[float]) -> dict[str, str
         "side": row.side or NOT_KNOWN,
         "reading": row.reading or NOT_KNOWN,
         "seeds": " ".join(map(str, row.seeds)),
-        "accuracy % ± binomial SE": accuracy,
+        "accuracy % ± binomial SE": accuracy_cell(row),
         "95 % interval": NOT_KNOWN if row.accuracy_low is None else f"[{ends[0]}, {ends[1]}]",
         "difference": NOT_KNOWN if row.group else difference,
         "difference to the baseline": difference if row.group else NOT_KNOWN,
@@ -130,31 +156,19 @@ def _line(row: Row, mark: str | None, reaches: Sequence[float]) -> dict[str, str
         "SD over seeds": percent(row.accuracy_deviation, _decimals(row.accuracy_deviation)),
         **{epochs_heading(reach): epochs_cell(row) if row.reach == reach else NOT_KNOWN for reach in reaches},
         "macro-F1 %": percent(row.macro_f1, decimals),
-        "parameters": NOT_KNOWN if row.parameters is None else f"{row.parameters:,}",
-        "GMAC": _three_digits(row.gmac),
-        "training GMAC": _three_digits(row.training_gmac),
+        "parameters": parameters_cell(row),
+        "GMAC": three_digits(row.gmac),
+        "ms": three_digits(row.milliseconds),
+        "training GMAC": three_digits(row.training_gmac),
         "seconds": NOT_KNOWN if row.seconds is None else f"{row.seconds:.{0 if row.seconds >= 10 else 1}f}",
-        "images/s training": _three_digits(row.training_images_per_second),
-        "images/s inference": _three_digits(row.inference_images_per_second),
+        "images/s training": three_digits(row.training_images_per_second),
+        "images/s inference": three_digits(row.inference_images_per_second),
         "status": f"{row.status}: {_first_line(row.error)}" if row.error else row.status,
     }
 
 
 def _marked(cell: str, mark: str | None) -> str:
     return f"{cell} {mark}" if mark else cell
-
-
-def _difference(row: Row, decimals: int) -> str:
-    if row.reference == row.variant and row.accuracy_low is not None:
-        return "baseline" if row.group else "reference"
-    return with_interval(row.difference, row.difference_low, row.difference_high, decimals)
-
-
-def _three_digits(number: float | None) -> str:
-    """Three digits at least, no less than whole numbers, and no powers of ten."""
-    if number is None:
-        return NOT_KNOWN
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _decimals(error: float | None) -> int:

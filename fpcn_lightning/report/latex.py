@@ -29,7 +29,11 @@ def to_latex(rows: Sequence[Row]) -> str:
 
     Remarks about rows follow below it.
     """
-    headings, lines = cells(rows)
+    return latex_table(*cells(rows), footnotes(rows))
+
+
+def latex_table(headings: Sequence[str], lines: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
+    """Cells as a tabular for the same packages, with notes below it."""
     columns = "".join("l" if heading in TEXT_HEADINGS else "r" for heading in headings)
     body = [
         [
@@ -47,7 +51,7 @@ def to_latex(rows: Sequence[Row]) -> str:
             *(" & ".join(line) + r" \\" for line in body),
             r"\bottomrule",
             r"\end{tabular}",
-            *(rf"\par{{\footnotesize {_latex(note)}\par}}" for note in footnotes(rows)),
+            *(rf"\par{{\footnotesize {_latex(note)}\par}}" for note in notes),
             "",
         ]
     )

@@ -123,6 +123,16 @@ def _about_cost(rows: Sequence[Row], results: Sequence[Result]) -> list[str]:
             "forward pass of a training step, for a picture of its batch. A picture that is taken apart counts with "
             "all its tiles, where sizes differ with those of the largest."
         )
+    if any(row.milliseconds is not None for row in rows):
+        devices = _distinct(
+            result["device"] or "unknown"
+            for result in results
+            if result["network"] and "milliseconds" in result["network"]
+        )
+        found.append(
+            "ms is the median time of one view, alone in its batch, through the trained network in PyTorch, in float32 "
+            f"and on a CPU by one thread; measured on {'; '.join(devices)}."
+        )
     if any(row.training_images_per_second or row.inference_images_per_second for row in rows):
         devices = _distinct(result["device"] or "unknown" for result in results if "images_per_second" in result)
         found.append(

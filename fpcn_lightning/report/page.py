@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fpcn_lightning.report.ending import ending
 from fpcn_lightning.report.experiments import Experiment
 from fpcn_lightning.report.formats import NOT_KNOWN, TEXT_HEADINGS, cells, percent, with_interval
+from fpcn_lightning.report.groups import group_cells, group_notes, groups_of
 from fpcn_lightning.report.notes import notes
 from fpcn_lightning.report.object_ratio import BinRow
 from fpcn_lightning.report.results import Result, Run
@@ -68,12 +69,13 @@ def make_page(experiments: Sequence[tuple[Experiment, Mapping[Path, str], Sequen
 def _section(
     experiment: Experiment, figures: Mapping[Path, str], bins: Sequence[BinRow], folder: Path
 ) -> dict[str, Any]:
-    runs = experiment.runs
+    runs, groups = experiment.runs, groups_of(experiment)
     return {
         "name": experiment.name,
         "commands": experiment.commands,
         "table": Table(*cells(experiment.rows)),
-        "notes": notes(experiment),
+        "groups": Table(*group_cells(groups)) if groups else None,
+        "notes": dict.fromkeys([*notes(experiment), *group_notes(experiment, groups)]),
         "figures": [Picture(_inline(path), caption) for path, caption in figures.items()],
         "bins": _bin_table(bins) if bins else None,
         "differing": _differing(experiment),

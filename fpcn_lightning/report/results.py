@@ -58,7 +58,8 @@ class Data(TypedDict):
 class Network(TypedDict):
     """Size of the deployed network: parameters, multiply-accumulates of one image, input side in pixels.
 
-    `training_macs` are the multiply-accumulates of the forward pass of one training step, for an image of its batch.
+    `training_macs` are the multiply-accumulates of the forward pass of one training step, for an image of its batch;
+    `milliseconds` is the time of one view through the trained network (`fpcn_lightning.latency`) on the run's device.
     """
 
     parameters: int
@@ -66,6 +67,7 @@ class Network(TypedDict):
     input_size: int
     weights: str
     training_macs: NotRequired[int]
+    milliseconds: NotRequired[float]
 
 
 class ImagesPerSecond(TypedDict):
@@ -102,8 +104,8 @@ class Result(TypedDict):
     """One run. `started` is an ISO 8601 time, `checkpoint` is relative to the run folder.
 
     `reading` names the configured way of inference. An evaluation says how many of its pictures were
-    `seen_in_training`, where that can be known. `teacher` says whom a student has learned from. `command` is the command line that starts this run again. Only a run
-    that did not finish may lack data, network or metrics.
+    `seen_in_training`, where that can be known. `teacher` says whom a student has learned from. `command` is the
+    command line that starts this run again. Only a run that did not finish may lack data, network or metrics.
     """
 
     schema: Literal[1]

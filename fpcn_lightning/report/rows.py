@@ -37,6 +37,7 @@ class Row:
         seeds_that_reach: how many did; None where a curve is missing.
         macro_f1: mean over seeds, 0..1.
         gmac: 1e9 multiply-accumulates of one image, of the configured reading alone, as are images a second.
+        milliseconds: mean over seeds of the time of one view through the deployed network, on the run's device.
         training_gmac: those of one training step's forward pass, for an image of its batch.
         seconds: mean time of training.
         training_images_per_second: mean over seeds, on the run's device.
@@ -69,6 +70,7 @@ class Row:
     macro_f1: float | None = None
     parameters: int | None = None
     gmac: float | None = None
+    milliseconds: float | None = None
     training_gmac: float | None = None
     seconds: float | None = None
     training_images_per_second: float | None = None
@@ -118,6 +120,7 @@ def _mean_row(reading: str, results: Sequence[Result]) -> Row:
         macro_f1=statistics.fmean(one["macro_f1"] for one in metrics),
         parameters=network["parameters"] if network else None,
         gmac=network["macs"] / 1e9 if network and measured else None,
+        milliseconds=_mean_or_none([_milliseconds(result) for result in measured]),
         training_gmac=None if training_macs is None else training_macs / 1e9,
         seconds=_mean_or_none([result["seconds"]["fit"] for result in results]),
         training_images_per_second=_mean_or_none([_images_per_second(result, "training") for result in results]),
@@ -127,6 +130,10 @@ def _mean_row(reading: str, results: Sequence[Result]) -> Row:
 
 def _training_macs(result: Result) -> int | None:
     return result["network"].get("training_macs") if result["network"] else None
+
+
+def _milliseconds(result: Result) -> float | None:
+    return result["network"].get("milliseconds") if result["network"] else None
 
 
 def _images_per_second(result: Result, stage: Literal["training", "inference"]) -> float | None:

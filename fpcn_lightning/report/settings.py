@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from typing import NotRequired, TypedDict, cast
 
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.report.contract import check
 from fpcn_lightning.report.results import Run
+
+PAPER_COSTS = ("parameters", "mflops", "milliseconds")
 
 
 class Curve(TypedDict):
@@ -27,11 +29,13 @@ class Within(TypedDict):
 class Settings(TypedDict):
     """What is compared with what: see `ReportConfig` in `fpcn_lightning.config`.
 
-    `reference`, `paper`, `source`, `remarks` and `reach` are the experiment's, `curve` and `within` the run's own.
+    `curve` and `within` are the run's own, all else is the experiment's.
     """
 
     reference: NotRequired[str | None]
     paper: NotRequired[dict[str, float] | None]
+    paper_gains: NotRequired[dict[str, float] | None]
+    paper_costs: NotRequired[dict[str, dict[str, float]] | None]
     source: NotRequired[str | None]
     remarks: NotRequired[dict[str, str] | None]
     reach: NotRequired[float | None]
@@ -54,4 +58,8 @@ def read_settings(runs: Iterable[Run]) -> Settings:
         check(section, Settings, "config.report")
     except ValueError as error:
         raise UserError(f"result.json of {folder} cannot be reported: {error}. Run it again.") from error
-    return cast(Settings, section)
+    settings = cast(Settings, section)
+    for group, costs in (settings.get("paper_costs") or {}).items():
+        for key in costs:
+            check_choice(f"report.paper_costs.{group}", key, PAPER_COSTS)
+    return settings

@@ -17,6 +17,7 @@ _LEFT_TO_FILES = (
     "macro-F1 %",
     "parameters",
     "GMAC",
+    "ms",
     "training GMAC",
     "seconds",
     "images/s training",

@@ -8,8 +8,9 @@ from pathlib import Path
 from fpcn_lightning.report.canvas import Drawing, save
 from fpcn_lightning.report.experiments import Experiment
 from fpcn_lightning.report.forest import draw_differences
-from fpcn_lightning.report.formats import to_csv, to_markdown
-from fpcn_lightning.report.latex import to_latex
+from fpcn_lightning.report.formats import markdown_table, to_csv, to_markdown
+from fpcn_lightning.report.groups import group_cells, group_notes, groups_csv, groups_of
+from fpcn_lightning.report.latex import latex_table, to_latex
 from fpcn_lightning.report.notes import notes
 from fpcn_lightning.report.object_ratio import BinRow, by_object_ratio, draw_object_ratio, object_ratio_csv
 from fpcn_lightning.report.page import make_page
@@ -20,7 +21,7 @@ PAGE_NAME = "index.html"
 
 
 def write_report(experiments: Sequence[Experiment], folder: Path) -> Path:
-    """Write table.md, table.csv, table.tex, object_ratio.csv, figures/ and the page, and return the page's path.
+    """Write table.*, within.* (.md, .csv, .tex), object_ratio.csv, figures/ and the page, and return the page's path.
 
     The figures of each of several experiments lie in a folder of their own. What an earlier report left and this one
     has no numbers for is removed.
@@ -35,6 +36,7 @@ def write_report(experiments: Sequence[Experiment], folder: Path) -> Path:
     _write(folder / "table.md", "\n".join(_markdown(experiment, several=several) for experiment in experiments))
     _write(folder / "table.csv", to_csv(rows))
     _write(folder / "table.tex", to_latex(rows))
+    _write_groups(experiments, folder)
     named = [(experiment.name, own) for experiment, own in zip(experiments, bins, strict=True) if own]
     if named:
         _write(folder / "object_ratio.csv", object_ratio_csv(named))
@@ -54,6 +56,24 @@ def _markdown(experiment: Experiment, *, several: bool) -> str:
     heading = f"## {experiment.name}\n\n" if several else ""
     below = "".join(f"- {note}\n" for note in notes(experiment))
     return f"{heading}{to_markdown(experiment.rows)}\n{below}"
+
+
+def _write_groups(experiments: Sequence[Experiment], folder: Path) -> None:
+    """Tables with a line a group, where rows are compared within groups; what an earlier report left goes."""
+    found = [(experiment, groups) for experiment in experiments if (groups := groups_of(experiment))]
+    if not found:
+        for suffix in ("md", "csv", "tex"):
+            (folder / f"within.{suffix}").unlink(missing_ok=True)
+        return
+    markdown, latex = [], []
+    for experiment, groups in found:
+        cells, below = group_cells(groups), group_notes(experiment, groups)
+        heading = f"## {experiment.name}\n\n" if len(experiments) > 1 else ""
+        markdown.append(f"{heading}{markdown_table(*cells)}\n" + "".join(f"- {note}\n" for note in below))
+        latex.append(latex_table(*cells, below))
+    _write(folder / "within.md", "\n".join(markdown))
+    _write(folder / "within.tex", "\n".join(latex))
+    _write(folder / "within.csv", groups_csv([(experiment.name, groups) for experiment, groups in found]))
 
 
 def _file_name(name: str) -> str:

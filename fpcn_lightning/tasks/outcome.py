@@ -7,6 +7,7 @@ from fpcn_lightning.record import device_name
 from fpcn_lightning.report.results import ImageCounts, Result
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from fpcn_lightning.data.datamodule import RockDataModule
@@ -33,6 +34,15 @@ def describe(result: Result, data: "RockDataModule", network: "Network") -> None
     }
     result["device"] = device_name()
     result["reading"] = network.inference
+
+
+def time_network(result: Result, data: "RockDataModule", network: "Network", device: "torch.device") -> None:
+    """Fill in how long the network, now trained, takes for one view on the run's device."""
+    from fpcn_lightning.latency import milliseconds
+
+    if result["network"]:
+        side = data.augmentation.evaluation_side
+        result["network"]["milliseconds"] = round(milliseconds(network, side, device), 3)
 
 
 def class_counts(data: "RockDataModule") -> "Tensor":

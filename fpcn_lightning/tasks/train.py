@@ -18,7 +18,7 @@ from fpcn_lightning.quiet import quiet_libraries
 from fpcn_lightning.record import check_names, held, is_first_process, new_result, recorded, relative
 from fpcn_lightning.report.results import RESULT_NAME, Result, read_result
 from fpcn_lightning.report.table import print_table, summarise
-from fpcn_lightning.tasks.outcome import class_counts, describe, leave_answers
+from fpcn_lightning.tasks.outcome import class_counts, describe, leave_answers, time_network
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -225,6 +225,7 @@ def _measure(trainer: "Trainer", module: "Classifier", data: "RockDataModule", f
     result["metrics"] = {"validation": module.measured["validation"], "test": module.measured["test"]}
     if not trainer.is_global_zero:
         return
+    time_network(result, data, module.network, trainer.strategy.root_device)
     result["checkpoint"] = Path(best).relative_to(folder).as_posix() if best else None
     if looks_at_test:
         leave_answers(module, data, folder)

@@ -110,7 +110,7 @@ def test_a_broken_record_is_not_written(tmp_path: Path) -> None:
 
 
 def test_keys_beyond_the_contract_are_kept(tmp_path: Path) -> None:
-    record: dict[str, Any] = {**make_result(), "teacher": "outputs/teacher"}
+    record: dict[str, Any] = {**make_result(), "weather": "outputs/weather"}
     assert {**read_result(write_raw(tmp_path, record))} == record
 
 

@@ -39,6 +39,8 @@ def test_runs_of_an_earlier_version_have_no_settings() -> None:
         ({"paper": {"mask": "92"}}, "'config.report.paper.mask' is str, not float"),
         ({"curve": {"x": "model.theta"}}, "'config.report.curve.label' is missing"),
         ({"remarks": {"lenet": 50.5}}, "'config.report.remarks.lenet' is float, not str"),
+        ({"paper_gains": {"mask": "0.9"}}, "'config.report.paper_gains.mask' is str, not float"),
+        ({"paper_costs": {"plain": 4.2}}, "'config.report.paper_costs.plain' is float, not dict"),
         ({"remarks": ["lenet"]}, "'config.report.remarks' is list, not dict"),
         ({"reach": "80 %"}, "'config.report.reach' is str, not float"),
         ({"reach": True}, "'config.report.reach' is bool, not float"),
@@ -52,10 +54,19 @@ def test_a_section_that_is_none_is_named(section: Any, message: str) -> None:
         read_settings([run_with(section)])
 
 
+def test_a_cost_that_no_column_has_is_named() -> None:
+    with pytest.raises(
+        UserError, match=r"report\.paper_costs\.plain=flops is unknown: choose one of parameters, mflops"
+    ):
+        read_settings([run_with({"paper_costs": {"plain": {"flops": 1}}})])
+
+
 def test_what_the_schema_allows_can_be_read() -> None:
     section = {
         "reference": None,
         "paper": {"mask": 92, "center": 91.2},
+        "paper_gains": {"mask": 0.9},
+        "paper_costs": {"plain": {"parameters": 4.2, "mflops": 1080, "milliseconds": 0.64}},
         "source": None,
         "curve": {"x": "model.theta", "line": None, "label": "theta"},
         "remarks": {"mask": "why"},

@@ -131,4 +131,16 @@ def test_costs_of_training_are_means_over_seeds() -> None:
 def test_a_cost_that_not_every_seed_has_is_not_known() -> None:
     """A mean over some of the seeds would be taken for that over all; runs of earlier versions have none."""
     (row,) = summarise(runs_of(with_costs(0, 4_000_000_000, 100), with_costs(1, None, None)))
+    assert row.milliseconds is None
     assert (row.training_gmac, row.training_images_per_second, row.accuracy) == (None, None, 0.75)
+
+
+def test_milliseconds_are_means_over_seeds_of_the_deployed_reading() -> None:
+    results = [make_result(seed=seed) for seed in (0, 1)]
+    for result, milliseconds in zip(results, (10.0, 14.0), strict=True):
+        assert result["network"]
+        assert result["metrics"]
+        result["network"]["milliseconds"] = milliseconds
+        result["metrics"]["test"]["other"] = make_metrics()
+    configured, other = summarise(runs_of(*results))
+    assert (configured.milliseconds, other.milliseconds) == (12.0, None)

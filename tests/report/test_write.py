@@ -60,7 +60,8 @@ def test_groups_have_a_figure_which_is_on_the_page(tmp_path: Path) -> None:
         within = {"group": "swin", "side": side, "baseline": "scratch"}
         config = {"report": {"within": within, "reach": 0.5}, "model": {"side": side}}
         leave_run(tmp_path / side, np.arange(20) < correct, variant=side, config=config)
-    assert write(tmp_path) == TABLES | drawn("differences", "learning_curves", "within")
+    tables = TABLES | {"within.md", "within.csv", "within.tex"}
+    assert write(tmp_path) == tables | drawn("differences", "learning_curves", "within")
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert page.count("data:image/svg+xml") == 3
     assert "difference to the baseline of the group" in page

@@ -37,6 +37,8 @@ def test_a_run_leaves_its_whole_record(train: Train, model: str) -> None:
         measured = result["metrics"][side]
         assert measured.keys() == readings
         assert all(reading["images"] == 6 for reading in measured.values())
+    assert result["network"] is not None
+    assert result["network"]["milliseconds"] > 0
     assert result["checkpoint"] == "checkpoints/best.ckpt"
     for name in ("checkpoints/best.ckpt", "split.csv", "refused.csv", "metrics.csv", "test_predictions.csv"):
         assert (folder / name).stat().st_size > 0

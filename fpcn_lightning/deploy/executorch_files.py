@@ -1,0 +1,115 @@
+"""The network as files for ExecuTorch with XNNPACK, which phones run: one picture at a time."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from tqdm import tqdm
+
+from fpcn_lightning.deploy.answers import Ask
+from fpcn_lightning.deploy.wrapper import Deployed
+from fpcn_lightning.errors import UserError
+
+
+def check_installed() -> None:
+    """Refuse early.
+
+    Raises:
+        UserError: the extra is missing.
+    """
+    try:
+        import executorch.exir  # noqa: F401
+        import torchao  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"export.executorch=true needs {error.name}: pip install 'fpcn-lightning[executorch]', or leave it out."
+        ) from error
+
+
+def write_pte(deployed: Deployed, side: int, path: Path) -> None:
+    """Write the network in float32, for one picture of `side` x `side` pixels.
+
+    Raises:
+        UserError: the network does what ExecuTorch cannot.
+    """
+    with _translating():
+        _lower(torch.export.export(deployed, _example(side)), path)
+
+
+def write_int8_pte(deployed: Deployed, pictures: NDArray[np.uint8], path: Path) -> None:
+    """Write the network with weights and maps of eight bits, scaled for each channel.
+
+    Args:
+        deployed: the network.
+        pictures: uint8 [N, S, S, 3] that the ranges of the maps are measured on.
+        path: file to write.
+
+    Raises:
+        UserError: the network does what ExecuTorch cannot.
+    """
+    with _translating():
+        from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+            XNNPACKQuantizer,
+            get_symmetric_quantization_config,
+        )
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+        example = _example(pictures.shape[1])
+        quantiser = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
+        prepared: nn.Module = prepare_pt2e(torch.export.export(deployed, example).module(), quantiser)
+        with torch.no_grad():
+            for picture in tqdm(torch.from_numpy(pictures), desc="ranges of int8", leave=False):
+                prepared(picture[None])
+        _lower(torch.export.export(convert_pt2e(prepared), example), path)
+
+
+def runner(path: Path) -> Ask:
+    """The file as a function of views [B, S, S, 3], which it answers one by one."""
+    from executorch.runtime import Runtime
+
+    method = Runtime.get().load_program(path).load_method("forward")
+    assert method is not None
+
+    def ask(views: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        # Cloned: the runtime answers the next picture into the same memory.
+        answers = [[part.clone() for part in method.execute([view[None]])] for view in torch.from_numpy(views)]
+        return tuple(torch.cat(parts).numpy() for parts in zip(*answers, strict=True))
+
+    return ask
+
+
+def _example(side: int) -> tuple[torch.Tensor]:
+    return (torch.zeros(1, side, side, 3, dtype=torch.uint8),)
+
+
+def _lower(program: Any, path: Path) -> None:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    path.write_bytes(lowered.to_executorch().buffer)
+
+
+@contextlib.contextmanager
+def _translating() -> Iterator[None]:
+    """Quiet libraries, and an error of theirs in a sentence."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"this network cannot be written for ExecuTorch: {reason}. Leave export.executorch out."
+        ) from error
+    finally:
+        logging.disable(before)

@@ -1,0 +1,107 @@
+"""What `bundle.json` and `labels.json` say, put together from a checkpoint's record and what was measured."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fpcn_lightning.data.augment import Augmentation, Squashing
+from fpcn_lightning.data.tiles import Tiling
+from fpcn_lightning.deploy.wrapper import Deployed
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.field.manifest import (
+    LABELS_NAME,
+    MANIFEST_NAME,
+    SCHEMA,
+    Manifest,
+    ModelFile,
+    SquashingViews,
+    TilingViews,
+)
+
+FLOAT, INT8 = "model.onnx", "model.int8.onnx"
+PHONE_FLOAT, PHONE_INT8 = "model.pte", "model.int8.pte"
+
+
+def describe_views(augmentation: Augmentation) -> SquashingViews | TilingViews:
+    """How pictures are prepared outside the graph.
+
+    Raises:
+        UserError: the field would prepare small pictures in another way.
+    """
+    side = augmentation.evaluation_side
+    if isinstance(augmentation, Squashing):
+        return SquashingViews(kind="squashing", resize=augmentation.resize, side=side)
+    assert isinstance(augmentation, Tiling)
+    if augmentation.crop > side:
+        raise UserError(
+            f"data.crop={augmentation.crop} is larger than data.evaluation_crop={side}: under data.tiles pictures are "
+            "enlarged to the larger of the two, which a bundle cannot say. Train with data.evaluation_crop=null."
+        )
+    return TilingViews(kind="tiling", tile_scale=augmentation.tile_scale, most_tiles=augmentation.most_tiles, side=side)
+
+
+def describe_file(path: Path) -> ModelFile:
+    """A model file of which nothing is measured so far."""
+    data = path.read_bytes()
+    return ModelFile(
+        runtime="executorch" if path.suffix == ".pte" else "onnxruntime",
+        precision="int8" if ".int8." in path.name else "fp32",
+        bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        accuracy=None,
+        agreement=None,
+        threshold=0.0,
+        quantiles={},
+    )
+
+
+def describe_lineage(record: Mapping[str, Any], checkpoint: Path) -> dict[str, object]:
+    """Where a bundle comes from, without the folders of this machine."""
+    data, model = record["data"], record["model"]
+    return {
+        "checkpoint": checkpoint.name,
+        "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        **{key: record[key] for key in ("name", "variant", "seed", "split")},
+        "network": str(model["_target_"]).rpartition(".")[2],
+        "backbone": model.get("backbone"),
+        "pretrained": bool(model.get("pretrained")),
+        "photographs": "synthetic" if data["root"] is None else Path(data["root"]).name,
+        "teacher": record.get("teacher"),
+    }
+
+
+def write_manifest(
+    folder: Path,
+    deployed: Deployed,
+    augmentation: Augmentation,
+    files: dict[str, ModelFile],
+    *,
+    activation_map: bool,
+    coverage: float,
+    lineage: dict[str, object],
+) -> None:
+    """Write `bundle.json`."""
+    manifest = Manifest(
+        schema=SCHEMA,
+        name=f"{lineage['name']}-{lineage['variant']}",
+        views=describe_views(augmentation),
+        files=files,
+        default=FLOAT,
+        activation_map=activation_map,
+        temperature=deployed.temperature,
+        score=deployed.score,
+        coverage=coverage,
+        lineage=lineage,
+    )
+    _write(folder / MANIFEST_NAME, manifest)
+
+
+def write_labels(folder: Path, classes: Sequence[str]) -> None:
+    """Write `labels.json`."""
+    _write(folder / LABELS_NAME, {"classes": list(classes)})
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

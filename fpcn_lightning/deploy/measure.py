@@ -1,0 +1,72 @@
+"""What the files of a bundle are worth, found out through the very code that the field runs them with."""
+
+from pathlib import Path
+
+import torch
+
+from fpcn_lightning.data.datamodule import RockDataModule
+from fpcn_lightning.deploy import calibration, executorch_files
+from fpcn_lightning.deploy.answers import Ask, Both, Side, side_of
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.field.bundle import read_bundle
+from fpcn_lightning.field.manifest import ModelFile
+from fpcn_lightning.field.model import BundleModel
+
+PARITY = 1e-4  # of probability, between PyTorch and a file in float32
+
+
+def answered(folder: Path, name: str, data: RockDataModule, *, look_at_test: bool) -> Both:
+    """What the file `name` of the bundle in `folder` says."""
+    ask = _opened(folder, name)
+    validation = side_of(ask, data.val_dataloader(), f"validation, {name}")
+    looked = look_at_test and data.split.test
+    return Both(validation, side_of(ask, data.test_dataloader(), f"test, {name}") if looked else None)
+
+
+def judge(name: str, entry: ModelFile, said: Both, reference: Both, most_drop: float) -> None:
+    """Compare what a file says with what PyTorch says.
+
+    Raises:
+        UserError: a float file gives other probabilities, or one of eight bits loses more than `most_drop` points.
+    """
+    if entry["precision"] == "fp32":
+        pairs = [(said.validation, reference.validation)]
+        pairs += [(said.test, reference.test)] if said.test and reference.test else []
+        distance = max(mine.distance(theirs) for mine, theirs in pairs)
+        if not distance <= PARITY:
+            raise UserError(
+                f"{name} differs from PyTorch by {distance:.2g} in a probability, more than {PARITY:g}: try another "
+                "export.opset."
+            )
+    elif said.test and reference.test:
+        drop = 100 * (reference.test.accuracy - said.test.accuracy)
+        if drop > most_drop + 1e-9:
+            raise UserError(
+                f"{name} loses {drop:.2f} points of test accuracy, more than export.most_drop={most_drop:g}: give more "
+                "export.calibration_pictures, or allow it with a larger export.most_drop."
+            )
+
+
+def measured(entry: ModelFile, said: Both, reference: Both, coverage: float) -> ModelFile:
+    """The entry of a file with its own accuracy, threshold and quantiles."""
+    own = entry.copy()
+    own["threshold"] = calibration.threshold(said.validation.score, coverage)
+    own["quantiles"] = calibration.conformal_quantiles(said.validation.probabilities, said.validation.labels)
+    if said.test and reference.test:
+        own["accuracy"], own["agreement"] = said.test.accuracy, said.test.agreement(reference.test)
+    return own
+
+
+def unknown(entry: ModelFile, said: Both) -> tuple[float, float | None]:
+    """Shares of validation and test pictures that the file calls unknown, 0..1."""
+
+    def share(side: Side) -> float:
+        return float((side.score < entry["threshold"]).double().mean())
+
+    return share(said.validation), share(said.test) if said.test else None
+
+
+def _opened(folder: Path, name: str) -> Ask:
+    if name.endswith(".pte"):
+        return executorch_files.runner(folder / name)
+    return BundleModel(read_bundle(folder), name, torch.get_num_threads())

@@ -1,0 +1,72 @@
+"""Heat maps: where in a picture the network found its class. Needs NumPy and Pillow, nothing else."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fpcn_lightning.data.augment import LUMINANCE, View
+from fpcn_lightning.data.images import Shape
+
+# From little to much: brightness rises evenly and no two steps differ in red against green alone, so that it can be
+# read by the colour-blind, too.
+COLOURS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
+
+_OPACITY = 0.6
+
+
+def heat_map(maps: NDArray[np.float32], views: Sequence[View], cut_from: Shape, shape: Shape) -> NDArray[np.float32]:
+    """What each place of a picture speaks for one class.
+
+    Args:
+        maps: float32 [V, h, w], of each view what its places add to the logit of the class.
+        views: where the V views lie.
+        cut_from: height and width in pixels of the resized picture that the views were cut from.
+        shape: height H and width W of the result.
+
+    Returns:
+        float32 [H, W]: 1 where most speaks for the class, 0 where nothing does or something against it, NaN where no
+        view was. Views that overlap are averaged.
+    """
+    total = np.zeros(shape, np.float32)
+    count = np.zeros(shape, np.float32)
+    for values, view in zip(maps, views, strict=True):
+        (top, bottom), (left, right) = (
+            _span(start, view.side, length, target)
+            for start, length, target in zip((view.top, view.left), cut_from, shape, strict=True)
+        )
+        enlarged = Image.fromarray(np.maximum(values, 0)).resize(
+            (right - left, bottom - top), Image.Resampling.BILINEAR
+        )
+        total[top:bottom, left:right] += np.asarray(enlarged)
+        count[top:bottom, left:right] += 1
+    heat = np.where(count > 0, total / np.maximum(count, 1), np.float32(np.nan))
+    most = np.nanmax(heat)
+    scaled: NDArray[np.float32] = heat / most if most > 0 else heat
+    return scaled
+
+
+def overlaid(picture: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A picture in grey with its heat map laid over it in `COLOURS`.
+
+    Args:
+        picture: uint8 [H, W, 3], RGB.
+        heat: float32 [H, W] in 0..1, NaN where the grey alone is to be seen.
+
+    Returns:
+        uint8 [H, W, 3], RGB.
+    """
+    grey = (picture @ LUMINANCE)[..., None]
+    steps = np.linspace(0, 1, len(COLOURS))
+    colours = np.stack([np.interp(heat, steps, channel) for channel in zip(*COLOURS, strict=True)], axis=-1)
+    opacity = np.where(np.isnan(heat), 0, _OPACITY)[..., None]
+    blend = grey * (1 - opacity) + np.nan_to_num(colours) * opacity
+    result: NDArray[np.uint8] = np.rint(blend).astype(np.uint8)
+    return result
+
+
+def _span(start: int, side: int, length: int, target: int) -> tuple[int, int]:
+    """First pixel and end of a view along one side, once `length` pixels have become `target`."""
+    first, end = (round(edge * target / length) for edge in (start, start + side))
+    return first, max(end, first + 1)

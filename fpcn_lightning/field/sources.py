@@ -1,0 +1,67 @@
+"""Which pictures a person means who names a file, a folder or a list."""
+
+import csv
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from fpcn_lightning.data.images import SUFFIXES
+from fpcn_lightning.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def is_list(source: Path) -> bool:
+    """Whether a source is a CSV file that lists pictures."""
+    return source.suffix.lower() == ".csv"
+
+
+def find_pictures(source: Path, *, recursive: bool = True) -> list[Path]:
+    """The picture files of a source, each once.
+
+    Args:
+        source: a file, which is taken whatever its name; a CSV file with a column `path`, absolute or relative to the
+            CSV, in whose order the pictures come, missing ones too; or a folder, of which hidden files, files whose
+            suffix is no picture's, and folders that are links are passed over.
+        recursive: look into the folders below a folder, too.
+
+    Raises:
+        UserError: there is no such source, or no picture in it.
+    """
+    if source.is_dir():
+        paths = sorted(_in_folder(source, recursive))
+    elif not source.exists():
+        raise UserError(f"{source} does not exist: name a picture, a folder of pictures, or a .csv with a column path.")
+    else:
+        paths = list(dict.fromkeys(_listed(source))) if is_list(source) else [source]
+    if not paths:
+        raise UserError(f"{source} holds no pictures: looked for {', '.join(sorted(SUFFIXES))}.")
+    return paths
+
+
+def _in_folder(folder: Path, recursive: bool) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder, onerror=_warn):
+        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+        for path in (Path(place, name) for name in names if not name.startswith(".")):
+            if path.suffix.lower() in SUFFIXES and path.is_file():
+                yield path
+
+
+def _warn(error: OSError) -> None:
+    logger.warning("%s is passed over: %s", error.filename, error.strerror)
+
+
+def _listed(path: Path) -> Iterator[Path]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark first
+        head = text.partition("\n")[0]
+        rows = list(csv.reader(text.split("\n"), delimiter="," if "," in head else ";"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read as CSV in UTF-8 ({error}): mend it or save it as such.") from error
+    columns = [cell.strip().lower() for cell in rows[0]]
+    if "path" not in columns:
+        raise UserError(f"{path} has no column path: its first line must name one.")
+    position = columns.index("path")
+    cells = (row[position].strip() for row in rows[1:] if len(row) > position)
+    return (path.parent / cell for cell in cells if cell)

@@ -1,0 +1,166 @@
+"""The command, most of it as a real process in which nothing that belongs to training can be imported."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fpcn_lightning.field import predict as predict_module
+from fpcn_lightning.field.command import main
+from tests.field.conftest import MakeBundle, paint
+
+TRAINING = ("torch", "torchvision", "lightning", "pytorch_lightning", "timm", "hydra", "omegaconf", "onnx")
+PROGRAM = f"""
+import sys
+for name in {TRAINING}:
+    sys.modules[name] = None  # importing it now raises ImportError
+from fpcn_lightning.field.command import main
+code = main()
+loaded = {{"numpy", "PIL", "onnxruntime", "tqdm", "gradio", "pyarrow"}} & set(sys.modules)
+print("loaded:", *sorted(loaded), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def fpcn(*words: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", PROGRAM, *map(str, words)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    for name in ("red", "green", "blue"):
+        paint(tmp_path / "photographs" / f"{name}.png", name)
+    return tmp_path / "photographs"
+
+
+def test_a_folder_is_answered_without_what_training_needs(
+    bundle_folder: Path, photographs: Path, tmp_path: Path
+) -> None:
+    (photographs / "text.jpg").write_text("no picture")
+    done = fpcn("predict", "bundle", "photographs", "--sets", "0.9", folder=tmp_path)
+    assert (done.returncode, done.stderr.splitlines()) == (0, ["loaded: PIL numpy onnxruntime tqdm"])
+    assert done.stdout.splitlines()[0] == "4 pictures in predictions.csv"
+    assert [line.split() for line in done.stdout.splitlines()[1:]] == [
+        *(["blue", "1"], ["green", "1"], ["red", "1"], ["(not", "readable)", "1"]),
+    ]
+    assert [row["path"] for row in rows(tmp_path / "predictions.csv")] == [
+        f"photographs/{name}" for name in ("blue.png", "green.png", "red.png", "text.jpg")
+    ]
+
+
+def test_help_loads_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "from fpcn_lightning.field.command import main; main(['--help'])"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {line.rsplit("|", 1)[-1].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert not imported & {*TRAINING, "numpy", "PIL", "onnxruntime", "tqdm", "gradio", "csv"}
+    assert "fpcn predict rocks-bundle" in done.stdout
+
+
+def test_a_killed_run_goes_on(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
+    """It is killed while it waits for its fourth picture, a pipe that nobody writes into."""
+    pipe = photographs / "4.png"
+    os.mkfifo(pipe)
+    names = ["red.png", "green.png", "blue.png", "4.png", "red.png", "grey.png"]
+    lines = "".join(f"photographs/{name}\n" for name in names)
+    (tmp_path / "list.csv").write_text(f"path\n{lines}", encoding="utf-8")
+    words = ("predict", "bundle", "list.csv", "--batch-size", "1")
+    output = tmp_path / "predictions.csv"
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, *words], cwd=tmp_path)
+    while process.poll() is None and not (output.exists() and output.read_bytes().count(b"\n") == 4):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    pipe.unlink()
+    paint(pipe, "green")
+    paint(photographs / "grey.png", (90, 90, 90))
+    (photographs / "red.png").unlink()  # done before, so it is not read again
+    done = fpcn(*words, folder=tmp_path)
+    assert done.returncode == 0
+    answers = rows(output)
+    assert [row["path"] for row in answers] == [f"photographs/{name}" for name in dict.fromkeys(names)]
+    assert [row["class_1"] for row in answers[:4]] == ["red", "green", "blue", "green"]
+    assert [row["unknown"] for row in answers] == ["false"] * 4 + ["true"]
+    assert [path.name for path in tmp_path.glob("predictions*")] == ["predictions.csv"]
+
+
+def test_one_photograph_is_answered_on_the_screen(
+    bundle_folder: Path,
+    photographs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", "bundle", "photographs/red.png", "--top", "1", "--sets", "0.9"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["photographs/red.png", "  red  99.0%", "  prediction set: red"]
+    paint(photographs / "grey.png", (90, 90, 90))
+    assert main(["predict", "bundle", "photographs/grey.png"]) == 0
+    assert "unknown" in capsys.readouterr().out
+    assert not (tmp_path / "predictions.csv").exists()
+
+
+def test_what_a_bundle_knows(bundle_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(bundle_folder)]) == 0
+    text = capsys.readouterr().out
+    for part in (
+        "red, green, blue",
+        "90.0% of test pictures right",
+        "threshold 0.5",
+        "0.9, 0.99",
+        "Tells red from green",
+    ):
+        assert part in text
+
+
+def test_exit_codes_and_sentences(
+    make_bundle: MakeBundle,
+    photographs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bundle, text = str(make_bundle()), tmp_path / "text.jpg"
+    text.write_text("no picture")
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", bundle, str(text)]) == 1
+    assert main(["predict", bundle, str(text), "--output", "text.csv"]) == 1
+    assert main(["predict", bundle, "nowhere"]) == 2
+    assert main(["predict", str(photographs), str(text)]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"fpcn: {photographs} is no bundle")
+    for words in ([], ["predict", bundle], ["predict", bundle, str(text), "--top", "0"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(words)
+
+
+def test_ctrl_c_says_how_to_go_on(
+    bundle_folder: Path,
+    photographs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stopped(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(predict_module, "classify", stopped)
+    assert main(["predict", "bundle", "photographs"]) == 130
+    assert "goes on" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", "bundle", "photographs"]) == 0

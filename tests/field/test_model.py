@@ -1,0 +1,169 @@
+"""The network of a bundle: what it answers, and which files it is not loaded from."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.field.bundle import read_bundle
+from fpcn_lightning.field.model import BundleModel
+from fpcn_lightning.field.onnx_bytes import has_external_data
+from tests.field.conftest import SIDE, MakeBundle, colour_network
+
+IMAGES = np.random.default_rng(3).integers(0, 256, (5, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def test_outputs_are_those_of_the_network(bundle_folder: Path) -> None:
+    outputs = BundleModel(read_bundle(bundle_folder), threads=1)(IMAGES)
+    logits = 8 * IMAGES.mean((1, 2)) / 255
+    expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(outputs.probabilities, expected, atol=1e-6)
+    np.testing.assert_allclose(outputs.score, expected.max(1), atol=1e-6)
+    assert outputs.activation_map is not None
+    np.testing.assert_allclose(outputs.activation_map.sum((2, 3)), logits, atol=1e-5)
+    assert {values.dtype for values in outputs if values is not None} == {np.dtype(np.float32)}
+
+
+def test_a_network_without_activation_map(make_bundle: MakeBundle) -> None:
+    model = colour_network()
+    del model.graph.output[2]
+    assert BundleModel(read_bundle(make_bundle(model=model, activation_map=False)))(IMAGES).activation_map is None
+
+
+def lost(model: onnx.ModelProto) -> None:
+    model.graph.output.pop()
+
+
+def renamed(model: onnx.ModelProto) -> None:
+    model.graph.output[1].name = "logits"
+
+
+def second_input(model: onnx.ModelProto) -> None:
+    model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.UINT8, [1]))
+
+
+def fixed_batch(model: onnx.ModelProto) -> None:
+    model.CopyFrom(colour_network(batch=1))
+
+
+def other_side(model: onnx.ModelProto) -> None:
+    model.CopyFrom(colour_network(side=2 * SIDE))
+
+
+def other_classes(model: onnx.ModelProto) -> None:
+    model.CopyFrom(colour_network(classes=4))
+
+
+def unknown_operator(model: onnx.ModelProto) -> None:
+    model.graph.node[0].domain = "stranger"
+
+
+def lying_type(model: onnx.ModelProto) -> None:
+    model.graph.output[1].type.tensor_type.elem_type = TensorProto.INT64
+
+
+@pytest.mark.parametrize(
+    "change", [lost, renamed, second_input, fixed_batch, other_side, other_classes, unknown_operator, lying_type]
+)
+def test_a_graph_that_breaks_the_contract(make_bundle: MakeBundle, change: Callable[[onnx.ModelProto], None]) -> None:
+    model = colour_network()
+    change(model)
+    bundle = read_bundle(make_bundle(model=model))
+    with pytest.raises(UserError, match=r"model\.onnx"):
+        BundleModel(bundle)
+
+
+def test_a_graph_that_lies_about_its_shapes(make_bundle: MakeBundle) -> None:
+    model = colour_network()
+    model.graph.node[-1].input[0] = "logits"
+    model.graph.node[-1].op_type = "Identity"
+    del model.graph.node[-1].input[1], model.graph.node[-1].attribute[:]
+    bundle = read_bundle(make_bundle(model=model))
+    with pytest.raises(UserError, match=r"model\.onnx"):
+        BundleModel(bundle)(IMAGES)
+
+
+@pytest.mark.parametrize("data", [b"no ONNX at all", b"\x08\x09", b"\xff" * 40, b"\x00\x00\x00\x00ORTM" + b"\0" * 60])
+def test_what_is_no_onnx(make_bundle: MakeBundle, data: bytes) -> None:
+    with pytest.raises(UserError, match=r"model\.onnx"):
+        BundleModel(read_bundle(make_bundle(model=data)))
+
+
+def in_initializer(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
+    model.graph.initializer.append(tensor)
+
+
+def in_sparse(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
+    model.graph.sparse_initializer.add().values.CopyFrom(tensor)
+
+
+def in_attribute(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
+    model.graph.node.append(helper.make_node("Constant", [], ["stolen"], value=tensor))
+
+
+def in_subgraph(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
+    branch = helper.make_graph([], "branch", [], [], [tensor])
+    model.graph.node.append(helper.make_node("If", ["yes"], ["stolen"], then_branch=branch, else_branch=branch))
+
+
+def in_function(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
+    node = helper.make_node("Constant", [], ["stolen"], value=tensor)
+    model.functions.append(helper.make_function("stranger", "F", [], ["stolen"], [node], []))
+
+
+def in_training(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
+    model.training_info.add().algorithm.initializer.append(tensor)
+
+
+PLACES = [in_initializer, in_sparse, in_attribute, in_subgraph, in_function, in_training]
+Place = Callable[[onnx.ModelProto, onnx.TensorProto], None]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("location", ["../secret.bin", "/etc/passwd", "*/_ORT_MEM_ADDR_/*"])
+def test_tensors_outside_the_file_are_refused(make_bundle: MakeBundle, place: Place, location: str) -> None:
+    tensor = TensorProto(name="stolen", data_type=TensorProto.UINT8, dims=[8], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=location)
+    model = colour_network()
+    place(model, tensor)
+    with pytest.raises(UserError, match="keeps weights in other files"):
+        BundleModel(read_bundle(make_bundle(model=model)))
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_tensors_in_the_file_are_told_from_those_outside(place: Place) -> None:
+    tensor = numpy_helper.from_array(np.arange(300, dtype=np.int64), "own")
+    tensor.data_location = TensorProto.DEFAULT
+    model = colour_network()
+    place(model, tensor)
+    assert not has_external_data(model.SerializeToString())
+    tensor.data_location = TensorProto.EXTERNAL
+    place(model, tensor)
+    assert has_external_data(model.SerializeToString())
+
+
+def test_no_number_of_a_field_hides_behind_dropped_bits() -> None:
+    """A reader of 32 bits takes the key of the first field for that of `graph`."""
+    key = 7 << 3 | 2
+    hidden = bytes([key | 128, 128, 128, 128, 16])
+    with pytest.raises(ValueError, match="impossible number"):
+        has_external_data(hidden + b"\0")
+    assert not has_external_data(bytes([key, 0]))
+
+
+def test_the_quantile_of_a_coverage(bundle_folder: Path) -> None:
+    model = BundleModel(read_bundle(bundle_folder))
+    assert [model.quantile(coverage) for coverage in (None, 0.9, 0.99)] == [None, 0.6, 0.9999]
+    with pytest.raises(UserError, match=r"ask for one of 0\.9, 0\.99"):
+        model.quantile(0.85)
+
+
+def test_without_onnxruntime_the_extra_is_named(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match=r"fpcn-lightning\[field\]"):
+        BundleModel(read_bundle(bundle_folder))

@@ -1,0 +1,209 @@
+"""Results on disk: every format, runs that were cut off, and results that are not to be lost."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import parquet
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.field import predict as predict_module
+from fpcn_lightning.field.classify import Answer, classify
+from fpcn_lightning.field.predict import predict
+from tests.field.conftest import MakeBundle, paint
+
+SUFFIXES = (".csv", ".jsonl", ".json", ".parquet")
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Six files: two red, a green, a blue, a grey that is unknown, and a text."""
+    folder = tmp_path / "photo graphs"
+    for name, colour in (("1 ö", "red"), ("2, b", "red"), ("3=", "green"), ("sub/4", "blue"), ("5", (90, 90, 90))):
+        paint(folder / f"{name}.png", colour)
+    (folder / "0.jpg").write_text("no picture")
+    return folder
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".csv":
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return list(csv.DictReader(file))
+    if path.suffix == ".parquet":
+        rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+        return rows
+    text = path.read_text(encoding="utf-8")
+    return list(map(json.loads, text.splitlines())) if path.suffix == ".jsonl" else list(json.loads(text))
+
+
+def cut_off(after: int, *arguments: Any, **options: Any) -> None:
+    """A run that is stopped as if by Ctrl-C after so many answers."""
+
+    def stopped(*arguments: Any, **options: Any) -> Iterator[Answer]:
+        answers = classify(*arguments, **options)
+        yield from (next(answers) for _ in range(after))
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predict_module, "classify", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            predict(*arguments, **options)
+
+
+def test_two_at_once_do_not_write_one_file(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "answers.csv"
+    refused: list[str] = []
+
+    def second(*arguments: Any, **options: Any) -> Iterator[Answer]:
+        with pytest.raises(UserError, match="another process is writing") as caught:
+            predict(bundle_folder, photographs, output, overwrite=True)
+        refused.append(str(caught.value))
+        return classify(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predict_module, "classify", second)
+        predict(bundle_folder, photographs, output)
+    assert len(refused) == 1
+    assert len(read(output)) == 6
+    assert not list(tmp_path.glob(".*.lock"))
+
+
+def test_what_is_said_of_a_folder(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "new" / "answers.csv"
+    summary = predict(bundle_folder, photographs, output, top=1, coverage=0.9)
+    assert (summary.pictures, summary.classes) == (6, {"red": 2, "green": 1, "blue": 1})
+    assert (summary.unknown, summary.unreadable, summary.output) == (1, 1, output)
+    rows = read(output)
+    assert [Path(row["path"]).relative_to(photographs).as_posix() for row in rows] == [
+        *("0.jpg", "1 ö.png", "2, b.png", "3=.png", "5.png", "sub/4.png")
+    ]
+    assert [row["class_1"] for row in rows] == ["", "red", "red", "green", "red", "blue"]
+    assert [row["unknown"] for row in rows] == ["", "false", "false", "false", "true", "false"]
+    assert [row["prediction_set"] for row in rows] == ["", "red", "red", "green", "", "blue"]
+    assert rows[0]["error"] == "this is no picture of a known format"
+    assert list(output.parent.iterdir()) == [output]
+
+
+def test_every_format_says_the_same(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
+    outputs = [tmp_path / f"answers{suffix}" for suffix in SUFFIXES]
+    for output in outputs:
+        predict(bundle_folder, photographs, output, coverage=0.9)
+    as_csv, *others = map(read, outputs)
+    assert others[0] == others[1] == others[2]
+    for texts, row in zip(as_csv, others[0], strict=True):
+        assert list(texts) == list(row)
+        assert (texts["path"], texts["class_1"] or None) == (row["path"], row["class_1"])
+        assert float(texts["probability_2"] or 0) == (row["probability_2"] or 0)
+    assert isinstance(others[0][1]["probability_1"], float)
+    assert others[0][1]["prediction_set"] == ["red"]
+    assert others[0][4]["unknown"] is True
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("torn", [0, 7], ids=["whole", "torn"])
+def test_a_run_that_was_cut_off_goes_on(
+    bundle_folder: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, torn: int
+) -> None:
+    whole, output = tmp_path / f"whole{suffix}", tmp_path / f"answers{suffix}"
+    expected = predict(bundle_folder, photographs, whole)
+    cut_off(3, bundle_folder, photographs, output)
+    lines = output if suffix in (".csv", ".jsonl") else Path(f"{output}.part.jsonl")
+    assert len(read(lines)) == 3
+    if torn:
+        lines.write_bytes(lines.read_bytes()[:-torn])
+    asked: list[Path] = []
+
+    def counted(model: Any, paths: Any, **options: Any) -> Iterator[Answer]:
+        asked.extend(paths)
+        return classify(model, paths, **options)
+
+    monkeypatch.setattr(predict_module, "classify", counted)
+    summary = predict(bundle_folder, photographs, output)
+    assert len(asked) == (4 if torn else 3)
+    assert read(output) == read(whole)
+    assert (summary.classes, summary.unknown, summary.unreadable) == (
+        *(expected.classes, expected.unknown, expected.unreadable),
+    )
+    assert not list(tmp_path.glob("*.part*"))
+
+
+@pytest.mark.parametrize("left", [0, 5], ids=["nothing", "half a first line"])
+def test_a_run_that_was_cut_off_at_once_goes_on(
+    bundle_folder: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    output = tmp_path / "answers.csv"
+    cut_off(0, bundle_folder, photographs, output)
+    output.write_bytes(output.read_bytes()[:left])
+    predict(bundle_folder, photographs, output)
+    assert len(read(output)) == 6
+
+
+def test_it_does_not_go_on_with_another_question(
+    make_bundle: MakeBundle, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, output = make_bundle(), tmp_path / "answers.csv"
+    cut_off(2, bundle, photographs, output)
+    before = output.read_bytes()
+    for source, options in ((photographs, {"top": 2}), (photographs, {"coverage": 0.9}), (photographs / "sub", {})):
+        with pytest.raises(UserError, match="another bundle, source or options"):
+            predict(bundle, source, output, **options)
+    (bundle / "labels.json").write_text('{"classes": ["rot", "grün", "blau"]}', encoding="utf-8")
+    with pytest.raises(UserError, match="another bundle, source or options"):
+        predict(bundle, photographs, output)
+    assert output.read_bytes() == before
+    assert predict(bundle, photographs, output, overwrite=True).classes == {"rot": 2, "grün": 1, "blau": 1}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_finished_results_are_kept(bundle_folder: Path, photographs: Path, tmp_path: Path, suffix: str) -> None:
+    output = tmp_path / f"answers{suffix}"
+    predict(bundle_folder, photographs, output)
+    before = output.read_bytes()
+    with pytest.raises(UserError, match="--overwrite"):
+        predict(bundle_folder, photographs / "sub", output)
+    assert output.read_bytes() == before
+    predict(bundle_folder, photographs / "sub", output, overwrite=True)
+    assert len(read(output)) == 1
+
+
+def test_damaged_lines_are_not_built_upon(
+    bundle_folder: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for suffix, damage in ((".csv", b"a\n"), (".jsonl", b"7\n"), (".jsonl", b"\0\0\n"), (".jsonl", b'{"path": 1}\n')):
+        output = tmp_path / f"answers{suffix}"
+        cut_off(1, bundle_folder, photographs, output, overwrite=True)
+        output.write_bytes(output.read_bytes() + damage)
+        with pytest.raises(UserError, match="is damaged"):
+            predict(bundle_folder, photographs, output)
+
+
+def test_the_source_is_not_overwritten(bundle_folder: Path, tmp_path: Path) -> None:
+    source = tmp_path / "predictions.csv"
+    source.write_text("path\na.jpg\n")
+    with pytest.raises(UserError, match="the source itself"):
+        predict(bundle_folder, source, source, overwrite=True)
+    assert source.read_text() == "path\na.jpg\n"
+
+
+def test_mistakes_are_named_before_anything_is_written(
+    bundle_folder: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong: list[tuple[str, dict[str, Any], str]] = [
+        ("answers.xlsx", {}, r"\.csv, \.jsonl, \.json, \.parquet"),
+        ("answers.csv", {"top": 0}, "top=0"),
+        ("answers.csv", {"batch_size": 0}, "batch_size=0"),
+        ("answers.csv", {"threads": -1}, "threads=-1"),
+        ("answers.csv", {"coverage": 0.5}, "coverage 0.5"),
+        ("answers.csv", {"file": "other.onnx"}, r"other\.onnx"),
+        ("photo graphs/0.jpg/answers.csv", {}, "cannot be written"),
+    ]
+    for name, options, message in wrong:
+        with pytest.raises(UserError, match=message):
+            predict(bundle_folder, photographs, tmp_path / name, **options)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"fpcn-lightning\[parquet\]"):
+        predict(bundle_folder, photographs, tmp_path / "answers.parquet")
+    assert not list(tmp_path.glob("answers*"))
