@@ -176,11 +176,11 @@ class DistillationConfig:
     weight: float = 0.5  # of the method's term in the total loss
     temperature: float = 2.0  # that both sides' logits are divided by; without a meaning for hint
     target_weight: float = 1.0  # of dkd's term of the true class
-    other_weight: float = 8.0  # of dkd's term of the other classes
+    other_weight: float = 2.0  # of dkd's term of the other classes
     warm_up_epochs: int = 0  # in which the weight grows to its full size
     between: float = 1.0  # of dist's term across the classes of a picture
     within: float = 1.0  # of dist's term across the pictures of a class
-    stored: bool = True  # ask the teacher once for all runs, and store what it says; methods that mix pictures cannot
+    stored: bool = True  # ask the teacher once for all runs, and store what it says; not for function_matching, hint
     store: str | None = None  # folder of what it said; null: below the cache, by what it depends on
 
 

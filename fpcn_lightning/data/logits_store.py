@@ -100,9 +100,13 @@ class LogitsStore:
             raise UserError("the teacher answers with what is no number: it has diverged; train another.")
         path = self._path(number)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        with temporary.open("wb") as file:
-            np.save(file, logits.astype(np.float32), allow_pickle=False)
-        temporary.replace(path)
+        try:
+            with temporary.open("wb") as file:
+                np.save(file, logits.astype(np.float32), allow_pickle=False)
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise _unwritable(self.folder, error) from error
 
     def _read(self, number: int) -> NDArray[np.float32]:
         path = self._path(number)
@@ -126,7 +130,10 @@ class LogitsStore:
             # Hidden files may be those of a process that makes the store at this moment.
             if self.folder.is_dir() and any(not path.name.startswith(".") for path in self.folder.iterdir()):
                 raise UserError(f"distillation.store={self.folder} is no store of a teacher's answers, and not empty.")
-            write_whole(path, text)
+            try:
+                write_whole(path, text)
+            except OSError as error:
+                raise _unwritable(self.folder, error) from error
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -137,6 +144,13 @@ class LogitsStore:
                 f"distillation.store={self.folder} is stale: {_difference(found, wanted)}. Remove the folder, or leave "
                 "distillation.store out."
             )
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        f"the teacher's answers cannot be stored in {folder} ({error.strerror}): set distillation.store=FOLDER, or ask "
+        "the teacher in every step with distillation.stored=false."
+    )
 
 
 def store_name(key: Mapping[str, Any]) -> str:

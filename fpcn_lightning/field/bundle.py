@@ -8,7 +8,7 @@ from pathlib import Path
 from fpcn_lightning.data.augment import Augmentation, Squashing
 from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.errors import UserError, closest
-from fpcn_lightning.field.checked import WAY_OUT, Section, plain, read_limited
+from fpcn_lightning.field.checked import FORMULA_SIGNS, WAY_OUT, Section, plain, read_limited
 from fpcn_lightning.field.manifest import CARD_NAME, LABELS_NAME, MANIFEST_NAME, SCHEMA, ModelFile
 
 MOST_TEXT_BYTES = 4_000_000  # of a manifest, of the labels and of the card
@@ -21,7 +21,6 @@ LARGEST_TILE_SCALE = 16
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")  # no folder, no drive, nothing hidden
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_FORMULA_SIGNS = tuple("=+-@")
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def read_bundle(folder: Path) -> Bundle:
 def _classes(labels: bytes, path: Path) -> tuple[str, ...]:
     classes = Section.parsed(labels, path).texts("classes", 2, MOST_CLASSES)
     for name in classes:
-        if name.startswith(_FORMULA_SIGNS):  # the results are opened with spreadsheets
+        if name.startswith(FORMULA_SIGNS):  # the results are opened with spreadsheets
             raise UserError(f"{path} has a class {name}, which spreadsheets take for a formula: {WAY_OUT}.")
     return classes
 

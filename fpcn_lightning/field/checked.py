@@ -11,6 +11,7 @@ from fpcn_lightning.errors import UserError
 Choice = TypeVar("Choice", bound=str)
 
 LONGEST_TEXT = 200
+FORMULA_SIGNS = tuple("=+-@")  # a cell that begins so is computed by a spreadsheet
 WAY_OUT = "get the bundle again from whoever made it"
 
 # Persian, Urdu and the scripts of India spell words with them; all else that does not print can mislead a reader.

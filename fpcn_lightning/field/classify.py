@@ -133,7 +133,8 @@ def _read(views: Augmentation, data: bytes) -> NDArray[np.uint8]:
     if shape == (decoded.height, decoded.width):
         return decoded.pixels
     if shape[0] * shape[1] > MAX_PIXELS:  # a line of one pixel would be enlarged to the side of a tile
-        raise UnreadableImage(f"{decoded.width} x {decoded.height} pixels are too long and narrow for tiles")
+        limit = f"the limit of {MAX_PIXELS // 10**6} million"
+        raise UnreadableImage(f"{shape[1]} x {shape[0]} pixels, at the scale of this bundle, are more than {limit}")
     return decode(data, shape).pixels
 
 

@@ -177,8 +177,8 @@ def _predict_options(add: Add) -> None:
     add("--no-recursive", dest="recursive", action="store_false", help="leave out the folders in a folder")
     add("--overwrite", action="store_true", help="replace results that are there instead of going on")
     add("--file", metavar="NAME", help="another model file of the bundle, such as model.int8.onnx")
-    add("--batch-size", type=_positive, default=8, metavar="N", help="photographs computed together (default: 8)")
-    add("--threads", type=_positive, metavar="N", help="processor cores to use (default: all)")
+    add("--batch-size", type=_positive, default=8, metavar="N", help="views computed together (default: 8)")
+    add("--threads", type=_positive, metavar="N", help="processor cores for the network (default: all)")
 
 
 def _serve_options(add: Add) -> None:

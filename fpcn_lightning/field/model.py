@@ -1,6 +1,5 @@
 """The network of a bundle, run by onnxruntime on the processor."""
 
-import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,13 +120,17 @@ class BundleModel:
         for item in found:
             expected = wanted[item.name]
             count, *sides = item.shape or [0]
-            pairs = itertools.zip_longest(sides, expected, fillvalue=0)
-            fits = not isinstance(count, int) and all(wish in (side, None) for side, wish in pairs)
+            same = len(sides) == len(expected) and all(map(_fits, sides, expected))
+            fits = same and not isinstance(count, int)
             if item.type != kind or not fits:
                 raise UserError(
                     f"{self._place}: {item.name} is {item.type} {item.shape} and must be {kind} of any number of views "
                     f"by {list(expected)}: {WAY_OUT}."
                 )
+
+
+def _fits(side: object, wanted: int | None) -> bool:
+    return wanted in (side, None)
 
 
 def _sentence(error: Exception) -> str:

@@ -86,7 +86,8 @@ def predict(
     task = {
         "bundle": model.bundle.digest,
         "file": model.file,
-        "source": shown(source.absolute()),
+        "source": [shown(source), shown(source.absolute())],  # rows name pictures as the source was named
+        "recursive": recursive,
         "columns": table.columns,
         "coverage": coverage,
         "quantile": model.quantile(coverage),

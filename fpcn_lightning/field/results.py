@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fpcn_lightning.field.checked import plain
+from fpcn_lightning.field.checked import FORMULA_SIGNS, plain
 from fpcn_lightning.field.classify import Answer
 
 Row = dict[str, object]
 
 DIGITS = 6
-_FORMULA_SIGNS = tuple("=+-@")
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def shown(path: Path) -> str:
     """
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     text = "".join(_escaped(character) if unicodedata.category(character) == "Cc" else character for character in text)
-    return f"./{text}" if text.startswith(_FORMULA_SIGNS) else text
+    return f"./{text}" if text.startswith(FORMULA_SIGNS) else text
 
 
 def csv_line(cells: Iterable[object]) -> str:

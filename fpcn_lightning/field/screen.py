@@ -32,7 +32,11 @@ def answer_text(answer: Answer, table: Table) -> str:
 
 
 def bundle_text(bundle: Bundle) -> str:
-    """What a bundle holds, and its card where it has one."""
+    """What a bundle holds, and its card.
+
+    Raises:
+        UserError: it has no card.
+    """
     facts = {
         "classes": ", ".join(bundle.classes),
         "sees": _views_text(bundle),

@@ -142,7 +142,7 @@ def _csv(answers: Iterable[Answer], bundle: Bundle) -> str:
 
 
 def _pixels(path: Path) -> int:
-    """As the header tells; 0 where Pillow cannot say, so that the one opener of pictures finds the words."""
+    """As the header tells; 0 where Pillow cannot say: then the opener's own, higher limit holds, and its words."""
     try:
         with Image.open(path) as image:
             return math.prod(image.size)

@@ -56,7 +56,7 @@ def _listed(path: Path) -> Iterator[Path]:
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark first
         head = text.partition("\n")[0]
-        rows = list(csv.reader(text.split("\n"), delimiter="," if "," in head else ";"))
+        rows = list(csv.reader(text.split("\n"), delimiter=";" if ";" in head and "," not in head else ","))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as CSV in UTF-8 ({error}): mend it or save it as such.") from error
     columns = [cell.strip().lower() for cell in rows[0]]

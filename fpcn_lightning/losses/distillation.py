@@ -88,8 +88,8 @@ def dist(student: Tensor, teacher: Tensor, temperature: float, between: float = 
     return temperature**2 * (between * inter + within * intra)
 
 
-def mixed(images: Tensor, share: float) -> Tensor:
-    """Each image with some of the image before it in the batch, as function matching shows them to both networks.
+def mixed(images: Tensor, share: float, partners: Tensor) -> Tensor:
+    """Each image with some of another of the batch, as function matching shows them to both networks.
 
     Source: Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", CVPR 2022. Its loss is
     `kd` without labels; what matters is that teacher and student see the same mixed view.
@@ -97,11 +97,13 @@ def mixed(images: Tensor, share: float) -> Tensor:
     Args:
         images: [B, ...], of any type.
         share: 0..1, of each image itself.
+        partners: long [B], the place of the other image of each. The authors take the one before it in a batch that is
+            shuffled.
 
     Returns:
         [B, ...], floating point.
     """
-    return share * images + (1 - share) * images.roll(1, 0)
+    return share * images + (1 - share) * images[partners]
 
 
 def mixup_share(generator: torch.Generator | None = None) -> float:

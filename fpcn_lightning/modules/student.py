@@ -17,15 +17,16 @@ from fpcn_lightning.modules.teacher import Teacher
 
 METHODS = ("kd", "dkd", "dist", "function_matching", "hint")
 LIVE = ("function_matching", "hint")  # ask the teacher what no store can hold: mixed pictures, feature vectors
+OF_LABELS = ("classification", "ranking", "contrastive", "center")  # terms of the loss
 TERM = "distillation"  # name of the term in logs and losses
 
 
-def check(options: Mapping[str, Any], classification: float) -> None:
+def check(options: Mapping[str, Any], loss: Mapping[str, Any]) -> None:
     """Refuse what no type can say about the section `distillation`.
 
     Args:
         options: the section.
-        classification: weight of the labels.
+        loss: the section `loss`.
 
     Raises:
         UserError: an unknown method, a number out of range, or labels under mixed pictures.
@@ -36,10 +37,13 @@ def check(options: Mapping[str, Any], classification: float) -> None:
     for key in ("weight", "target_weight", "other_weight", "between", "within", "warm_up_epochs"):
         if options[key] < 0:
             raise UserError(f"distillation.{key}={options[key]} must not be negative.")
-    if options["method"] == "function_matching" and classification:
-        raise UserError(
-            "distillation.method=function_matching mixes pictures, which have no label then: set loss.classification=0."
-        )
+    if options["method"] == "function_matching":
+        for term in OF_LABELS:
+            if loss[term]:
+                raise UserError(
+                    "distillation.method=function_matching mixes pictures, which have no label then: set "
+                    f"loss.{term}=0."
+                )
 
 
 def uses_store(options: Mapping[str, Any]) -> bool:
@@ -58,9 +62,6 @@ class Student(Classifier):
         store: the teacher's answers; None asks the teacher in every step.
         rows: place [P] in the store of each picture of the index, -1 for those that are not trained on.
         loss, others: see `Classifier`.
-
-    Raises:
-        UserError: a section `distillation` that `check` refuses.
     """
 
     rows: Tensor
@@ -75,7 +76,6 @@ class Student(Classifier):
         loss: Mapping[str, Any],
         **others: Any,
     ) -> None:
-        check(distillation, loss["classification"])
         super().__init__(*args, loss={**loss, TERM: distillation["weight"]}, **others)
         self.distillation = dict(distillation)
         self.store = store
@@ -89,7 +89,10 @@ class Student(Classifier):
 
     def training_images(self, batch: Batch) -> Tensor:
         """The pictures as they are, or each mixed with another of the batch for function matching."""
-        return mixed(batch.images, mixup_share()) if self._method == "function_matching" else batch.images
+        if self._method != "function_matching":
+            return batch.images
+        # A batch lies class by class: the next picture would mostly be of the same.
+        return mixed(batch.images, mixup_share(), torch.randperm(len(batch.images), device=batch.images.device))
 
     def further_terms(self, views: Views, batch: Batch, images: Tensor) -> dict[str, Tensor]:
         """What the teacher's answers make of the student's."""

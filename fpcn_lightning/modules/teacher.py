@@ -12,7 +12,9 @@ from fpcn_lightning.checkpoints import Loaded, load
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.network import Network
 
-SAME_VIEWS = ("resize", "crop", "tiles", "tile_scale")  # keys of `data` in which teacher and student must agree
+# Keys of `data` in which teacher and student must agree, with what the absence of one means in an old checkpoint.
+SAME_VIEWS = {"crop": None, "tiles": False}
+SQUASHED, TILED = {"resize": None}, {"tile_scale": 1.0}
 LINEAGE = ("name", "variant", "seed", "split", "model")  # of the teacher's record, for the student's
 
 
@@ -52,16 +54,23 @@ class Teacher:
         return (images.float() / 255 - mean) / std
 
 
-def read_teacher(path: Path) -> Teacher:
-    """The teacher of a checkpoint of ours.
+def read_teacher(path: Path) -> tuple[Teacher, str]:
+    """The teacher of a checkpoint of ours, and the SHA-256 of the file.
 
     Raises:
-        UserError: what `fpcn_lightning.checkpoints.load` finds wrong.
+        UserError: what `fpcn_lightning.checkpoints.load` finds wrong, or the file changes meanwhile.
     """
+    digest = file_hash(path)
     try:
-        return Teacher(load(path))
+        teacher = Teacher(load(path))
     except UserError as error:
         raise UserError(f"distillation.teacher: {error}") from error
+    missing = [key for key in LINEAGE if key not in teacher.record]
+    if missing:
+        raise UserError(f"distillation.teacher={path} says nothing of its {missing[0]}: train it again.")
+    if file_hash(path) != digest:
+        raise UserError(f"distillation.teacher={path} is being written by a training: let that finish first.")
+    return teacher, digest
 
 
 def check_fits(record: Mapping[str, Any], classes: Sequence[str], data: Mapping[str, Any], split: str) -> None:
@@ -81,10 +90,13 @@ def check_fits(record: Mapping[str, Any], classes: Sequence[str], data: Mapping[
             f"distillation.teacher knows the classes {', '.join(record['classes'])}, the data have "
             f"{', '.join(classes)}: teacher and student must have the same."
         )
-    for key in SAME_VIEWS:
-        theirs, ours = record["data"].get(key, data[key]), data[key]
-        if theirs != ours and not (key == "tile_scale" and not data["tiles"]):
-            raise UserError(f"distillation.teacher was trained with data.{key}={theirs}, the student has {ours}.")
+    for key, absent in {**SAME_VIEWS, **(TILED if data["tiles"] else SQUASHED)}.items():
+        theirs, ours = record["data"].get(key, absent), data[key]
+        if theirs != ours:
+            raise UserError(
+                f"distillation.teacher was trained with data.{key}={theirs}, the student has {ours}: set "
+                f"data.{key}={str(theirs).lower()}."
+            )
     if record["split"] != split:
         raise UserError(
             "distillation.teacher was trained on another split, and may know the student's test pictures: take over "
@@ -92,9 +104,10 @@ def check_fits(record: Mapping[str, Any], classes: Sequence[str], data: Mapping[
         )
 
 
-def lineage(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a student's record says of its teacher, so that it rests on no tracker."""
-    return {"checkpoint": path.as_posix(), "sha256": file_hash(path), **{key: record[key] for key in LINEAGE}}
+def lineage(path: Path, digest: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a student's record says of its teacher, and of the teacher's own, so that it rests on no tracker."""
+    own = {"checkpoint": path.as_posix(), "sha256": digest, **{key: record[key] for key in LINEAGE}}
+    return {**own, "teacher": record.get("teacher")}
 
 
 def file_hash(path: Path) -> str:

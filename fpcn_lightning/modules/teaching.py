@@ -1,7 +1,6 @@
 """How a student comes to its teacher: the teacher is read and checked, and its answers are stored or asked for live."""
 
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +17,9 @@ from fpcn_lightning.modules.student import Student, check, uses_store
 from fpcn_lightning.modules.teacher import check_fits, lineage, read_teacher
 
 logger = logging.getLogger(__name__)
+
+# Keys of an augmentation that change no view in training; the crop of evaluation does, where tiles must fit a picture.
+ONLY_IN_EVALUATION = ("most_tiles",)
 
 
 class Teaching:
@@ -36,11 +38,11 @@ class Teaching:
 
     def __init__(self, section: Mapping[str, Any], data: RockDataModule) -> None:
         self.options = section["distillation"]
-        check(self.options, section["loss"]["classification"])
+        check(self.options, section["loss"])
         path = Path(self.options["teacher"])
-        self.teacher = read_teacher(path)
+        self.teacher, digest = read_teacher(path)
         check_fits(self.teacher.record, data.classes, section["data"], data.split.fingerprint)
-        self.lineage = lineage(path, self.teacher.record)
+        self.lineage = lineage(path, digest, self.teacher.record)
         self.data = data
         self.store = self._store() if uses_store(self.options) else None
 
@@ -50,22 +52,19 @@ class Teaching:
             *args, distillation=self.options, teacher=self.teacher, store=self.store, rows=self._rows(), **parts
         )
 
-    def fill(self, epochs: int, device: torch.device) -> float:
-        """Store what is missing of the teacher's answers in that many epochs; the seconds that it took.
+    def fill(self, epochs: int, device: torch.device) -> None:
+        """Store what is missing of the teacher's answers in that many epochs.
 
         Raises:
             UserError: what `LogitsStore` finds wrong.
         """
         if self.store is None:
-            return 0.0
+            return
         there = sum(self.store.has(epoch) for epoch in range(epochs))
-        began = time.monotonic()
         with tqdm(total=epochs, initial=there, unit="epoch", desc="teacher's answers", disable=there == epochs) as bar:
             self.store.fill(epochs, lambda epoch: self._answers(epoch, device), lambda _: bar.update())
-        seconds = time.monotonic() - began
         if there < epochs:
-            logger.info("the teacher's answers of %d epochs are in %s (%.0f s)", epochs, self.store.folder, seconds)
-        return seconds
+            logger.info("the teacher's answers of %d epochs are in %s", epochs, self.store.folder)
 
     def _answers(self, epoch: int, device: torch.device) -> NDArray[np.float32]:
         batches = self.data.views_of_epoch(epoch)
@@ -79,8 +78,7 @@ class Teaching:
             "views": {
                 "rule": type(augmentation).__name__,
                 "seed": self.data.view_seed,
-                # What only validation and test see changes nothing here.
-                **{name: value for name, value in asdict(augmentation).items() if name not in _ONLY_IN_EVALUATION},
+                **{name: value for name, value in asdict(augmentation).items() if name not in ONLY_IN_EVALUATION},
             },
         }
         folder = self.options["store"] or self.data.cache_directory / store_name(key)
@@ -91,6 +89,3 @@ class Teaching:
         rows = torch.full((len(self.data.pictures.pictures),), -1)
         rows[torch.tensor(self.data.split.train)] = torch.arange(len(self.data.split.train))
         return rows
-
-
-_ONLY_IN_EVALUATION = ("evaluation_crop", "most_tiles")

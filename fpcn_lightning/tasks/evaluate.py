@@ -44,6 +44,7 @@ def run(cfg: DictConfig) -> None:
     config = {**section, **{key: loaded.record[key] for key in ("model", "loss", "optimisation", "seed")}}
     config |= {"variant": f"{name} on {place}", "data": {**loaded.record["data"], "root": cfg.data.root}}
     result = new_result(config, HydraConfig.get().overrides)
+    result["teacher"] = loaded.record.get("teacher")
     if not is_first_process():
         _evaluate(section["trainer"], loaded, data, folder, result)
         return

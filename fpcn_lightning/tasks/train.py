@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fpcn_lightning.data.datamodule import RockDataModule
     from fpcn_lightning.models.network import Network
     from fpcn_lightning.modules.classifier import Classifier
+    from fpcn_lightning.modules.teaching import Teaching
 
 logger = logging.getLogger(__name__)
 
@@ -126,9 +127,9 @@ def _train(section: Mapping[str, Any], folder: Path, result: Result) -> None:
     interrupted = _interrupted(folder, data)
     if is_first_process():
         data.write_record(folder)
-    seed_everything(seed, verbose=False)
     teaching = None if section["distillation"] is None else Teaching(section, data)
     result["teacher"] = None if teaching is None else teaching.lineage
+    seed_everything(seed, verbose=False)  # only now, so that a student begins with the same weights with and without
     module = (Classifier if teaching is None else teaching.student)(
         _network(section, data, result),
         loss=section["loss"],
@@ -153,8 +154,7 @@ def _train(section: Mapping[str, Any], folder: Path, result: Result) -> None:
             default_root_dir=str(folder),
         )
         if teaching is not None:
-            asked = teaching.fill(section["trainer"]["max_epochs"], trainer.strategy.root_device)
-            result["seconds"]["teacher"] = round(asked + (result["seconds"].get("teacher") or 0), 1)
+            _fill(teaching, section["trainer"]["max_epochs"], trainer, result)
         _fit(trainer, module, data, interrupted, result)
         _measure(trainer, module, data, folder, result)
     result["images_per_second"] = speed.images_per_second
@@ -192,6 +192,14 @@ def _interrupted(folder: Path, data: "RockDataModule") -> str | None:
             "or name the new run with variant=NAME."
         )
     return str(path)
+
+
+def _fill(teaching: "Teaching", epochs: int, trainer: "Trainer", result: Result) -> None:
+    began, before = time.monotonic(), result["seconds"].get("teacher") or 0.0
+    try:
+        teaching.fill(epochs, trainer.strategy.root_device)
+    finally:
+        result["seconds"]["teacher"] = round(before + time.monotonic() - began, 1)
 
 
 def _fit(

@@ -46,7 +46,7 @@ class TabledSweeper(BasicSweeper):
         jobs = [job for batch in batches for job in batch]
         trains = _write_plan(folder, jobs)
         try:
-            failures = [failure for batch in batches for failure in self._launch(batch)]
+            failures = self._run(batches)
         except BaseException as error:
             # What a launcher refuses before anything began leaves nothing to report on.
             if trains and (not isinstance(error, UserError) or any(job.folder.exists() for job in jobs)):
@@ -62,6 +62,18 @@ class TabledSweeper(BasicSweeper):
             complaints.append(f"{len(failures)} of {len(jobs)} jobs failed; the same command runs exactly these again:")
         if complaints:
             raise UserError("\n  ".join([*complaints, *failures]))
+
+    def _run(self, batches: Sequence[Sequence[ComposedJob]]) -> list[str]:
+        """Run all jobs; a line for each that failed."""
+        failures: list[str] = []
+        for number, batch in enumerate(batches):
+            needed = bool(self.first) and number == 0
+            failures += self._launch(batch, needed=needed)
+            if needed and failures:
+                # They would learn from a teacher that is not finished, or from an earlier one.
+                failures[-1] += "; the other jobs wait for it, and were not started"
+                break
+        return failures
 
     def _compose(self, arguments: Sequence[str]) -> list[list[ComposedJob]]:
         assert self.hydra_context is not None
@@ -79,11 +91,17 @@ class TabledSweeper(BasicSweeper):
     def _first(self, parser: OverridesParser, arguments: Sequence[str]) -> list[list[str]]:
         """The overrides of each job that comes first; of two that name one key, its own is the one that counts."""
         shared = [override for override in parser.parse_overrides(list(arguments)) if not override.is_sweep_override()]
-        jobs = [self.split_arguments([*shared, *parser.parse_overrides(list(own))], None) for own in self.first]
-        return [words for job in jobs for batch in job for words in batch]
+        jobs = []
+        for own in self.first:
+            chosen = parser.parse_overrides(list(own))
+            # A key below a group that the job chooses by itself, such as distillation.temperature, is not its own.
+            groups = tuple(f"{override.get_key_element()}." for override in chosen)
+            fitting = [override for override in shared if not override.get_key_element().startswith(groups)]
+            jobs += self.split_arguments([*fitting, *chosen], None)
+        return [words for job in jobs for words in job]
 
-    def _launch(self, batch: Sequence[ComposedJob]) -> Iterator[str]:
-        """Run the jobs of one batch; a line for each that failed."""
+    def _launch(self, batch: Sequence[ComposedJob], *, needed: bool) -> Iterator[str]:
+        """Run the jobs of one batch; a line for each that failed, or that others need and another process is at."""
         from fpcn_lightning.errors import RunInUse
 
         assert self.launcher is not None
@@ -95,7 +113,7 @@ class TabledSweeper(BasicSweeper):
         for job, returned in zip(batch, returns, strict=True):
             # The public property prints and raises.
             reason = returned._return_value if returned.status == JobStatus.FAILED else None
-            if isinstance(reason, RunInUse):
+            if isinstance(reason, RunInUse) and not needed:
                 print(f"{job.name} is left to another process, which trains in {job.folder}.")
             elif reason is not None:
                 yield f"{job.name}: {_first_line(reason)} ({_place_to_look(job.folder)})"

@@ -132,7 +132,7 @@ def test_bad_files_are_answered_with_the_reason(bundle_folder: Path, tmp_path: P
 def test_a_line_of_pixels_is_not_enlarged_without_end(make_bundle: MakeBundle, tmp_path: Path) -> None:
     path = paint(tmp_path / "line.png", "red", (300_000, 1))
     answer = classify_file(BundleModel(read_bundle(make_bundle(views=TILES))), path)
-    assert "too long and narrow" in str(answer.error)
+    assert "are more than the limit of 250 million" in str(answer.error)
 
 
 def test_pictures_unlike_the_trained_ones_are_unknown(bundle_folder: Path, tmp_path: Path) -> None:

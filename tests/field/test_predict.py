@@ -53,6 +53,18 @@ def cut_off(after: int, *arguments: Any, **options: Any) -> None:
             predict(*arguments, **options)
 
 
+@pytest.mark.parametrize("change", ["source", "recursive"])
+def test_a_run_goes_on_only_with_the_same_question(
+    bundle_folder: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = photographs.relative_to(tmp_path)
+    cut_off(2, bundle_folder, source, "answers.csv")
+    other = {"source": photographs} if change == "source" else {"source": source, "recursive": False}
+    with pytest.raises(UserError, match="unfinished results of another"):
+        predict(bundle_folder, output="answers.csv", **other)  # type: ignore[arg-type]
+
+
 def test_two_at_once_do_not_write_one_file(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
     output = tmp_path / "answers.csv"
     refused: list[str] = []

@@ -42,6 +42,8 @@ def test_a_list_is_relative_to_itself(tmp_path: Path) -> None:
 def test_a_list_may_use_semicolons(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text('nummer;path\n1;"a;b.jpg"\n', encoding="utf-8")
     assert find_pictures(tmp_path / "list.csv") == [tmp_path / "a;b.jpg"]
+    (tmp_path / "list.csv").write_text("path\nx;y.png\n", encoding="utf-8")
+    assert find_pictures(tmp_path / "list.csv") == [tmp_path / "x;y.png"]
 
 
 def test_a_file_is_taken_whatever_its_name(tmp_path: Path) -> None:

@@ -239,10 +239,11 @@ def test_empty_batch_costs_nothing() -> None:
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
 def test_mixed_images_agree_with_a_loop(dtype: torch.dtype) -> None:
     images = torch.arange(3 * 2 * 4 * 4).reshape(3, 2, 4, 4).to(dtype)
-    found = mixed(images, 0.75)
+    partners = torch.tensor([2, 0, 1])
+    found = mixed(images, 0.75, partners)
     assert found.is_floating_point()
     for position in range(3):
-        expected = 0.75 * images[position].double() + 0.25 * images[position - 1].double()
+        expected = 0.75 * images[position].double() + 0.25 * images[partners[position]].double()
         torch.testing.assert_close(found[position].double(), expected)
 
 

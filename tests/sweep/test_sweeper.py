@@ -79,6 +79,30 @@ def test_a_teacher_has_ended_before_its_students_begin(sweep_here: SweepHere, tm
     assert "seed=1" not in planned[0]["overrides"]
 
 
+@pytest.mark.parametrize("error", [UserError("the rocks are gone"), RunInUse("another process is training there")])
+def test_no_student_begins_while_its_teacher_is_not_finished(sweep_here: SweepHere, error: UserError) -> None:
+    ran: list[str] = []
+
+    def task(cfg: DictConfig) -> None:
+        ran.append(cfg.variant)
+        raise error
+
+    with pytest.raises(UserError, match=r"1 of 3 jobs failed.*\n.*teacher/seed-0: .*were not started"):
+        sweep_here(task, "+experiment=distillation", "model=resnet18", "seed=0")
+    assert ran == ["teacher"]
+
+
+def test_what_a_student_is_told_does_not_concern_its_teacher(sweep_here: SweepHere) -> None:
+    told: list[tuple[str, float]] = []
+
+    def task(cfg: DictConfig) -> None:
+        told.append((cfg.variant, cfg.distillation.temperature if cfg.distillation else 0))
+
+    words = ("model=resnet18", "seed=0", "distillation=kd", "distillation.temperature=4")
+    sweep_here(task, "+experiment=distillation", *words)
+    assert told == [("teacher", 0), ("resnet18-kd", 4)]
+
+
 def test_a_teacher_that_is_there_already_is_not_trained_again(sweep_here: SweepHere) -> None:
     ran: list[str] = []
     words = ("+experiment=distillation", "model=resnet18", "seed=0", "teacher=t.ckpt", "hydra.sweeper.first=[]")

@@ -67,6 +67,7 @@ def test_the_student_remembers_its_teacher(train: Train, teacher: Path) -> None:
     folder, result = train("model=plain", "distillation=kd", f"teacher={teacher}")
     found = lineage(result)
     assert found["sha256"] == file_hash(teacher)
+    assert found["teacher"] is None
     assert (found["variant"], found["seed"]) == ("fpcn", 7)
     assert result["data"] is not None
     assert found["split"] == result["data"]["fingerprint"]
@@ -84,6 +85,20 @@ def test_a_moved_teacher_is_the_same_and_another_one_is_not(train: Train, teache
     other, _ = train("model=fpcn", "seed=8", folder="other")
     with pytest.raises(UserError, match="variant=NAME"):
         taught(other / "checkpoints" / "best.ckpt")
+
+
+def test_a_student_begins_with_the_same_weights_with_and_without_teacher(
+    train: Train, teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[dict[str, Tensor]] = []
+
+    def remember(module: Classifier) -> None:
+        begun.append({name: value.clone() for name, value in module.network.state_dict().items()})
+
+    monkeypatch.setattr(Classifier, "on_fit_start", remember)
+    for number, words in enumerate((("distillation=kd", f"teacher={teacher}"), ("distillation=plain",))):
+        train("model=plain", *words, "seed=3", folder=str(number))
+    assert same(*begun)
 
 
 def test_nothing_reaches_the_teacher(train: Train, teacher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,12 +198,23 @@ def test_a_stale_store_is_refused(train: Train, teacher: Path, tmp_path: Path) -
         (("distillation=kd", "teacher=TEACHER", "distillation.method=hope"), "unknown"),
         (("distillation=kd", "teacher=TEACHER", "distillation.temperature=0"), "above 0"),
         (("distillation=kd", "teacher=TEACHER", "distillation.weight=-1"), "negative"),
-        (("distillation=function_matching", "teacher=TEACHER", "loss.classification=1"), "mixes pictures"),
+        (("distillation=function_matching", "teacher=TEACHER", "loss.classification=1"), r"loss\.classification=0"),
+        (("distillation=function_matching", "teacher=TEACHER", "loss.center=0.1"), r"loss\.center=0"),
+        (("distillation=kd", "teacher=TEACHER", "distillation.store=/dev/null/x"), r"distillation\.store=FOLDER"),
     ],
 )
 def test_what_cannot_be_taught_is_told(train: Train, teacher: Path, words: tuple[str, ...], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
         train("model=plain", *[word.replace("TEACHER", str(teacher)) for word in words])
+
+
+def test_a_student_of_a_student_remembers_both(train: Train, teacher: Path) -> None:
+    first, _ = train("model=plain", "distillation=kd", f"teacher={teacher}", folder="first")
+    own = first / "checkpoints" / "best.ckpt"
+    _, second = train("model=plain", "distillation=kd", f"teacher={own}", folder="second")
+    before = lineage(second)["teacher"]
+    assert isinstance(before, dict)
+    assert before["sha256"] == file_hash(teacher)
 
 
 @pytest.mark.parametrize(
