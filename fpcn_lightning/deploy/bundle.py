@@ -74,7 +74,7 @@ def fill(
     activation_map = _write_files(folder, deployed, pictures, options)
     files = {path.name: manifests.describe_file(path) for path in sorted(folder.iterdir())}
 
-    about = {"activation_map": activation_map, "coverage": options["coverage"], "lineage": lineage}
+    about: dict[str, Any] = {"activation_map": activation_map, "coverage": options["coverage"], "lineage": lineage}
     manifests.write_labels(folder, data.classes)
     # Already now, so that the field's own code can ask the files.
     manifests.write_manifest(folder, deployed, data.augmentation, files, **about)
@@ -86,7 +86,7 @@ def fill(
         files[name] = measured(entry, said[name], reference, options["coverage"])
     manifests.write_manifest(folder, deployed, data.augmentation, files, **about)
     shares = {name: unknown(files[name], both) for name, both in said.items()}
-    shown = {"activation_map": activation_map, "pictures": len(pictures), "options": options}
+    shown: dict[str, Any] = {"activation_map": activation_map, "pictures": len(pictures), "options": options}
     text = card(data, deployed, files, lineage, calibrated, shares, **shown)
     (folder / CARD_NAME).write_text(text, encoding="utf-8")
 

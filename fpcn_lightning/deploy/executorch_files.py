@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,15 +72,20 @@ def write_int8_pte(deployed: Deployed, pictures: NDArray[np.uint8], path: Path) 
 
 
 def runner(path: Path) -> Ask:
-    """The file as a function of views [B, S, S, 3], which it answers one by one."""
-    from executorch.runtime import Runtime
+    """The file as a function of views [B, S, S, 3], which it answers one by one.
 
-    method = Runtime.get().load_program(path).load_method("forward")
-    assert method is not None
+    Raises:
+        UserError: this machine's ExecuTorch cannot run it.
+    """
+    with _translating():
+        from executorch.runtime import Runtime
+
+        method: Any = Runtime.get().load_program(path).load_method("forward")
 
     def ask(views: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
-        # Cloned: the runtime answers the next picture into the same memory.
-        answers = [[part.clone() for part in method.execute([view[None]])] for view in torch.from_numpy(views)]
+        with _silent():
+            # Cloned: the runtime answers the next picture into the same memory.
+            answers = [[part.clone() for part in method.execute([view[None]])] for view in torch.from_numpy(views)]
         return tuple(torch.cat(parts).numpy() for parts in zip(*answers, strict=True))
 
     return ask
@@ -95,6 +101,19 @@ def _lower(program: Any, path: Path) -> None:
 
     lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
     path.write_bytes(lowered.to_executorch().buffer)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Without the line that the runtime's mean writes to the error stream, past Python, for every picture."""
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @contextlib.contextmanager

@@ -142,7 +142,11 @@ class FPCN(OnBackbone):
         if self.contrast is not None:
             return None
         features, located, maps = self._positioned(images)
-        areas = {"map": maps.shape[2:].numel(), "mask": located.mask.sum((1, 2)).view(-1, 1, 1, 1), "nothing": 1}
+        areas: dict[str, Tensor | float] = {
+            "map": maps.shape[2:].numel(),
+            "mask": located.mask.sum((1, 2)).view(-1, 1, 1, 1),
+            "nothing": 1,
+        }
         weighed = contributions(self.head, maps * located.weights, areas[self.pool_over])
         return Explained(self._alone(features), weighed)
 

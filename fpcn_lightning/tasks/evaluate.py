@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from fpcn_lightning import build
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.quiet import quiet_libraries
-from fpcn_lightning.record import is_first_process, new_result, recorded
+from fpcn_lightning.record import check_names, is_first_process, new_result, recorded
 from fpcn_lightning.report.results import Result
 from fpcn_lightning.report.table import print_table, summarise
 from fpcn_lightning.tasks.outcome import describe, leave_answers
@@ -38,9 +38,10 @@ def run(cfg: DictConfig) -> None:
     loaded = checkpoints.load(path)
     section = build.plain(cfg)
     data = _data(section["data"], loaded.record)
+    check_names(loaded.record["name"], loaded.record["variant"])
     name = f"{loaded.record['name']}-{loaded.record['variant']}"
     place = "own" if cfg.data.root is None else _name_of(Path(cfg.data.root))
-    folder = Path(cfg.output) / "evaluations" / name / f"seed-{loaded.record['seed']}" / place
+    folder = Path(cfg.output) / "evaluations" / name / f"seed-{int(loaded.record['seed'])}" / place
     config = {**section, **{key: loaded.record[key] for key in ("model", "loss", "optimisation", "seed")}}
     config |= {"variant": f"{name} on {place}", "data": {**loaded.record["data"], "root": cfg.data.root}}
     result = new_result(config, HydraConfig.get().overrides)

@@ -62,7 +62,7 @@ def test_a_run_goes_on_only_with_the_same_question(
     cut_off(2, bundle_folder, source, "answers.csv")
     other = {"source": photographs} if change == "source" else {"source": source, "recursive": False}
     with pytest.raises(UserError, match="unfinished results of another"):
-        predict(bundle_folder, output="answers.csv", **other)  # type: ignore[arg-type]
+        predict(bundle_folder, output="answers.csv", **other)
 
 
 def test_two_at_once_do_not_write_one_file(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from fpcn_lightning.deploy.wrapper import Deployed
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.models.fpcn import FPCN
+from fpcn_lightning.models.lenet import LeNet
+from fpcn_lightning.models.plain import Plain
+from fpcn_lightning.modules.classifier import Classifier
+from tests.conftest import composed
+
+
+def pictures(count: int = 3, size: int = 64) -> Tensor:
+    generator = torch.Generator().manual_seed(4)
+    return torch.randint(0, 256, (count, size, size, 3), generator=generator).to(torch.uint8)
+
+
+def plain() -> Plain:
+    torch.manual_seed(0)
+    return Plain(4, 64, "test_resnet", pretrained=False)
+
+
+def fpcn(**options: Any) -> FPCN:
+    torch.manual_seed(0)
+    return FPCN(4, 64, "test_resnet", pretrained=False, **options)
+
+
+@torch.no_grad()
+def test_bytes_are_prepared_as_in_training() -> None:
+    network = plain()
+    section = composed("model=plain", "trainer=smoke")
+    settings = {"loss": dict(section.loss), "optimisation": dict(section.optimisation)}
+    module = Classifier(network, classes=4, seed=0, image_size=64, record={}, **settings).eval()
+    expected = module.normalised(pictures().permute(0, 3, 1, 2))
+    torch.testing.assert_close(Deployed(network).normalised(pictures()), expected, rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
+def test_answers_are_calibrated_and_the_score_is_what_its_paper_says() -> None:
+    deployed = Deployed(plain(), "energy")
+    deployed.temperature = 0.5
+    logits = deployed.logits(pictures())
+    probabilities, score, _ = deployed(pictures())
+    torch.testing.assert_close(probabilities, (2 * logits).softmax(1))
+    torch.testing.assert_close(score, logits.exp().sum(1).log())
+    likeliest = Deployed(plain(), "probability")
+    likeliest.temperature = 0.5
+    torch.testing.assert_close(likeliest(pictures())[1], probabilities.amax(1))
+    with pytest.raises(UserError, match=r"export\.score=entropy is unknown: choose one of energy, probability"):
+        Deployed(plain(), "entropy")  # type: ignore[arg-type]
+
+
+EXPLAINED: dict[str, dict[str, Any]] = {
+    "unmasked": {"inference": "unmasked"},
+    "mask": {"contrast": False},
+    "map": {"contrast": False, "pool_over": "map", "alpha": "soft"},
+    "nothing": {"contrast": False, "pool_over": "nothing", "theta": 0.3},
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["plain", *EXPLAINED])
+def test_the_activation_map_sums_up_to_the_answer(name: str) -> None:
+    network = plain() if name == "plain" else fpcn(**EXPLAINED[name])
+    deployed = Deployed(network)
+    logits = deployed.logits(pictures())
+    maps = deployed(pictures())[2]
+    assert maps.shape[:2] == (3, 4)
+    assert min(maps.shape[2:]) > 1
+    torch.testing.assert_close(maps.sum((2, 3)) + network.head.bias, logits, rtol=1e-4, atol=1e-5)
+    explained = network.explained(deployed.normalised(pictures()))
+    assert explained is not None
+    assert torch.equal(explained.logits, logits)
+
+
+@torch.no_grad()
+def test_where_the_answer_is_not_linear_in_a_map_there_is_none() -> None:
+    for network in (fpcn(), LeNet(4, 64)):
+        assert len(Deployed(network)(pictures())) == 2

@@ -1,0 +1,163 @@
+"""`task=export`: from a trained run to a bundle that the field reads, and what stands in the way."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fpcn_lightning import build, checkpoints
+from fpcn_lightning.deploy.answers import logits_of
+from fpcn_lightning.deploy.wrapper import Deployed
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.field.bundle import read_bundle
+from fpcn_lightning.field.model import BundleModel
+from fpcn_lightning.main import run_task
+from fpcn_lightning.modules.classifier import RECORD
+from fpcn_lightning.report.results import Result
+from tests.conftest import composed
+from tests.tasks.conftest import Train
+
+WHOLE = ("trainer.limit_test_batches=1.0", "trainer.limit_val_batches=1.0", "data.samples_per_class=4")
+
+
+def export(tmp_path: Path, folder: Path, *overrides: str) -> None:
+    checkpoint = f"checkpoint={folder}/checkpoints/best.ckpt"
+    run_task(composed("task=export", "trainer=smoke", f"output={tmp_path}", checkpoint, *overrides))
+
+
+def changed(folder: Path, **entries: Any) -> Path:
+    """A run folder whose checkpoint has other entries in its record."""
+    path = folder / "checkpoints" / "best.ckpt"
+    content = torch.load(path, weights_only=True)
+    content[RECORD] |= entries
+    torch.save(content, path)
+    return folder
+
+
+def accuracy_of(result: Result, reading: str) -> float:
+    assert result["metrics"] is not None
+    return result["metrics"]["test"][reading]["accuracy"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tiles", [False, True])
+def test_a_bundle_says_what_the_run_said(tiles: bool, train: Train, tmp_path: Path) -> None:
+    options = ("data.tiles=true", "data.tile_scale=1.5", "data.most_tiles=4") if tiles else ()
+    folder, result = train("model=plain", "name=rocks", *options, *WHOLE)
+    export(tmp_path, folder, "export.most_drop=100")
+    place = tmp_path / "bundles" / "rocks-plain-seed-0"
+    bundle = read_bundle(place)
+    assert {path.name for path in place.iterdir()} == {"bundle.json", "labels.json", "card.md", *bundle.files}
+    assert bundle.activation_map
+    assert bundle.classes == tuple(sorted(bundle.classes))
+    entry = bundle.files["model.onnx"]
+    assert entry["accuracy"] == pytest.approx(accuracy_of(result, "plain"))
+    assert entry["agreement"] == 1
+    assert sorted(entry["quantiles"]) == ["0.8", "0.9", "0.95", "0.99"]
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    loaded = checkpoints.load(folder / "checkpoints" / "best.ckpt")
+    with torch.no_grad():
+        logits = Deployed(loaded.network).logits(torch.from_numpy(images))
+    expected = (logits / bundle.temperature).softmax(1).numpy()
+    np.testing.assert_allclose(BundleModel(bundle)(images).probabilities, expected, atol=1e-4)
+    card = (place / "card.md").read_text()
+    assert result["data"] is not None
+    train_side = f"{result['data']['images']['train']} training pictures, all that there are"
+    for words in (train_side, str(loaded.record["split"]), "fpcn predict", "Licence"):
+        assert words in " ".join(card.split())
+    assert str(tmp_path) not in card + (place / "bundle.json").read_text()
+    with pytest.raises(UserError, match="overwrite=true"):
+        export(tmp_path, folder)
+    assert not [path for path in place.parent.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.slow
+def test_without_a_look_at_the_test_side_nothing_is_said_of_it(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = train("model=lenet", *WHOLE)
+    monkeypatch.setattr("fpcn_lightning.data.datamodule.RockDataModule.test_dataloader", None)
+    teacher = {"name": "ablation", "variant": "full", "sha256": "abc"}
+    export(tmp_path, changed(folder, teacher=teacher), "test=false", f"export.bundle={tmp_path}/b")
+    for entry in read_bundle(tmp_path / "b").files.values():
+        assert entry["accuracy"] is entry["agreement"] is None
+    card = (tmp_path / "b" / "card.md").read_text()
+    assert "The test side was not looked at" in card
+    assert "name ablation, variant full, sha256 abc" in card
+
+
+@pytest.mark.slow
+def test_a_file_that_says_something_else_leaves_no_bundle(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = train("model=lenet", *WHOLE)
+    monkeypatch.setattr("fpcn_lightning.deploy.measure.PARITY", -1.0)
+    with pytest.raises(UserError, match=r"model\.onnx differs from PyTorch"):
+        export(tmp_path, folder, "export.most_drop=100")
+    assert not list((tmp_path / "bundles").iterdir())
+
+
+def test_other_pictures_than_those_of_the_training_are_refused(train: Train, rocks: Path, tmp_path: Path) -> None:
+    folder, _ = train("model=plain")
+    elsewhere = tmp_path / "photographs"
+    shutil.copytree(rocks.parent / "images", elsewhere)
+    next((elsewhere / "granular").iterdir()).unlink()
+    with pytest.raises(UserError, match=r"are not those that the checkpoint was trained with \(split .* data\.root="):
+        export(tmp_path, folder, f"data.root={elsewhere}")
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("export.calibration_pictures=99", r"export\.calibration_pictures=99 must be at least 100"),
+        ("export.coverage=95", r"export\.coverage=95.0 is a share"),
+        ("export.most_drop=-1", r"export\.most_drop=-1.0 is a number of points"),
+        ("checkpoint=null", "checkpoint is not set"),
+        ("checkpoint=nowhere.ckpt", "is no file"),
+    ],
+)
+def test_what_cannot_be_done_is_named_at_once(override: str, complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=complaint):
+        export(tmp_path, tmp_path, override)
+
+
+def test_a_stranger_names_no_folder(train: Train, tmp_path: Path) -> None:
+    folder, _ = train("model=plain")
+    with pytest.raises(UserError, match=r"name=\.\./\.\./home names a folder"):
+        export(tmp_path, changed(folder, name="../../home"))
+
+
+@pytest.mark.slow
+def test_files_for_phones_answer_alike(train: Train, tmp_path: Path) -> None:
+    pytest.importorskip("executorch")
+    folder, _ = train("model=lenet", *WHOLE)
+    export(tmp_path, folder, "export.executorch=true", "export.most_drop=100", f"export.bundle={tmp_path}/b")
+    files = read_bundle(tmp_path / "b").files
+    assert sorted(files) == ["model.int8.onnx", "model.int8.pte", "model.onnx", "model.pte"]
+    assert files["model.pte"]["accuracy"] == files["model.onnx"]["accuracy"]
+    assert files["model.pte"]["agreement"] == 1
+    assert files["model.int8.pte"]["bytes"] < files["model.pte"]["bytes"]
+
+
+def test_without_the_extra_phones_are_refused_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "executorch.exir", None)
+    with pytest.raises(UserError, match=r"pip install 'fpcn-lightning\[executorch\]'"):
+        export(tmp_path, tmp_path, "export.executorch=true")
+
+
+def test_the_sides_of_a_split_are_asked_for_whole_pictures(train: Train) -> None:
+    """Under tiles, rows of padding are left out and those of a picture become one answer."""
+    folder, _ = train("model=plain", "data.tiles=true", "data.tile_scale=2", "data.most_tiles=3")
+    loaded = checkpoints.load(folder / "checkpoints" / "best.ckpt")
+    data = build.datamodule({**loaded.record["data"], "classes": loaded.record["classes"]}, 0)
+    data.prepare_data()
+    deployed = Deployed(loaded.network)
+    rows = logits_of(deployed, data.val_dataloader(), "validation")
+    assert len(rows.logits) > len(data.split.validation)
+    side = rows.side(deployed)
+    assert len(side.labels) == len(data.split.validation)
+    first = rows.positions == rows.positions[0]
+    torch.testing.assert_close(side.probabilities[0], rows.logits[first].softmax(1).mean(0))
