@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.main import run_task
@@ -86,3 +87,13 @@ def test_a_file_name_that_is_not_utf_8_goes_all_the_way(train: Train, rocks: Pat
     assert odd.name.encode(errors="surrogateescape") in (folder / "split.csv").read_bytes()
     result = evaluate(tmp_path, f"checkpoint={folder}/checkpoints/best.ckpt", f"data.root={photographs}")
     assert result["seen_in_training"] == 24
+
+
+def test_a_stranger_s_name_leads_out_of_no_folder(train: Train, tmp_path: Path) -> None:
+    folder, _ = train()
+    path = folder / "checkpoints" / "best.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["fpcn_lightning"]["name"] = "../../escaped"
+    torch.save(content, path)
+    with pytest.raises(UserError, match="names a folder"):
+        evaluate(tmp_path, f"checkpoint={path}")
