@@ -102,6 +102,8 @@ def _calibrate(deployed: Deployed, data: RockDataModule, *, look_at_test: bool) 
     before = {name: row.side(deployed) for name, row in rows.items()}
     own = rows["validation"]
     deployed.temperature = calibration.fitted_temperature(own.positions, own.logits, own.labels)
+    if calibration.at_a_limit(deployed.temperature):
+        logger.warning("the temperature lies at the end of its range: the probabilities of this network mean little")
     after = {name: row.side(deployed) for name, row in rows.items()}
     errors = {name: (_calibration_error(before[name]), _calibration_error(side)) for name, side in after.items()}
     return Both(after["validation"], after.get("test")), errors

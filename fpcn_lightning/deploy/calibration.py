@@ -40,6 +40,11 @@ def fitted_temperature(positions: Tensor, logits: Tensor, labels: Tensor) -> flo
     return math.exp(float(found.x))
 
 
+def at_a_limit(temperature: float) -> bool:
+    """Whether a fitted temperature lies at the end of what is tried, where confidence means little."""
+    return not 1.01 * LEAST < temperature < MOST / 1.01
+
+
 def calibration_error(probabilities: Tensor, labels: Tensor) -> float:
     """The expected distance between confidence and accuracy, 0..1, of probabilities [P, C] with labels [P]."""
     classes = probabilities.shape[1]

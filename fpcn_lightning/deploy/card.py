@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fpcn_lightning.data.datamodule import RockDataModule
+from fpcn_lightning.deploy.calibration import at_a_limit
 from fpcn_lightning.deploy.wrapper import Deployed
 from fpcn_lightning.field.manifest import ModelFile
 
@@ -64,6 +65,7 @@ def card(
         activation_map=activation_map,
         pictures=pictures,
         options=options,
+        at_a_limit=at_a_limit(deployed.temperature),
     )
 
 

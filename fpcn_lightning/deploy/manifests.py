@@ -59,16 +59,23 @@ def describe_file(path: Path) -> ModelFile:
 
 def describe_lineage(record: Mapping[str, Any], checkpoint: Path) -> dict[str, object]:
     """Where a bundle comes from, without the folders of this machine."""
-    data, model = record["data"], record["model"]
+    root, teacher = record["data"]["root"], record.get("teacher")
+    return {
+        **_origin(record, checkpoint, hashlib.sha256(checkpoint.read_bytes()).hexdigest()),
+        "pretrained": bool(record["model"].get("pretrained")),
+        "photographs": "synthetic" if root is None else Path(root).name,
+        "teacher": teacher and _origin(teacher, Path(teacher["checkpoint"]), teacher["sha256"]),
+    }
+
+
+def _origin(record: Mapping[str, Any], checkpoint: Path, sha256: str) -> dict[str, object]:
+    model = record["model"]
     return {
         "checkpoint": checkpoint.name,
-        "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        "sha256": sha256,
         **{key: record[key] for key in ("name", "variant", "seed", "split")},
         "network": str(model["_target_"]).rpartition(".")[2],
         "backbone": model.get("backbone"),
-        "pretrained": bool(model.get("pretrained")),
-        "photographs": "synthetic" if data["root"] is None else Path(data["root"]).name,
-        "teacher": record.get("teacher"),
     }
 
 
@@ -94,6 +101,7 @@ def write_manifest(
         score=deployed.score,
         coverage=coverage,
         lineage=lineage,
+        labels_sha256=hashlib.sha256((folder / LABELS_NAME).read_bytes()).hexdigest(),
     )
     _write(folder / MANIFEST_NAME, manifest)
 

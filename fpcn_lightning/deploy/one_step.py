@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.manifest import MANIFEST_NAME
 
@@ -28,16 +30,46 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def in_one_step(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the place of `folder` when the block is over; nothing is left if it fails."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # The process id keeps two writers apart.
-    filling, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{part}") for part in ("new", "old"))
-    filling.mkdir()
+    """A folder to fill, which takes the place of `folder` when the block is over.
+
+    If the block fails, `folder` is as it was; what a killed process has left is taken away by the next one.
+
+    Raises:
+        UserError: another process is filling it, or it cannot be made.
+    """
+    filling, old = (folder.with_name(f".{folder.name}.{part}") for part in ("new", "old"))
     try:
-        yield filling
-        if folder.exists():
-            folder.rename(old)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0) as lock:
+            _tidy(folder, filling, old)
+            filling.mkdir()
+            try:
+                yield filling
+                _replace(folder, filling, old)
+            finally:
+                shutil.rmtree(filling, ignore_errors=True)
+                shutil.rmtree(old, ignore_errors=True)
+                with contextlib.suppress(OSError):  # Windows lets nobody remove a file that is open
+                    Path(lock.lock_file).unlink()
+    except Timeout:
+        raise UserError(f"another process is exporting to {folder}: let it finish.") from None
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise UserError(f"export.bundle={folder} cannot be made ({error.strerror}): give another folder.") from error
+
+
+def _tidy(folder: Path, filling: Path, old: Path) -> None:
+    if old.exists() and not folder.exists():
+        old.rename(folder)  # killed between the two steps of `_replace`
+    shutil.rmtree(filling, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _replace(folder: Path, filling: Path, old: Path) -> None:
+    if folder.exists():
+        folder.rename(old)
+    try:
         filling.rename(folder)
-    finally:
-        shutil.rmtree(filling, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise

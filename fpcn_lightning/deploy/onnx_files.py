@@ -35,6 +35,9 @@ def write_onnx(deployed: Deployed, side: int, path: Path, opset: int) -> bool:
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"this network cannot be written as ONNX with export.opset={opset}: {reason}") from error
+    written = next(each.version for each in model.opset_import if not each.domain)
+    if written != opset:
+        raise UserError(f"export.opset={opset} cannot be had, torch wrote {written}: set export.opset={written}.")
     onnx.save(_without_traces(model), path)
     return len(outputs) == len(OUTPUTS)
 

@@ -121,6 +121,8 @@ def read_bundle(folder: Path) -> Bundle:
         lineage=manifest.section("lineage").content,
     )
     bundle.chosen(None)
+    if hashlib.sha256(labels).hexdigest() != manifest.text("labels_sha256"):
+        raise UserError(f"{folder / LABELS_NAME} is not the one that {MANIFEST_NAME} was written with: {WAY_OUT}.")
     return bundle
 
 

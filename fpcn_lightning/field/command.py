@@ -5,6 +5,7 @@ Nothing heavy is imported before it is needed, so that `--help` and a mistake in
 
 import argparse
 import io
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -66,12 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
+        sys.stdout.flush()
     except UserError as error:
         print(f"fpcn: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return STOPPED
+    except BrokenPipeError:  # of `| head`, which has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        return 0
     return code
 
 

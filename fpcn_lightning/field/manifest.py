@@ -61,6 +61,7 @@ class Manifest(TypedDict):
 
     schema: int
     name: str  # experiment and variant, for people
+    labels_sha256: str  # of `labels.json`: the names of another bundle would be wrong without anybody noticing
     views: SquashingViews | TilingViews
     files: dict[str, ModelFile]  # by file name, which has no folder
     default: str  # name of the ONNX file that is used unless told otherwise

@@ -35,6 +35,8 @@ def find_pictures(source: Path, *, recursive: bool = True) -> list[Path]:
         raise UserError(f"{source} does not exist: name a picture, a folder of pictures, or a .csv with a column path.")
     else:
         paths = list(dict.fromkeys(_listed(source))) if is_list(source) else [source]
+    if not paths and not source.is_dir():
+        raise UserError(f"{source} names no picture: its column path has no entry.")
     if not paths:
         raise UserError(f"{source} holds no pictures: looked for {', '.join(sorted(SUFFIXES))}.")
     return paths
@@ -58,7 +60,7 @@ def _listed(path: Path) -> Iterator[Path]:
         head = text.partition("\n")[0]
         rows = list(csv.reader(text.split("\n"), delimiter=";" if ";" in head and "," not in head else ","))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as CSV in UTF-8 ({error}): mend it or save it as such.") from error
+        raise UserError(f"{path} cannot be read as CSV in UTF-8 ({error}): save it as CSV UTF-8.") from error
     columns = [cell.strip().lower() for cell in rows[0]]
     if "path" not in columns:
         raise UserError(f"{path} has no column path: its first line must name one.")

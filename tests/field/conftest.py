@@ -90,6 +90,7 @@ def write_bundle(
         "score": "probability",
         "coverage": 0.95,
         "lineage": {"checkpoint": "best.ckpt", "seed": 0},
+        "labels_sha256": hashlib.sha256((folder / LABELS_NAME).read_bytes()).hexdigest(),
         **changes,
     }
     (folder / MANIFEST_NAME).write_text(json.dumps(manifest), encoding="utf-8")

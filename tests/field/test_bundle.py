@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,8 @@ def test_the_digest_stands_for_labels_and_model_files(make_bundle: MakeBundle) -
     folder = make_bundle()
     before = read_bundle(folder).digest
     assert read_bundle(folder).digest == before
-    (folder / LABELS_NAME).write_text('{"classes": ["red", "green", "violet"]}')
-    assert read_bundle(folder).digest != before
+    shutil.rmtree(folder)
+    assert read_bundle(make_bundle(("red", "green", "violet"))).digest != before
 
 
 HOSTILE_MANIFESTS: dict[str, dict[str, Any]] = {
@@ -143,10 +144,9 @@ def test_labels_that_break_the_contract(bundle_folder: Path, classes: object) ->
         read_bundle(bundle_folder)
 
 
-def test_class_names_may_use_every_alphabet(bundle_folder: Path) -> None:
+def test_class_names_may_use_every_alphabet(make_bundle: MakeBundle) -> None:
     classes = ["Größe's Gneis", "玄武岩", "می\u200cکا"]  # noqa: RUF001
-    (bundle_folder / LABELS_NAME).write_text(json.dumps({"classes": classes}), encoding="utf-8")
-    assert read_bundle(bundle_folder).classes == tuple(classes)
+    assert read_bundle(make_bundle(classes)).classes == tuple(classes)
 
 
 @pytest.mark.parametrize(
@@ -214,3 +214,9 @@ def test_a_misspelt_file_is_named(bundle_folder: Path) -> None:
 def test_the_card_is_shown_without_escapes(bundle_folder: Path) -> None:
     (bundle_folder / CARD_NAME).write_bytes(b"# Card\n\x1b[31mred\x07\t\xff\n")
     assert read_bundle(bundle_folder).card() == "# Card\n?[31mred?   \ufffd"
+
+
+def test_the_names_of_another_bundle_are_noticed(bundle_folder: Path) -> None:
+    (bundle_folder / LABELS_NAME).write_text('{"classes": ["green", "red", "blue"]}', encoding="utf-8")
+    with pytest.raises(UserError, match=r"labels\.json is not the one"):
+        read_bundle(bundle_folder)

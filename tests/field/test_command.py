@@ -164,3 +164,15 @@ def test_ctrl_c_says_how_to_go_on(
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     assert main(["predict", "bundle", "photographs"]) == 0
+
+
+def test_a_reader_that_has_read_enough_is_no_error(bundle_folder: Path) -> None:
+    command = [sys.executable, "-c", "from fpcn_lightning.field.command import main; raise SystemExit(main())"]
+    process = subprocess.Popen(
+        [*command, "info", str(bundle_folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert process.wait() == 0

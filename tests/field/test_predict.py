@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,8 @@ def test_it_does_not_go_on_with_another_question(
     for source, options in ((photographs, {"top": 2}), (photographs, {"coverage": 0.9}), (photographs / "sub", {})):
         with pytest.raises(UserError, match="another bundle, source or options"):
             predict(bundle, source, output, **options)
-    (bundle / "labels.json").write_text('{"classes": ["rot", "grün", "blau"]}', encoding="utf-8")
+    shutil.rmtree(bundle)
+    make_bundle(("rot", "grün", "blau"))
     with pytest.raises(UserError, match="another bundle, source or options"):
         predict(bundle, photographs, output)
     assert output.read_bytes() == before

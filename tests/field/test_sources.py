@@ -57,7 +57,7 @@ def test_a_file_is_taken_whatever_its_name(tmp_path: Path) -> None:
         (b"", "no column path"),
         (b"file\na.jpg\n", "no column path"),
         (b"path\nGr\xf6\xdfe.jpg\n", "UTF-8"),
-        (b"path\n", "holds no pictures"),
+        (b"path\n", "names no picture"),
     ],
     ids=["empty", "another column", "another encoding", "no line"],
 )
