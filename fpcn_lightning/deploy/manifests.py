@@ -64,17 +64,17 @@ def describe_lineage(record: Mapping[str, Any], checkpoint: Path) -> dict[str, o
         **_origin(record, checkpoint, hashlib.sha256(checkpoint.read_bytes()).hexdigest()),
         "pretrained": bool(record["model"].get("pretrained")),
         "photographs": "synthetic" if root is None else Path(root).name,
-        "teacher": teacher and _origin(teacher, Path(teacher["checkpoint"]), teacher["sha256"]),
+        "teacher": teacher and _origin(teacher, Path(teacher.get("checkpoint", "")), teacher.get("sha256")),
     }
 
 
-def _origin(record: Mapping[str, Any], checkpoint: Path, sha256: str) -> dict[str, object]:
-    model = record["model"]
+def _origin(record: Mapping[str, Any], checkpoint: Path, sha256: str | None) -> dict[str, object]:
+    model = record.get("model", {})
     return {
         "checkpoint": checkpoint.name,
         "sha256": sha256,
-        **{key: record[key] for key in ("name", "variant", "seed", "split")},
-        "network": str(model["_target_"]).rpartition(".")[2],
+        **{key: record.get(key) for key in ("name", "variant", "seed", "split")},
+        "network": str(model.get("_target_")).rpartition(".")[2],
         "backbone": model.get("backbone"),
     }
 

@@ -80,13 +80,18 @@ def test_without_a_look_at_the_test_side_nothing_is_said_of_it(
 ) -> None:
     folder, _ = train("model=lenet", *WHOLE)
     monkeypatch.setattr("fpcn_lightning.data.datamodule.RockDataModule.test_dataloader", None)
-    teacher = {"name": "ablation", "variant": "full", "sha256": "abc"}
-    export(tmp_path, changed(folder, teacher=teacher), "test=false", f"export.bundle={tmp_path}/b")
+    model = {"_target_": "fpcn_lightning.models.fpcn.FPCN", "backbone": "resnet101"}
+    teacher = {"checkpoint": "/home/me/best.ckpt", "name": "ablation", "variant": "full", "seed": 3, "sha256": "abc"}
+    teacher["model"] = model
+    export(
+        tmp_path, changed(folder, teacher=teacher), "test=false", f"export.bundle={tmp_path}/b", "export.most_drop=100"
+    )
     for entry in read_bundle(tmp_path / "b").files.values():
         assert entry["accuracy"] is entry["agreement"] is None
     card = (tmp_path / "b" / "card.md").read_text()
     assert "The test side was not looked at" in card
-    assert "name ablation, variant full, sha256 abc" in card
+    assert "teacher: ablation-full, FPCN on resnet101, seed 3, SHA-256 abc" in card
+    assert "/home/me" not in card + (tmp_path / "b" / "bundle.json").read_text()
 
 
 @pytest.mark.slow
