@@ -6,6 +6,7 @@ Runs log by `modules/classifier.py` (curves) and `callbacks/wandb_outcome.py` (o
 
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import wandb_workspaces.reports.v2.interface as panels
 import wandb_workspaces.workspaces as workspaces
@@ -39,6 +40,9 @@ def save(workspace: Workspace, remembered: Path) -> str:
         saved = Workspace.from_url(remembered.read_text(encoding="utf-8").strip())
         saved.sections, saved.runset_settings = workspace.sections, workspace.runset_settings
         workspace = saved
+    else:
+        # wandb-workspaces (0.4.13) does not find a workspace again whose random name ends in "nw"; no digit is an n.
+        workspace._internal_name = f"nw-{uuid4().hex[:11]}-v"
     address: str = workspace.save().url  # type: ignore[no-untyped-call]
     remembered.write_text(f"{address}\n", encoding="utf-8")
     return address

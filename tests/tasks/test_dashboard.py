@@ -106,6 +106,7 @@ def test_with_a_key_a_workspace_is_saved_once_and_changed_afterwards(
     monkeypatch.setattr(wandb, "Api", lambda: SimpleNamespace(default_entity="geologists"))
     monkeypatch.setattr(internal, "execute_graphql", server)
     monkeypatch.setattr(interface, "get_app_url", lambda _: "https://wandb.example")
+    monkeypatch.setattr(internal, "_generate_view_name", lambda: "nw-bcdefghijnw-v")
     for _ in range(2):
         run_task(composed("task=dashboard", f"output={tmp_path}", "logger.wandb.project=rocks"))
     assert sorted(view["displayName"] for view in stored.values()) == [
