@@ -1,7 +1,9 @@
 """Libraries that talk too much: what they say that no user can act on is not shown."""
 
+import contextlib
 import logging
 import warnings
+from collections.abc import Iterator
 
 
 def quiet_libraries() -> None:
@@ -18,3 +20,16 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
     # Ours is a map from steps to batches; how many workers are worth while is the user's to say (data.workers).
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Without anybody's warnings, for the length of the block: exporters think aloud."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

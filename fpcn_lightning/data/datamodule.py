@@ -171,7 +171,7 @@ class RockDataModule(lightning.LightningDataModule):
         """Every training picture once, in the order of the split, as this epoch of training shows it."""
         images, size = self.split.train, max(1, self.evaluation_batch_size)
         steps = [Step(epoch, tuple(images[start : start + size])) for start in range(0, len(images), size)]
-        return DataLoader(self.pictures, sampler=steps, batch_size=None, num_workers=self.workers)
+        return self._loader(steps)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Every validation picture once."""
@@ -272,7 +272,7 @@ class RockDataModule(lightning.LightningDataModule):
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(self, sampler: BalancedBatches | EveryImageOnce) -> DataLoader[Batch]:
+    def _loader(self, sampler: BalancedBatches | EveryImageOnce | Sequence[Step]) -> DataLoader[Batch]:
         return DataLoader(
             self.pictures,
             sampler=sampler,

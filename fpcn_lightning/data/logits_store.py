@@ -7,7 +7,6 @@ goes on with the epochs that are missing, a longer training adds some, and sever
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.report.sameness import flatten
-from fpcn_lightning.report.whole_file import write_whole
+from fpcn_lightning.report.whole_file import whole, write_whole
 
 KEY_NAME = "key.json"
 SCHEMA = 1
@@ -98,14 +97,10 @@ class LogitsStore:
             raise ValueError(f"logits of shape {logits.shape} instead of {self.shape}")
         if not np.isfinite(logits).all():
             raise UserError("the teacher answers with what is no number: it has diverged; train another.")
-        path = self._path(number)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            with temporary.open("wb") as file:
+            with whole(self._path(number)) as temporary, temporary.open("wb") as file:
                 np.save(file, logits.astype(np.float32), allow_pickle=False)
-            temporary.replace(path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise _unwritable(self.folder, error) from error
 
     def _read(self, number: int) -> NDArray[np.float32]:

@@ -1,9 +1,7 @@
 """The network as files for ExecuTorch with XNNPACK, which phones run: one picture at a time."""
 
 import contextlib
-import logging
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from tqdm import tqdm
 from fpcn_lightning.deploy.answers import Ask
 from fpcn_lightning.deploy.wrapper import Deployed
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.quiet import silenced
 
 
 def check_installed() -> None:
@@ -119,16 +118,11 @@ def _silent() -> Iterator[None]:
 @contextlib.contextmanager
 def _translating() -> Iterator[None]:
     """Quiet libraries, and an error of theirs in a sentence."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silenced():
             yield
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"this network cannot be written for ExecuTorch: {reason}. Leave export.executorch out."
         ) from error
-    finally:
-        logging.disable(before)

@@ -1,7 +1,5 @@
 """The network as an ONNX file in float32."""
 
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +7,7 @@ import torch
 
 from fpcn_lightning.deploy.wrapper import OUTPUTS, Deployed
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.quiet import silenced
 
 EXAMPLES = 2  # a batch of one would be taken for the only size there is
 
@@ -44,23 +43,17 @@ def write_onnx(deployed: Deployed, side: int, path: Path, opset: int) -> bool:
 
 def _translated(deployed: Deployed, images: torch.Tensor, outputs: tuple[str, ...], opset: int) -> Any:
     """The model as ONNX's own message; torch thinks aloud while it makes it."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                deployed,
-                (images,),
-                dynamo=True,
-                verbose=False,
-                opset_version=opset,
-                input_names=["images"],
-                output_names=list(outputs),
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-            )
-    finally:
-        logging.disable(before)
+    with silenced():
+        program = torch.onnx.export(
+            deployed,
+            (images,),
+            dynamo=True,
+            verbose=False,
+            opset_version=opset,
+            input_names=["images"],
+            output_names=list(outputs),
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )
     assert program is not None
     return program.model_proto
 

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.models.contrast import PairContrast
-from fpcn_lightning.models.network import Answers, Explained, Views, average, contributions
+from fpcn_lightning.models.network import Answers, Explained, Views, average, contributions, explained_average
 from fpcn_lightning.models.on_backbone import OnBackbone
-from fpcn_lightning.models.positioning import Alpha, Located, PoolOver, Positioning, pool
+from fpcn_lightning.models.positioning import Alpha, Located, PoolOver, Positioning, area, pool
 
 
 class FPCN(OnBackbone):
@@ -137,17 +137,11 @@ class FPCN(OnBackbone):
     def explained(self, images: Tensor) -> Explained | None:
         """Logits [B, C] and class activation maps [B, C, H, W]; None where a gate stands between the two."""
         if self.inference == "unmasked":
-            maps = self.backbone(images).last
-            return Explained(self.head(average(maps)), contributions(self.head, maps, maps.shape[2:].numel()))
+            return explained_average(self.head, self.backbone(images).last)
         if self.contrast is not None:
             return None
         features, located, maps = self._positioned(images)
-        areas: dict[str, Tensor | float] = {
-            "map": maps.shape[2:].numel(),
-            "mask": located.mask.sum((1, 2)).view(-1, 1, 1, 1),
-            "nothing": 1,
-        }
-        weighed = contributions(self.head, maps * located.weights, areas[self.pool_over])
+        weighed = contributions(self.head, maps * located.weights, area(located, self.pool_over))
         return Explained(self._alone(features), weighed)
 
     def views(self, images: Tensor, labels: Tensor) -> Views:

@@ -31,6 +31,11 @@ def contributions(head: nn.Linear, maps: Tensor, area: Tensor | float) -> Tensor
     return functional.linear(maps.permute(0, 2, 3, 1), head.weight).permute(0, 3, 1, 2) / area
 
 
+def explained_average(head: nn.Linear, maps: Tensor) -> "Explained":
+    """What `head` says of the mean of `maps` [B, D, H, W], and what each place adds to it."""
+    return Explained(head(average(maps)), contributions(head, maps, maps.shape[2:].numel()))
+
+
 class Views(NamedTuple):
     """What a training step sees. B pictures, V classified views, R ranked pairs, C classes, D channels."""
 

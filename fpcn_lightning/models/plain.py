@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from fpcn_lightning.models.network import Explained, average, contributions
+from fpcn_lightning.models.network import Explained, average, explained_average
 from fpcn_lightning.models.on_backbone import OnBackbone, SingleView
 
 
@@ -29,5 +29,4 @@ class Plain(OnBackbone, SingleView):
 
     def explained(self, images: Tensor) -> Explained:
         """Logits [B, C] and class activation maps [B, C, H, W]."""
-        maps = self.backbone(images).last
-        return Explained(self.head(average(maps)), contributions(self.head, maps, maps.shape[2:].numel()))
+        return explained_average(self.head, self.backbone(images).last)

@@ -157,11 +157,16 @@ def pool(features: Tensor, located: Located, over: PoolOver) -> Tensor:
         [B, C], in float32, or in float64 where `features` are. The gradient reaches the features alone.
     """
     weighted = features * located.weights
-    if over == "map":
+    if over == "map":  # the same as by its area but for the last bit, which is that of `Plain`
         return weighted.mean(dim=(2, 3))
-    if over == "nothing":
-        return weighted.sum(dim=(2, 3))
-    return weighted.sum(dim=(2, 3)) / located.mask.sum(dim=(1, 2)).unsqueeze(1)
+    return (weighted.sum(dim=(2, 3), keepdim=True) / area(located, over)).flatten(1)
+
+
+def area(located: Located, over: PoolOver) -> Tensor | int:
+    """What `pool` divides the sum of the weighted features by: a number, or one a picture, [B, 1, 1, 1]."""
+    if over == "mask":
+        return located.mask.sum(dim=(1, 2)).view(-1, 1, 1, 1)
+    return located.mask.shape[1:].numel() if over == "map" else 1
 
 
 def _all_if_none(inside: Tensor) -> Tensor:

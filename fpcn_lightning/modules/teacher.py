@@ -31,7 +31,9 @@ class Teacher:
         self.network: Network = loaded.network.eval().requires_grad_(False)
         self.record = loaded.record
         self.feature_dim = loaded.network.feature_dim
-        self._device = torch.device("cpu")
+        self._mean, self._std = (
+            torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (self.network.mean, self.network.std)
+        )
 
     def logits(self, images: Tensor) -> Tensor:
         """What it says of pictures [B, 3, S, S], values 0..255: float32 [B, C], in its configured reading."""
@@ -44,14 +46,10 @@ class Teacher:
             return self.network.views(self._normalised(images), labels).features.float()
 
     def _normalised(self, images: Tensor) -> Tensor:
-        if images.device != self._device:
+        if images.device != self._mean.device:
             self.network.to(images.device)
-            self._device = images.device
-        mean, std = (
-            torch.tensor(numbers, device=images.device).view(1, 3, 1, 1)
-            for numbers in (self.network.mean, self.network.std)
-        )
-        return (images.float() / 255 - mean) / std
+            self._mean, self._std = self._mean.to(images.device), self._std.to(images.device)
+        return (images.float() / 255 - self._mean) / self._std
 
 
 def read_teacher(path: Path) -> tuple[Teacher, str]:

@@ -1,13 +1,29 @@
 """Records that a reader never meets half-written."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of `path` in a single step when the block is over; its folder is made.
+
+    If the block fails, `path` is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The process id keeps two writers apart.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, text: str) -> Path:
     """Write a file, or replace it, in a single step, and return its path; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The process id keeps two writers apart.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    return temporary.replace(path)
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path

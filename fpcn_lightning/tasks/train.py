@@ -1,11 +1,12 @@
 """`task=train`: train on one side, choose the best epoch on another, look at the third once."""
 
+import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -194,22 +195,26 @@ def _interrupted(folder: Path, data: "RockDataModule") -> str | None:
     return str(path)
 
 
-def _fill(teaching: "Teaching", epochs: int, trainer: "Trainer", result: Result) -> None:
-    began, before = time.monotonic(), result["seconds"].get("teacher") or 0.0
+@contextlib.contextmanager
+def _timed(stage: Literal["teacher", "fit"], result: Result) -> Iterator[None]:
+    """Add the seconds of the block, however it ends, to those that the stage took before an interruption."""
+    began, before = time.monotonic(), result["seconds"].get(stage) or 0.0
     try:
-        teaching.fill(epochs, trainer.strategy.root_device)
+        yield
     finally:
-        result["seconds"]["teacher"] = round(before + time.monotonic() - began, 1)
+        result["seconds"][stage] = round(before + time.monotonic() - began, 1)
+
+
+def _fill(teaching: "Teaching", epochs: int, trainer: "Trainer", result: Result) -> None:
+    with _timed("teacher", result):
+        teaching.fill(epochs, trainer.strategy.root_device)
 
 
 def _fit(
     trainer: "Trainer", module: "Classifier", data: "RockDataModule", interrupted: str | None, result: Result
 ) -> None:
-    began, before = time.monotonic(), result["seconds"]["fit"] or 0.0
-    try:
+    with _timed("fit", result):
         trainer.fit(module, data, ckpt_path=interrupted, weights_only=True)
-    finally:
-        result["seconds"]["fit"] = round(before + time.monotonic() - began, 1)
     result["epochs"] = trainer.current_epoch
 
 
