@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import HydraContext
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,18 @@ def compose_jobs(
 ) -> list[ComposedJob]:
     """Compose each job of a batch; `sweep` is the config of the sweep itself."""
     return [_compose(context, sweep, list(words), number) for number, words in enumerate(batch, first_number)]
+
+
+def without_repetitions(batches: Sequence[Sequence[ComposedJob]]) -> list[list[ComposedJob]]:
+    """The first batch whole, and of the others what does not stand in it."""
+    first, *others = batches
+    known = [(job.folder, _own(job.config)) for job in first]
+    return [list(first), *([job for job in batch if (job.folder, _own(job.config)) not in known] for batch in others)]
+
+
+def _own(config: DictConfig) -> DictConfig:
+    """The config without Hydra's part, where the words stand that led to it."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def _compose(context: HydraContext, sweep: DictConfig, overrides: list[str], number: int) -> ComposedJob:

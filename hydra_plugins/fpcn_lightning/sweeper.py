@@ -9,7 +9,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 
-from hydra_plugins.fpcn_lightning._composed import ComposedJob, compose_jobs
+from hydra_plugins.fpcn_lightning._composed import ComposedJob, compose_jobs, without_repetitions
 from hydra_plugins.fpcn_lightning._process_launcher import ProcessLauncher
 
 
@@ -20,7 +20,8 @@ class TabledSweeper(BasicSweeper):
         max_batch_size: hand this many jobs at a time to the launcher; None: all at once.
         params: values to sweep over by key; the command line narrows or widens them.
         first: jobs that the others need, each a list of overrides; they have ended before the others begin. What the
-            command line does not sweep over holds for them, too, where they do not say otherwise themselves.
+            command line does not sweep over holds for them, too, where they do not say otherwise themselves. One that
+            stands among the others as well runs once.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class TabledSweeper(BasicSweeper):
         batches: list[list[ComposedJob]] = []
         for batch in words:
             batches.append(compose_jobs(self.hydra_context, self.config, batch, sum(map(len, batches))))
-        return batches
+        return without_repetitions(batches) if self.first else batches
 
     def _first(self, parser: OverridesParser, arguments: Sequence[str]) -> list[list[str]]:
         """The overrides of each job that comes first; of two that name one key, its own is the one that counts."""
