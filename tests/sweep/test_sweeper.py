@@ -103,6 +103,12 @@ def test_what_a_student_is_told_does_not_concern_its_teacher(sweep_here: SweepHe
     assert told == [("teacher", 0), ("resnet18-kd", 4)]
 
 
+def test_what_comes_first_and_stands_among_the_rows_runs_once(sweep_here: SweepHere) -> None:
+    ran: list[str] = []
+    sweep_here(lambda cfg: ran.append(cfg.variant), "+experiment=localisation", "seed=0", "ablation=plain,full")
+    assert ran == ["full-varied", "full-shortcut", "plain-varied", "plain-shortcut"]
+
+
 def test_a_teacher_that_is_there_already_is_not_trained_again(sweep_here: SweepHere) -> None:
     ran: list[str] = []
     words = ("+experiment=distillation", "model=resnet18", "seed=0", "teacher=t.ckpt", "hydra.sweeper.first=[]")
