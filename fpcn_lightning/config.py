@@ -194,6 +194,7 @@ class ExportConfig:
     coverage: float = 0.95  # share of validation pictures that are not called unknown, 0..1
     score: str = "energy"  # energy | probability: what `unknown` goes by
     executorch: bool = False  # files for ExecuTorch with XNNPACK as well
+    micrometres_per_pixel: float | None = None  # of the photographs, where all have one scale; `fpcn map` keeps to it
     opset: int = 18  # of ONNX
 
 

@@ -41,6 +41,9 @@ def check_options(options: Mapping[str, Any]) -> None:
         raise UserError(f"export.coverage={options['coverage']} is a share of pictures: above 0 and below 1.")
     if not options["most_drop"] >= 0:
         raise UserError(f"export.most_drop={options['most_drop']} is a number of points: at least 0.")
+    scale = options["micrometres_per_pixel"]
+    if scale is not None and not scale > 0:
+        raise UserError(f"export.micrometres_per_pixel={scale} is the size of a pixel: above 0.")
     if options["executorch"]:
         executorch_files.check_installed()
 
@@ -69,12 +72,15 @@ def fill(
     """
     deployed = Deployed(loaded.network, options["score"])
     lineage = manifests.describe_lineage(loaded.record, checkpoint)
+    shapes = ((picture.height, picture.width) for picture in data.index.pictures)
+    scale = manifests.scale_of_views(data.augmentation, shapes, options["micrometres_per_pixel"])
     reference, calibrated = _calibrate(deployed, data, look_at_test=look_at_test)
     pictures = _calibration_pictures(data, options["calibration_pictures"])
     activation_map = _write_files(folder, deployed, pictures, options)
     files = {path.name: manifests.describe_file(path) for path in sorted(folder.iterdir())}
 
     about: dict[str, Any] = {"activation_map": activation_map, "coverage": options["coverage"], "lineage": lineage}
+    about["micrometres_per_pixel"] = scale
     manifests.write_labels(folder, data.classes)
     # Already now, so that the field's own code can ask the files.
     manifests.write_manifest(folder, deployed, data.augmentation, files, **about)

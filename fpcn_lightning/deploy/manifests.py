@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fpcn_lightning.data.augment import Augmentation, Squashing
+from fpcn_lightning.data.images import Shape
 from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.deploy.wrapper import Deployed
 from fpcn_lightning.errors import UserError
@@ -22,6 +23,8 @@ from fpcn_lightning.field.manifest import (
 
 FLOAT, INT8 = "model.onnx", "model.int8.onnx"
 PHONE_FLOAT, PHONE_INT8 = "model.pte", "model.int8.pte"
+
+MOST_UNEVEN = 0.02  # share by which photographs of one scale may be enlarged differently: less than anybody sees
 
 
 def describe_views(augmentation: Augmentation) -> SquashingViews | TilingViews:
@@ -40,6 +43,28 @@ def describe_views(augmentation: Augmentation) -> SquashingViews | TilingViews:
             "enlarged to the larger of the two, which a bundle cannot say. Train with data.evaluation_crop=null."
         )
     return TilingViews(kind="tiling", tile_scale=augmentation.tile_scale, most_tiles=augmentation.most_tiles, side=side)
+
+
+def scale_of_views(
+    augmentation: Augmentation, shapes: Iterable[Shape], micrometres_per_pixel: float | None
+) -> float | None:
+    """Micrometres per pixel of the views, where the photographs have this scale at their own shapes; None knows none.
+
+    Raises:
+        UserError: preparation enlarges some photographs more than others, so that there is no one scale.
+    """
+    if micrometres_per_pixel is None:
+        return None
+    factors = [
+        prepared / own for shape in set(shapes) for prepared, own in zip(augmentation.shape(*shape), shape, strict=True)
+    ]
+    if max(factors) > min(factors) * (1 + MOST_UNEVEN):
+        raise UserError(
+            f"export.micrometres_per_pixel={micrometres_per_pixel:g}: the photographs were brought to one size with "
+            f"factors from {min(factors):.3g} to {max(factors):.3g}, so that the network knows no one scale. Train "
+            "with data.tiles=true, or leave the key out."
+        )
+    return micrometres_per_pixel / (sum(factors) / len(factors))
 
 
 def describe_file(path: Path) -> ModelFile:
@@ -88,6 +113,7 @@ def write_manifest(
     activation_map: bool,
     coverage: float,
     lineage: dict[str, object],
+    micrometres_per_pixel: float | None,
 ) -> None:
     """Write `bundle.json`."""
     manifest = Manifest(
@@ -101,6 +127,7 @@ def write_manifest(
         score=deployed.score,
         coverage=coverage,
         lineage=lineage,
+        micrometres_per_pixel=micrometres_per_pixel,
         labels_sha256=hashlib.sha256((folder / LABELS_NAME).read_bytes()).hexdigest(),
     )
     _write(folder / MANIFEST_NAME, manifest)

@@ -33,6 +33,7 @@ class Bundle:
             holds the hash of every model file.
         classes: names in the order of the probabilities.
         views: how pictures are resized and cut.
+        micrometres_per_pixel: of the views, as the network sees them; None where the bundle does not say.
         files: model files by name.
         default: the ONNX file that is used unless told otherwise.
     """
@@ -42,6 +43,7 @@ class Bundle:
     name: str
     classes: tuple[str, ...]
     views: Augmentation
+    micrometres_per_pixel: float | None
     files: dict[str, ModelFile]
     default: str
     activation_map: bool
@@ -112,6 +114,7 @@ def read_bundle(folder: Path) -> Bundle:
         name=manifest.text("name"),
         classes=_classes(labels, folder / LABELS_NAME),
         views=_views(manifest.section("views")),
+        micrometres_per_pixel=_scale(manifest),
         files=_files(manifest.section("files"), path),
         default=manifest.text("default"),
         activation_map=manifest.flag("activation_map"),
@@ -143,6 +146,11 @@ def _views(section: Section) -> Augmentation:
         tile_scale=section.number("tile_scale", 1e-3, LARGEST_TILE_SCALE),
         most_tiles=section.whole("most_tiles", 1, MOST_TILES),
     )
+
+
+def _scale(manifest: Section) -> float | None:
+    key = "micrometres_per_pixel"
+    return None if manifest.content.get(key) is None else manifest.number(key, 1e-6, 1e6)
 
 
 def _files(section: Section, path: Path) -> dict[str, ModelFile]:

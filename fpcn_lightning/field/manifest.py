@@ -70,4 +70,4 @@ class Manifest(TypedDict):
     score: str  # how the score is computed, a word
     coverage: float  # share of validation pictures that are not `unknown`, 0..1
     lineage: dict[str, object]  # checkpoint, its hash, seed, split, teacher: for people
-    micrometres_per_pixel: NotRequired[float | None]  # of the pictures that it was trained with, where known
+    micrometres_per_pixel: NotRequired[float | None]  # of the views, as the network sees them; None where not known

@@ -63,6 +63,8 @@ HOSTILE_MANIFESTS: dict[str, dict[str, Any]] = {
     "a coverage that is no share": {"coverage": 95},
     "a word for a truth value": {"activation_map": "yes"},
     "no lineage": {"lineage": None},
+    "a scale of nothing": {"micrometres_per_pixel": 0},
+    "a word for a scale": {"micrometres_per_pixel": "fine"},
 }
 
 

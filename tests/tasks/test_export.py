@@ -47,11 +47,13 @@ def accuracy_of(result: Result, reading: str) -> float:
 def test_a_bundle_says_what_the_run_said(tiles: bool, train: Train, tmp_path: Path) -> None:
     options = ("data.tiles=true", "data.tile_scale=1.5", "data.most_tiles=4") if tiles else ()
     folder, result = train("model=plain", "name=rocks", *options, *WHOLE)
-    export(tmp_path, folder, "export.most_drop=100")
+    export(tmp_path, folder, "export.most_drop=100", "export.micrometres_per_pixel=1.5")
     place = tmp_path / "bundles" / "rocks-plain-seed-0"
     bundle = read_bundle(place)
     assert {path.name for path in place.iterdir()} == {"bundle.json", "labels.json", "card.md", *bundle.files}
     assert bundle.activation_map
+    enlarged = 1.5 if tiles else 72 / 64  # data.tile_scale; or what trainer=smoke squashes pictures of 64 pixels to
+    assert bundle.micrometres_per_pixel == pytest.approx(1.5 / enlarged)
     assert bundle.classes == tuple(sorted(bundle.classes))
     entry = bundle.files["model.onnx"]
     assert entry["accuracy"] == pytest.approx(accuracy_of(result, "plain"))
