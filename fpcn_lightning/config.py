@@ -198,6 +198,18 @@ class ExportConfig:
     opset: int = 18  # of ONNX
 
 
+@dataclass
+class ExplainConfig:
+    """task=explain: which heat maps are drawn, and on how many pictures they are measured."""
+
+    method: str = "grad_cam"  # grad_cam | grad_cam_plus_plus | eigen_cam | layer_cam | score_cam
+    beside: dict[str, str] = field(default_factory=dict)  # checkpoints of other networks to show beside, by name
+    pictures: int = 6  # rows of the figure
+    measured: int | None = None  # pictures with a true mask that heat maps are measured on; null: all of the side
+    curves: int = 48  # of these, pictures that insertion and deletion are computed on
+    steps: int = 16  # of these curves
+
+
 # Keys that only help to compose others: a run's record has what they were put into.
 COMPOSING = ("seeds", "slots", "backbone", "pretrained", "teacher")
 
@@ -206,7 +218,7 @@ COMPOSING = ("seeds", "slots", "backbone", "pretrained", "teacher")
 class Config:
     """One run."""
 
-    task: str = "train"  # train | evaluate | export | report | search | dashboard
+    task: str = "train"  # train | evaluate | explain | export | report | search | dashboard
     name: str = "single"  # of the experiment: first folder of the run
     variant: str = MISSING  # second folder of the run
     seed: int = 0
@@ -217,12 +229,14 @@ class Config:
     teacher: str | None = None  # goes into distillation.teacher, where a student has one
     output: str = "outputs"
     overwrite: bool = False  # throw away what lies in the run folder
-    checkpoint: str | None = None  # task=evaluate, task=export: the file to test or export
-    runs: str | None = None  # task=report: the folder to look through
+    checkpoint: str | None = None  # task=evaluate, task=explain, task=export: the file to test, explain or export
+    source: str | None = None  # task=explain: a picture, a folder or a list of pictures; null: those of the test side
+    runs: str | None = None  # task=report, task=explain: the folder to look through
     test: bool = True  # look at the test side when training is over; a search must not
     report: ReportConfig = field(default_factory=ReportConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
+    explain: ExplainConfig = field(default_factory=ExplainConfig)
     distillation: DistillationConfig | None = None  # null: nobody teaches; conf/distillation/ has the methods
     data: DataConfig = field(default_factory=DataConfig)
     model: dict[str, Any] = MISSING

@@ -18,7 +18,7 @@ from fpcn_lightning.config_errors import explain_config_error, first_error
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.help import help_text
 
-TASKS = ("train", "evaluate", "export", "report", "search", "dashboard")
+TASKS = ("train", "evaluate", "explain", "export", "report", "search", "dashboard")
 
 
 def run_task(cfg: DictConfig) -> None:

@@ -16,7 +16,7 @@ from fpcn_lightning.data.augment import Augmentation, Squashing
 from fpcn_lightning.data.cache import PictureCache, cache_key, default_directory
 from fpcn_lightning.data.images import Shape
 from fpcn_lightning.data.index import Found, Index, find, scan, write_refused
-from fpcn_lightning.data.masks import mask_paths, read_mask
+from fpcn_lightning.data.masks import OBJECT, mask_paths, read_mask, region_paths
 from fpcn_lightning.data.pictures import Batch, Picture, RockPictures
 from fpcn_lightning.data.sampler import BalancedBatches, EveryImageOnce, Step
 from fpcn_lightning.data.split import Split, all_test, make_split, read_split, write_split
@@ -199,6 +199,18 @@ class RockDataModule(lightning.LightningDataModule):
         mask, views = read_mask(path, shape), self.augmentation.evaluation_views(shape)
         return self.augmentation.cut(mask, views[0]) if len(views) == 1 else mask
 
+    def centre_masks(self, position: int) -> dict[str, NDArray[np.bool_]]:
+        """Where things truly are in the middle of a picture (`RockPictures.centres`): the object and named regions.
+
+        Returns:
+            bool [S, S], under `OBJECT` and under the names of the regions that the data set marks in this picture.
+        """
+        name, shape = self.index.pictures[position].name, self.pictures.pictures[position].shape
+        view = self.augmentation.centre(shape, self.augmentation.evaluation_side)
+        paths = {OBJECT: self._masks, **self._regions}
+        there = {kind: paths_of[name] for kind, paths_of in paths.items() if name in paths_of}
+        return {kind: self.augmentation.cut(read_mask(path, shape), view) for kind, path in there.items()}
+
     @property
     def cache_directory(self) -> Path:
         """Where decoded pictures lie, and what else need not be computed twice."""
@@ -208,6 +220,10 @@ class RockDataModule(lightning.LightningDataModule):
     @cached_property
     def _masks(self) -> dict[str, Path]:
         return mask_paths(self.index.root, [picture.name for picture in self.index.pictures])
+
+    @cached_property
+    def _regions(self) -> dict[str, dict[str, Path]]:
+        return region_paths(self.index.root, [picture.name for picture in self.index.pictures])
 
     def _location(self) -> Path:
         if self.root is not None:

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 OnPixels = Callable[[int, NDArray[np.uint8]], None]
 SIDES = ("train", "validation", "test")
 MASKS = "masks"  # a folder of true object masks among the class folders, which is no class itself
+REGIONS = "regions"  # likewise, of what is no object: folders such as regions/ruler
 FOREIGN_NAMES = "surrogateescape"  # a file name out of an old archive need not be UTF-8
 
 _SIDE_WORDS = {**{side: side for side in SIDES}, "val": "validation", "": None}
@@ -199,7 +200,11 @@ def _found(path: Path, root: Path, label: str, group: str | None = None, publish
 def _in_folders(root: Path, published_folders: Mapping[str, str]) -> Iterator[Found]:
     places: Mapping[str, str] | dict[None, str] = published_folders or {None: "."}
     for side, place in ((side, root / folder) for side, folder in places.items()):
-        folders = [item for item in place.glob("*") if item.is_dir() and item.name != MASKS and item.name[0] != "."]
+        folders = [
+            item
+            for item in place.glob("*")
+            if item.is_dir() and item.name not in (MASKS, REGIONS) and item.name[0] != "."
+        ]
         if not folders:
             problem = "holds no class folders" if place.is_dir() else "does not exist"
             raise UserError(f"{place} {problem}: the pictures of each class belong in a folder of its name there.")
@@ -208,6 +213,10 @@ def _in_folders(root: Path, published_folders: Mapping[str, str]) -> Iterator[Fo
             if not files:
                 logger.warning("%s holds no pictures of a kind that can be read: there will be no such class", folder)
             yield from (_found(path, root, folder.name, published=side) for path in files)
+
+
+def _is_no_class(folder: str) -> bool:
+    return folder in (MASKS, REGIONS) or folder.startswith(".")
 
 
 def _picture_files(folder: Path) -> Iterator[Path]:

@@ -22,6 +22,8 @@ class TabledSweeper(BasicSweeper):
         first: jobs that the others need, each a list of overrides; they have ended before the others begin. What the
             command line does not sweep over holds for them, too, where they do not say otherwise themselves. One that
             stands among the others as well runs once.
+        last: jobs that look at what the others left, each a list of overrides likewise; they begin when all others
+            have ended, also where some have failed.
     """
 
     def __init__(
@@ -29,9 +31,10 @@ class TabledSweeper(BasicSweeper):
         max_batch_size: int | None,
         params: Mapping[str, Any] | None = None,
         first: Sequence[Sequence[str]] | None = None,
+        last: Sequence[Sequence[str]] | None = None,
     ) -> None:
         super().__init__(max_batch_size, params)  # type: ignore[arg-type]  # Hydra's annotation knows no mapping
-        self.first = first or ()
+        self.first, self.last = first or (), last or ()
 
     def sweep(self, arguments: list[str]) -> None:
         """Run every combination.
@@ -81,19 +84,20 @@ class TabledSweeper(BasicSweeper):
         assert self.config is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        words = self.split_arguments(overrides, self.max_batch_size)
-        if self.first:
-            words.insert(0, self._first(parser, arguments))
+        first, last = (self._beside(parser, arguments, listed) for listed in (self.first, self.last))
+        words = [batch for batch in (first, *self.split_arguments(overrides, self.max_batch_size), last) if batch]
         batches: list[list[ComposedJob]] = []
         for batch in words:
             batches.append(compose_jobs(self.hydra_context, self.config, batch, sum(map(len, batches))))
-        return without_repetitions(batches) if self.first else batches
+        return without_repetitions(batches) if first else batches
 
-    def _first(self, parser: OverridesParser, arguments: Sequence[str]) -> list[list[str]]:
-        """The overrides of each job that comes first; of two that name one key, its own is the one that counts."""
+    def _beside(
+        self, parser: OverridesParser, arguments: Sequence[str], listed: Sequence[Sequence[str]]
+    ) -> list[list[str]]:
+        """The overrides of each job that is listed by itself; of two that name one key, its own is what counts."""
         shared = [override for override in parser.parse_overrides(list(arguments)) if not override.is_sweep_override()]
         jobs = []
-        for own in self.first:
+        for own in listed:
             chosen = parser.parse_overrides(list(own))
             # A key below a group that the job chooses by itself, such as distillation.temperature, is not its own.
             groups = tuple(f"{override.get_key_element()}." for override in chosen)
