@@ -80,6 +80,11 @@ def test_deploy_knows_no_task(path: Path) -> None:
     assert not uses(path, "fpcn_lightning.tasks")
 
 
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "explain"], ids=str)
+def test_explaining_knows_networks_and_pictures_but_no_training(path: Path) -> None:
+    assert not uses(path, "lightning", *(f"fpcn_lightning.{room}" for room in ("tasks", "modules", "callbacks")))
+
+
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_only_the_export_knows_the_field(path: Path) -> None:
     assert path.parts[0] in ("field", "deploy", "tasks") or not uses(path, "fpcn_lightning.field")

@@ -44,6 +44,7 @@ class Backbone(nn.Module):
 
     Attributes:
         channels: C of the last map.
+        last: a module that does nothing, whose output is the last map [B, C, H, W].
         mean, std: the normalisation that the weights were trained with.
         weights_source: where the weights came from, in words.
         fixed_size: it takes pictures of `image_size` and no other.
@@ -65,6 +66,7 @@ class Backbone(nn.Module):
         source = _Source(name, image_size, pretrained, weights_file)
         self.model, self.weights_source = source.make()
         self.mean, self.std, self.fixed_size = source.mean, source.std, source.fixed_size
+        self.last = nn.Identity()  # has the last map pass through one module, whatever the layout of the model
         self._layout = getattr(self.model, "output_fmt", "NCHW")
         if getattr(self.model, "num_prefix_tokens", None) is not None:
             self._layout = "NLC"
@@ -74,12 +76,12 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> FeatureMaps:
         """Maps of pictures [B, 3, S, S]."""
         if self._previous_name is None:
-            return FeatureMaps(self._as_map(self._features(images)), None)
+            return FeatureMaps(self.last(self._as_map(self._features(images))), None)
         kept: list[Tensor] = []
         block = self.model.get_submodule(self._previous_name)
         handle = block.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
         try:
-            last = self._as_map(self._features(images))
+            last = self.last(self._as_map(self._features(images)))
         finally:
             handle.remove()
         previous = self._as_map(kept[0])

@@ -52,6 +52,11 @@ class LeNet(SingleView):
         """Nothing: there are no weights for it that could rest."""
         return self.pretrained_part
 
+    @property
+    def heat_layer(self) -> nn.Module:
+        """The second convolution, after its tanh: a map of 10 x 10."""
+        return self.body.get_submodule("tanh2")
+
     def features(self, images: Tensor) -> Tensor:
         """The activations [B, 84] before the last layer."""
         # `area` is the mean of the pixels that fall into each cell; smaller pictures are enlarged by it, too.

@@ -72,6 +72,11 @@ class MMALNet(OnBackbone):
         self.raw_epochs, self.raw_alone = raw_epochs, False
         self.choose_inference(inference)
 
+    @property
+    def heat_reading(self) -> str:
+        """The raw branch: the object branch takes a mere box from the map of the whole picture."""
+        return "raw"
+
     def begin_epoch(self, epoch: int) -> None:
         """Train the raw branch alone in the first epochs."""
         self.raw_alone = epoch < self.raw_epochs

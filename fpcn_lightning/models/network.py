@@ -4,7 +4,7 @@ A network answers two questions. `forward(images)` is what is deployed: one pict
 `views(images, labels)` is its training call: it returns every tensor that a loss or a figure may want, by name. A
 network may offer several readings of inference; `answers` gives them all, and what a figure may want to show beside
 them; `forward` gives the configured one. Where that one is linear in the feature map, `explained` says what each place
-of the picture adds to it.
+of the picture adds to it; for the others heat maps are drawn of the module `heat_layer`.
 """
 
 from abc import ABC, abstractmethod
@@ -110,6 +110,19 @@ class Network(nn.Module, ABC):
     def explained(self, images: Tensor) -> Explained | None:  # noqa: ARG002 - the signature of those that can
         """What `forward` says of pictures [B, 3, S, S], place by place; None where it is not linear in a map."""
         return None
+
+    @property
+    def heat_layer(self) -> nn.Module | None:
+        """The module whose output is the last map [B, C, H, W], of which heat maps are drawn; None: there is none.
+
+        Where it answers several times in one pass, its first answer is that of the whole picture.
+        """
+        return None
+
+    @property
+    def heat_reading(self) -> str:
+        """The reading that heat maps explain, in which the first map of `heat_layer` leads to the answer."""
+        return self.inference
 
     def begin_epoch(self, epoch: int) -> None:
         """Hear that the training epoch with this number begins, the first is 0; for networks that change over time."""

@@ -66,3 +66,8 @@ class OnBackbone(Network):
     def trunk(self) -> nn.Module:
         """The backbone."""
         return self.backbone
+
+    @property
+    def heat_layer(self) -> nn.Module:
+        """What the last map of the backbone passes through."""
+        return self.backbone.last

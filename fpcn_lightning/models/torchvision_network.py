@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fpcn_lightning.errors import UserError, closest
 from fpcn_lightning.models import weights
-from fpcn_lightning.models.backbones import IMAGENET_MEAN, IMAGENET_STD
+from fpcn_lightning.models.backbones import IMAGENET_MEAN, IMAGENET_STD, TORCHVISION_HEADS
 from fpcn_lightning.models.network import Answers, Network, Views
 
 AUXILIARY_WEIGHT = 0.3  # Szegedy et al., CVPR 2015, section 5
@@ -52,6 +52,13 @@ class TorchvisionNetwork(Network):
     def trunk(self) -> nn.Module:
         """All but the last layer."""
         return self.body
+
+    @property
+    def heat_layer(self) -> nn.Module:
+        """The last part before the classifier, without the pooling that AlexNet and VGG end it with."""
+        parts = [part for name, part in self.body.named_children() if name not in TORCHVISION_HEADS]
+        last = parts[-1]
+        return last[-2] if isinstance(last, nn.Sequential) and isinstance(last[-1], nn.MaxPool2d) else last
 
     def answers(self, images: Tensor) -> Answers:
         """Logits [B, C]."""
