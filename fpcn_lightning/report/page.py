@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,12 +15,17 @@ from fpcn_lightning.report.ending import ending
 from fpcn_lightning.report.experiments import Experiment
 from fpcn_lightning.report.formats import NOT_KNOWN, TEXT_HEADINGS, cells, percent, with_interval
 from fpcn_lightning.report.groups import group_cells, group_notes, groups_of
+from fpcn_lightning.report.heat_section import HeatSection
+from fpcn_lightning.report.localisation import comparison_cells, heat_cells
 from fpcn_lightning.report.notes import notes
 from fpcn_lightning.report.object_ratio import BinRow
+from fpcn_lightning.report.panels import as_jpeg, last_panels
 from fpcn_lightning.report.results import Result, Run
 from fpcn_lightning.report.sameness import decisive, flatten
+from fpcn_lightning.report.variants import Variant
 
 _ABSENT = "absent"
+_HEAT_CAPTION = "What the networks of the first seed look at; each heat map is scaled by itself."
 
 
 @dataclass(frozen=True)
@@ -44,14 +49,24 @@ class Table:
         return [heading in _TEXT for heading in self.headings]
 
 
-_TEXT = TEXT_HEADINGS | {"area", "share"}
+_TEXT = TEXT_HEADINGS | {"area", "share", "compared with"}
 
 
-def make_page(experiments: Sequence[tuple[Experiment, Mapping[Path, str], Sequence[BinRow]]], folder: Path) -> str:
+class Content(NamedTuple):
+    """What the page shows of one experiment."""
+
+    experiment: Experiment
+    figures: Mapping[Path, str]  # SVG files and their captions
+    bins: Sequence[BinRow]  # rows by object ratio
+    heat: HeatSection | None = None
+    heat_figures: Sequence[Path] = ()  # PNG files
+
+
+def make_page(contents: Sequence[Content], folder: Path) -> str:
     """The page as HTML.
 
     Args:
-        experiments: each with its figures (SVG file and caption), and its rows by object ratio.
+        contents: what it shows of each experiment.
         folder: where the page will lie; links to run folders are relative to it.
     """
     environment = Environment(
@@ -61,14 +76,13 @@ def make_page(experiments: Sequence[tuple[Experiment, Mapping[Path, str], Sequen
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    sections = [_section(experiment, figures, bins, folder) for experiment, figures, bins in experiments]
+    sections = [_section(content, folder) for content in contents]
     title = " · ".join(section["name"] for section in sections)
     return environment.get_template("page.html.jinja").render(title=title, sections=sections)
 
 
-def _section(
-    experiment: Experiment, figures: Mapping[Path, str], bins: Sequence[BinRow], folder: Path
-) -> dict[str, Any]:
+def _section(content: Content, folder: Path) -> dict[str, Any]:
+    experiment = content.experiment
     runs, groups = experiment.runs, groups_of(experiment)
     return {
         "name": experiment.name,
@@ -76,8 +90,10 @@ def _section(
         "table": Table(*cells(experiment.rows)),
         "groups": Table(*group_cells(groups)) if groups else None,
         "notes": dict.fromkeys([*notes(experiment), *group_notes(experiment, groups)]),
-        "figures": [Picture(_inline(path), caption) for path, caption in figures.items()],
-        "bins": _bin_table(bins) if bins else None,
+        "figures": [Picture(_inline(path), caption) for path, caption in content.figures.items()],
+        "bins": _bin_table(content.bins) if content.bins else None,
+        "heat": _heat(content),
+        "panels": _panels(experiment.variants),
         "differing": _differing(experiment),
         "shared": _shared([result for _, result in runs]),
         "facts": _facts([result for _, result in runs]),
@@ -87,6 +103,25 @@ def _section(
 
 def _inline(svg: Path) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.read_bytes()).decode()}"
+
+
+def _panels(variants: Sequence[Variant]) -> list[Picture]:
+    """Of each variant that drew any: what one of its runs drew last."""
+    found = [(variant.name, last) for variant in variants if (last := last_panels(variant))]
+    return [Picture(last.source, f"{name}, seed {last.seed}, after epoch {last.epoch}") for name, last in found]
+
+
+def _heat(content: Content) -> dict[str, Any] | None:
+    """What was measured of heat maps, in words and tables, and the figures that go with it."""
+    heat, figures = content.heat, [Picture(as_jpeg(path), _HEAT_CAPTION) for path in content.heat_figures]
+    if heat is None and not figures:
+        return None
+    tables = [] if heat is None else [heat_cells(heat.found), comparison_cells(heat.comparisons)]
+    return {
+        "sentences": [] if heat is None else heat.sentences,
+        "tables": [Table(*table) for table in tables if table[1]],
+        "figures": figures,
+    }
 
 
 def _bin_table(bins: Sequence[BinRow]) -> Table:

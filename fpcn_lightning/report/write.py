@@ -10,10 +10,11 @@ from fpcn_lightning.report.experiments import Experiment
 from fpcn_lightning.report.forest import draw_differences
 from fpcn_lightning.report.formats import markdown_table, to_csv, to_markdown
 from fpcn_lightning.report.groups import group_cells, group_notes, groups_csv, groups_of
+from fpcn_lightning.report.heat_section import figures_of, heat_section, write_heat_sections
 from fpcn_lightning.report.latex import latex_table, to_latex
 from fpcn_lightning.report.notes import notes
 from fpcn_lightning.report.object_ratio import BinRow, by_object_ratio, draw_object_ratio, object_ratio_csv
-from fpcn_lightning.report.page import make_page
+from fpcn_lightning.report.page import Content, make_page
 from fpcn_lightning.report.sweep_figures import draw_curve, draw_learning_curves
 from fpcn_lightning.report.within import draw_within
 
@@ -21,10 +22,13 @@ PAGE_NAME = "index.html"
 
 
 def write_report(experiments: Sequence[Experiment], folder: Path) -> Path:
-    """Write table.*, within.* (.md, .csv, .tex), object_ratio.csv, figures/ and the page, and return the page's path.
+    """Write table.*, within.* (.md, .csv, .tex), localisation.* (.md, .csv), object_ratio.csv, figures/ and the page.
 
     The figures of each of several experiments lie in a folder of their own. What an earlier report left and this one
     has no numbers for is removed.
+
+    Returns:
+        The path of the page.
     """
     rows = [row for experiment in experiments for row in experiment.rows]
     bins = [by_object_ratio(experiment) for experiment in experiments]
@@ -37,12 +41,15 @@ def write_report(experiments: Sequence[Experiment], folder: Path) -> Path:
     _write(folder / "table.csv", to_csv(rows))
     _write(folder / "table.tex", to_latex(rows))
     _write_groups(experiments, folder)
+    heat = [heat_section(experiment) for experiment in experiments]
+    write_heat_sections([each for each in heat if each is not None], folder)
     named = [(experiment.name, own) for experiment, own in zip(experiments, bins, strict=True) if own]
     if named:
         _write(folder / "object_ratio.csv", object_ratio_csv(named))
     else:
         (folder / "object_ratio.csv").unlink(missing_ok=True)
-    page = make_page(list(zip(experiments, figures, bins, strict=True)), folder)
+    shown = [figures_of(experiment.name, folder, several=several) for experiment in experiments]
+    page = make_page(list(map(Content, experiments, figures, bins, heat, shown)), folder)
     return _write(folder / PAGE_NAME, page)
 
 

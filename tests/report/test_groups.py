@@ -11,7 +11,7 @@ import pytest
 
 from fpcn_lightning.report.experiments import Experiment, read_experiments
 from fpcn_lightning.report.groups import group_cells, group_notes, groups_csv, groups_of
-from fpcn_lightning.report.page import make_page
+from fpcn_lightning.report.page import Content, make_page
 from fpcn_lightning.report.results import write_result
 from fpcn_lightning.report.write import write_report
 from tests.report.run_folders import leave_run
@@ -150,7 +150,7 @@ def test_the_files_and_the_page_have_the_table(tmp_path: Path) -> None:
     assert all(cell in markdown for cell in cells)
     assert latex.count(r"\\") == 3
     assert all("4.2 is the size of another net" in text for text in (markdown, latex))
-    page = read(make_page([(experiment, {}, [])], tmp_path))
+    page = read(make_page([Content(experiment, {}, [])], tmp_path))
     assert all(cell in page.text for cell in cells)
     assert page.text.count("4.2 is the size of another net") == 2  # below both tables, and in the config
 

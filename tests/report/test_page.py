@@ -1,13 +1,17 @@
 """The page is read as a browser would, by Python's own parser."""
 
+import base64
+import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from fpcn_lightning.report.experiments import read_experiments
-from fpcn_lightning.report.page import make_page
+from fpcn_lightning.report.page import Content, make_page
 from fpcn_lightning.report.results import write_result
 from tests.report.run_folders import leave_plan, leave_run
 from tests.report.test_results import make_failed
@@ -61,7 +65,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def page_of(folder: Path, figures: dict[Path, str] | None = None) -> str:
-    return make_page([(each, figures or {}, []) for each in read_experiments(folder)], folder)
+    return make_page([Content(each, figures or {}, []) for each in read_experiments(folder)], folder)
 
 
 def test_everything_that_was_written_by_others_is_escaped(folder: Path) -> None:
@@ -87,7 +91,7 @@ def test_nothing_is_fetched_from_elsewhere(folder: Path, tmp_path: Path) -> None
 
 def test_links_with_odd_characters_lead_to_their_folders(folder: Path) -> None:
     experiments = read_experiments(folder)
-    places = read(make_page([(each, {}, []) for each in experiments], folder.parent)).places
+    places = read(make_page([Content(each, {}, []) for each in experiments], folder.parent)).places
     assert "a%20b%25/plain/seed-0/" in places
 
 
@@ -111,6 +115,41 @@ def test_a_run_that_was_killed_is_said_to_have_died(folder: Path) -> None:
     (folder / "killed" / ".lock").touch()
     text = " ".join(read(page_of(folder)).text.split())
     assert text.count("died: ended without a word, perhaps killed") == 2, "in the table, and among the runs"
+
+
+def leave_panels(run: Path, epoch: int, grey: int, side: int = 300) -> None:
+    (run / "panels").mkdir(exist_ok=True)
+    Image.new("RGB", (side, side // 2), (grey, grey, grey)).save(run / "panels" / f"epoch-{epoch:04}.png")
+
+
+def shown(reader: Reader) -> list[Image.Image]:
+    """The photographs inside a page."""
+    inlined = [place.partition("base64,")[2] for place in reader.places if place.startswith("data:image/jpeg")]
+    return [Image.open(io.BytesIO(base64.b64decode(each))) for each in inlined]
+
+
+def test_the_page_shows_where_each_variant_looked_last(folder: Path) -> None:
+    leave_run(folder / "plain" / "seed-1", [1, 1, 1, 0], seed=1, config={"model": {"theta": 0.5, "text": NASTY}})
+    for run, epoch, grey in (("seed-0", 9, 30), ("seed-0", 10000, 90), ("seed-1", 20000, 210)):
+        leave_panels(folder / "plain" / run, epoch, grey)
+    leave_panels(folder / "mask" / "seed-0", 3, 150, side=3000)
+    reader = read(page_of(folder))
+    pictures, text = shown(reader), " ".join(reader.text.split())
+    assert [picture.size for picture in pictures] == [(300, 150), (1400, 700)], "no wider than a page"
+    assert [round(float(np.asarray(picture).mean())) for picture in pictures] == [90, 150]
+    assert re.search("Where it looks.*plain, seed 0, after epoch 10000 ?mask, seed 0, after epoch 3", text)
+
+
+def test_panels_that_are_damaged_or_not_there_leave_no_gap(folder: Path) -> None:
+    assert "Where it looks" not in page_of(folder)
+    leave_panels(folder / "plain" / "seed-0", 1, 90)
+    whole = (folder / "plain" / "seed-0" / "panels" / "epoch-0001.png").read_bytes()
+    (folder / "mask" / "seed-0" / "panels").mkdir()
+    (folder / "mask" / "seed-0" / "panels" / "epoch-0002.png").write_bytes(whole[:60])
+    (folder / "mask" / "seed-0" / "panels" / "epoch-new.png").write_bytes(whole)
+    reader = read(page_of(folder))
+    assert len(shown(reader)) == 1
+    assert "mask, seed 0, after epoch" not in reader.text
 
 
 def test_several_experiments_have_a_section_each(folder: Path) -> None:

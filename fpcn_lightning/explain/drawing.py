@@ -1,0 +1,130 @@
+"""Rows of panels as one figure."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, get_font_names
+from numpy.typing import NDArray
+from PIL import Image
+
+from fpcn_lightning.data.augment import LUMINANCE
+from fpcn_lightning.explain.panels import Shown
+from fpcn_lightning.report.canvas import new_figure, shortened
+from fpcn_lightning.report.whole_file import whole
+
+_SIDE = 256  # pixels of a panel
+_COLOUR_MAP = "viridis"  # readable by the colour-blind, and in grey
+_OPACITY = 0.6
+_SHADE = 0.4  # brightness of what lies outside an outline
+_LINE = (213, 94, 0)  # vermilion
+_LINE_WIDTH = 2  # pixels, on both sides of the border
+_RIGHT, _WRONG = "#0072B2", "#D55E00"  # blue and vermilion: the colour-blind tell them apart, too
+_PANEL_INCHES = 1.75
+# Matplotlib's own font knows no Chinese; of these, whichever are installed fill in.
+_FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Microsoft YaHei", "PingFang SC", "Noto Sans")
+
+
+def draw(rows: Sequence[Sequence[Shown]], title: str = "") -> Figure:
+    """A figure of one or more rows with the same columns.
+
+    Each overlay is scaled by itself, as the figure says: two of them can be compared in where they are bright, not in
+    how much.
+    """
+    height, width = len(rows), len(rows[0])
+    below = max(len(shown.lines) for row in rows for shown in row)
+    figure = new_figure(_PANEL_INCHES * width, (_PANEL_INCHES + 0.17 * below) * height + 1)
+    grid = figure.subplots(height, width, squeeze=False)
+    for number, row in enumerate(rows):
+        for axes, shown in zip(grid[number], row, strict=True):
+            _draw_panel(axes, shown, headed=number == 0)
+    if any(shown.overlay is not None for row in rows for shown in row):
+        _explain_colours(figure, list(grid.flat))
+    if title:
+        figure.suptitle(title, fontproperties=_font(10), parse_math=False)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a PNG, or replace it, in a single step."""
+    with whole(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
+    return path
+
+
+def painted(shown: Shown) -> NDArray[np.uint8]:
+    """The pixels of a panel [256, 256, 3]: in colours, or in grey below the colours of its overlay."""
+    picture = _resized(shown.picture, Image.Resampling.BILINEAR).astype(np.float32)
+    if shown.overlay is not None:
+        heat = _resized(shown.overlay.astype(np.float32), Image.Resampling.BILINEAR)
+        colours = 255 * matplotlib.colormaps[_COLOUR_MAP](heat)[..., :3]
+        picture = (1 - _OPACITY) * (picture @ LUMINANCE)[..., None] + _OPACITY * colours
+    if shown.outline is not None:
+        inside = _resized(shown.outline, Image.Resampling.NEAREST)
+        picture = np.where(inside[..., None], picture, _SHADE * picture)
+        picture[_border(inside)] = _LINE
+    pixels: NDArray[np.uint8] = np.rint(picture).astype(np.uint8)
+    return pixels
+
+
+def _resized(values: NDArray[Any], how: Image.Resampling) -> NDArray[Any]:
+    return np.asarray(Image.fromarray(values).resize((_SIDE, _SIDE), how))
+
+
+def _border(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where inside and outside meet, a few pixels wide; beyond the picture is outside."""
+    wide = np.pad(inside, _LINE_WIDTH)
+    reach = range(-_LINE_WIDTH, _LINE_WIDTH + 1)
+    moved = [np.roll(wide, (down, right), (0, 1)) for down in reach for right in reach]
+    met: NDArray[np.bool_] = np.any(moved, axis=0) & ~np.all(moved, axis=0)
+    return met[_LINE_WIDTH:-_LINE_WIDTH, _LINE_WIDTH:-_LINE_WIDTH]
+
+
+def _draw_panel(axes: Axes, shown: Shown, *, headed: bool) -> None:
+    axes.imshow(painted(shown))
+    axes.set(xticks=[], yticks=[])
+    colour = {None: "black", True: _RIGHT, False: _WRONG}[shown.correct]
+    for spine in axes.spines.values():
+        spine.set(visible=shown.correct is not None, color=colour, linewidth=2)
+    below, above = _font(7.5), _font(8.5)
+    text = _fitting(shown.lines, below)
+    axes.set_xlabel(text, color=colour, fontproperties=below, parse_math=False, labelpad=3)
+    if headed:
+        axes.set_title(_fitting(shown.heading.splitlines(), above), fontproperties=above, parse_math=False)
+
+
+@cache
+def _font(size: float) -> FontProperties:
+    installed = set(get_font_names())
+    return FontProperties(family=[name for name in _FONTS if name in installed], size=size)
+
+
+def _fitting(lines: Sequence[str], font: FontProperties) -> str:
+    """Lines one below the other, each without as much of its middle as keeps it within the width of a panel."""
+    renderer: Any = RendererAgg(1, 1, 72)  # type: ignore[no-untyped-call]
+
+    def fits(line: str) -> bool:
+        width, _, _ = renderer.get_text_width_height_descent(line, font, ismath=False)
+        return bool(width <= 72 * _PANEL_INCHES)
+
+    def cut(line: str) -> str:
+        shorter = (shortened(line, longest) for longest in range(len(line), 3, -1))
+        return line if fits(line) else next(filter(fits, shorter), "")
+
+    return "\n".join(map(cut, lines))
+
+
+def _explain_colours(figure: Figure, axes: Sequence[Axes]) -> None:
+    bar = figure.colorbar(
+        ScalarMappable(cmap=_COLOUR_MAP), ax=axes, location="bottom", shrink=0.5, aspect=40, pad=0.01, ticks=[0, 1]
+    )
+    bar.set_ticklabels(["least", "most"], fontsize=7.5)
+    bar.set_label("each map is scaled by itself", fontsize=7.5, labelpad=-6)
+    bar.outline.set_visible(False)

@@ -1,0 +1,206 @@
+"""Where the networks of an experiment look: what was measured of their heat maps, over seeds and test pictures."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.report import bootstrap
+from fpcn_lightning.report.answers import read_clusters
+from fpcn_lightning.report.bootstrap import Estimate, Sample
+from fpcn_lightning.report.comparison import places_in_groups
+from fpcn_lightning.report.experiments import Experiment
+from fpcn_lightning.report.formats import NOT_KNOWN, percent, with_interval
+from fpcn_lightning.report.heat_record import CHANGED, read_heat
+from fpcn_lightning.report.variants import Variant
+
+# What a table shows of the measures, by column of `heat_maps.csv`.
+HEADINGS = {
+    "object_share": "object %",
+    "energy_inside": "energy inside %",
+    "pointing_game": "pointing game %",
+    "heat_overlap": "IoU of heat %",
+    "mask_overlap": "IoU of mask %",
+    "deletion": "deletion %",
+    "insertion": "insertion %",
+    f"{CHANGED}background": "changed without background %",
+    f"{CHANGED}object": "changed without object %",
+}
+COMPARED = ("energy_inside", "pointing_game", "heat_overlap", f"{CHANGED}background")
+
+
+@dataclass(frozen=True)
+class Localised:
+    """What was measured of one network, over its seeds.
+
+    Attributes:
+        name: of the variant.
+        names: of the pictures, sorted.
+        samples: by measure, over the pictures that it was measured on; one that was not is left out.
+        chosen: by measure, whether each picture was measured.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    samples: Mapping[str, Sample]
+    chosen: Mapping[str, tuple[bool, ...]]
+
+    def mean(self, measure: str) -> float | None:
+        """Over seeds and pictures; None where it was not measured."""
+        return float(self.samples[measure].outcomes.mean()) if measure in self.samples else None
+
+
+class Comparison(NamedTuple):
+    """One network against another: how much more of each measure, with its interval."""
+
+    name: str
+    partner: str
+    gains: dict[str, Estimate]
+
+
+def localised_variants(variants: Sequence[Variant], remarks: list[str]) -> list[Localised]:
+    """Those whose runs all were measured on the same pictures; `remarks` takes why others are left out."""
+    found = []
+    for variant in variants:
+        try:
+            each = localised(variant.name, [(folder, result["seed"]) for folder, result in variant.tested])
+        except UserError as error:
+            remarks.append(f"No heat maps of {variant.name}: {error}")
+            continue
+        if each is not None:
+            found.append(each)
+    return found
+
+
+def localised(name: str, runs: Sequence[tuple[Path, int]]) -> Localised | None:
+    """What was measured of one network in the folders of its runs, each with its seed; None where nothing was.
+
+    Raises:
+        UserError: a file is damaged, or some runs were measured and others were not, or on other pictures.
+    """
+    read = [read_heat(folder) for folder, _ in runs]
+    if not any(read):
+        return None
+    there = [each for each in read if each is not None]
+    if len(there) < len(read) or any(names != there[0][0] for names, _ in there):
+        raise UserError("not all its runs were measured on the same pictures: run task=explain again.")
+    names = there[0][0]
+    clusters = read_clusters(runs[0][0], names)
+    samples, chosen = {}, {}
+    for measure in there[0][1]:
+        outcomes = np.stack([measures.get(measure, np.full(len(names), np.nan)) for _, measures in there])
+        measured = ~np.isnan(outcomes).any(axis=0)
+        if measured.any():
+            whole = Sample(tuple(seed for _, seed in runs), outcomes, clusters)
+            samples[measure], chosen[measure] = whole.of_pictures(measured), tuple(measured.tolist())
+    return Localised(name, names, samples, chosen)
+
+
+def compare(experiment: Experiment, found: Sequence[Localised]) -> list[Comparison]:
+    """Each network with the baseline of its group and with the first network on its side, or with the reference."""
+    by_name = {each.name: each for each in found}
+    return [
+        Comparison(name, partner, gains)
+        for name, partner in _pairs(experiment, list(by_name))
+        if (gains := _gains(by_name[name], by_name[partner]))
+    ]
+
+
+def heat_cells(found: Sequence[Localised]) -> tuple[list[str], list[list[str]]]:
+    """Headings, and the cells of a line a network: means over pictures, and their spread over seeds."""
+    measures = [measure for measure in (*HEADINGS, *_others(found)) if any(measure in each.samples for each in found)]
+    headings = ["variant", "seeds", "pictures", *(_heading(measure) for measure in measures)]
+    lines = []
+    for each in found:
+        seeds = next(iter(each.samples.values())).seeds
+        cells = (_cell(each.samples.get(measure)) for measure in measures)
+        lines.append([each.name, " ".join(map(str, seeds)), f"{len(each.names):,}", *cells])
+    return headings, lines
+
+
+def comparison_cells(comparisons: Sequence[Comparison]) -> tuple[list[str], list[list[str]]]:
+    """Headings, and the cells of a line a comparison, in points of percent with 95 % intervals."""
+    measures = [measure for measure in COMPARED if any(measure in each.gains for each in comparisons)]
+    headings = ["variant", "compared with", *(_heading(measure).removesuffix(" %") for measure in measures)]
+    lines = [
+        [each.name, each.partner, *(_gain_cell(each.gains.get(measure)) for measure in measures)]
+        for each in comparisons
+    ]
+    return headings, lines
+
+
+def heat_csv(experiments: Sequence[tuple[str, Sequence[Localised]]]) -> str:
+    """A line an experiment, network and measure: mean, interval and spread over seeds, in 0..1."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["experiment", "variant", "measure", "pictures", "seeds", "mean", "low", "high", "deviation"])
+    for experiment, found in experiments:
+        for each in found:
+            for measure, sample in each.samples.items():
+                mean, seeds = bootstrap.mean(sample), " ".join(map(str, sample.seeds))
+                numbers = (mean.value, mean.low, mean.high, _deviation(sample))
+                writer.writerow([experiment, each.name, measure, sample.outcomes.shape[1], seeds, *numbers])
+    return buffer.getvalue()
+
+
+def _pairs(experiment: Experiment, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    places = places_in_groups(experiment.variants)
+    if not places:
+        reference = experiment.settings.get("reference")
+        if reference is not None and reference in names:
+            yield from ((name, reference) for name in names if name != reference)
+        return
+    placed = [name for name in names if name in places]
+    for name in placed:
+        own = places[name]
+        others = [other for other in placed if other != name]
+        baselines = [
+            other
+            for other in others
+            if (places[other]["group"], places[other]["side"]) == (own["group"], own["baseline"])
+        ]
+        first = next(other for other in placed if places[other]["side"] == own["side"])
+        yield from ((name, other) for other in dict.fromkeys([*baselines, first]) if other != name)
+
+
+def _gains(each: Localised, partner: Localised) -> dict[str, Estimate]:
+    """By measure; of the same pictures, or of those that were made alike under the same names."""
+    if each.names != partner.names:
+        return {}
+    return {
+        measure: bootstrap.difference(each.samples[measure], partner.samples[measure])
+        for measure in each.samples
+        if each.chosen[measure] == partner.chosen.get(measure)
+    }
+
+
+def _others(found: Sequence[Localised]) -> list[str]:
+    """What is painted over beside background and object."""
+    every = dict.fromkeys(measure for each in found for measure in each.samples)
+    return [measure for measure in every if measure.startswith(CHANGED) and measure not in HEADINGS]
+
+
+def _heading(measure: str) -> str:
+    return HEADINGS.get(measure, f"changed without {measure.removeprefix(CHANGED)} %")
+
+
+def _cell(sample: Sample | None) -> str:
+    if sample is None:
+        return NOT_KNOWN
+    spread = _deviation(sample)
+    mean = percent(float(sample.outcomes.mean()))
+    return mean if spread is None else f"{mean} ± {percent(spread)}"
+
+
+def _deviation(sample: Sample) -> float | None:
+    of_seeds = sample.outcomes.mean(axis=1)
+    return float(of_seeds.std(ddof=1)) if len(of_seeds) > 1 else None
+
+
+def _gain_cell(gain: Estimate | None) -> str:
+    return NOT_KNOWN if gain is None else with_interval(gain.value, gain.low, gain.high)

@@ -1,0 +1,57 @@
+"""Where networks look, for the page: the panels that runs drew after their last epoch."""
+
+import base64
+import io
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from fpcn_lightning.report.results import Run
+from fpcn_lightning.report.variants import Variant
+
+_NAME = re.compile(r"^epoch-(\d+)\.png$")
+_WIDEST = 1400  # pixels
+_QUALITY = 80  # of JPEG: a tenth of the PNG of photographs
+
+
+class LastPanels(NamedTuple):
+    """The panels that one run drew last."""
+
+    seed: int
+    epoch: int  # epochs that were finished
+    source: str  # data URI
+
+
+def last_panels(variant: Variant) -> LastPanels | None:
+    """Those of the first seed that drew any which can be read, in an encoding that keeps a page light."""
+    for run in (*variant.tested, *variant.others):
+        found = _of_run(run)
+        if found is not None:
+            return found
+    return None
+
+
+def _of_run(run: Run) -> LastPanels | None:
+    folder, result = run
+    numbered = [
+        (int(match[1]), path) for path in folder.glob("panels/epoch-*.png") if (match := _NAME.search(path.name))
+    ]
+    if not numbered:
+        return None
+    epoch, path = max(numbered)
+    try:
+        return LastPanels(result["seed"], epoch, as_jpeg(path))
+    except OSError:  # what cannot be read as a picture, too
+        return None
+
+
+def as_jpeg(path: Path) -> str:
+    """A picture as a data URI, at most 1400 pixels wide."""
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    picture.thumbnail((_WIDEST, picture.height))
+    data = io.BytesIO()
+    picture.save(data, "JPEG", quality=_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"

@@ -1,0 +1,148 @@
+"""Panels of whole runs."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from fpcn_lightning.callbacks import panels
+from fpcn_lightning.callbacks.panels import Panels
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.explain.drawing import save
+from fpcn_lightning.explain.panels import Seer, Shown, panels_of
+from fpcn_lightning.modules.classifier import Classifier
+from tests.tasks.conftest import Train
+from tests.wandb_record import offline_runs
+
+EVERY_EPOCH = ("callbacks=panels", "callbacks.panels.every=1", "callbacks.panels.pictures=2")
+
+
+def drawn(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "panels").iterdir())
+
+
+def checkpoint(folder: Path, name: str = "last") -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    return content
+
+
+def same(one: object, other: object) -> bool:
+    if isinstance(one, Tensor):
+        return isinstance(other, Tensor) and torch.equal(one, other)
+    if isinstance(one, dict):
+        return isinstance(other, dict) and one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        return isinstance(other, list | tuple) and len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def test_training_does_not_see_it_whatever_a_method_does(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batch norm, dropout, momentum and chance go on as without, even if a method leaves everything changed."""
+    alone, _ = train("model=fpcn", folder="alone")
+    chances: list[Tensor] = []
+
+    def careless(seers: dict[str, Seer], *arguments: Any) -> list[list[Shown]]:
+        chances.append(torch.get_rng_state())
+        rows = panels_of(seers, *arguments)
+        torch.rand(7)
+        for network, pictures in seers.values():
+            network.train()
+            network(pictures.float()).sum().backward()
+            network.requires_grad_(False)
+        return rows
+
+    def saved(figure: Figure, path: Path) -> Path:
+        chances.append(torch.get_rng_state())
+        return save(figure, path)
+
+    monkeypatch.setattr(panels, "panels_of", careless)
+    monkeypatch.setattr(panels, "save", saved)
+    watched, _ = train("model=fpcn", *EVERY_EPOCH, folder="watched")
+    assert drawn(watched) == ["epoch-0001.png", "epoch-0002.png"]
+    before_first, after_first, before_second, after_second = chances
+    assert torch.equal(before_first, after_first)
+    assert torch.equal(before_second, after_second)
+    for key in ("state_dict", "optimizer_states", "lr_schedulers"):
+        assert same(checkpoint(alone)[key], checkpoint(watched)[key])
+    with Image.open(watched / "panels" / "epoch-0002.png") as opened:
+        assert opened.size[0] > 900, "four panels of 256 pixels"
+
+
+def test_the_last_epoch_is_drawn_whichever_it_is_and_w_and_b_sees_it(train: Train) -> None:
+    folder, _ = train("model=plain", "callbacks=panels", "logger=wandb", "logger.wandb.pictures=3")
+    assert drawn(folder) == ["epoch-0002.png"]
+    (recorded,) = offline_runs(folder)
+    assert recorded.summary["val/panels.captions"] == ["after epoch 2"]
+    (name,) = recorded.summary["val/panels.filenames"]
+    with (
+        Image.open(recorded.folder / "files" / name) as logged,
+        Image.open(folder / "panels" / drawn(folder)[0]) as own,
+    ):
+        assert logged.width == own.width
+        assert logged.height < 0.7 * own.height, "three of six pictures may leave the machine"
+
+
+@pytest.mark.slow
+def test_no_picture_leaves_the_machine_unless_wanted(train: Train) -> None:
+    folder, _ = train("model=majority", *EVERY_EPOCH, "logger=wandb", "logger.wandb.pictures=0")
+    assert drawn(folder) == ["epoch-0001.png", "epoch-0002.png"], "a network without a map has a picture of answers"
+    (recorded,) = offline_runs(folder)
+    assert not any(key.startswith("val/panels") for key in recorded.keys)
+    assert not [path for path in recorded.folder.rglob("*") if path.suffix in (".png", ".jpg")]
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on_with_its_panels(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Classifier.training_step
+
+    def dies_in_the_second_epoch(self: Classifier, batch: object, batch_idx: int) -> Tensor:
+        if self.current_epoch == 1:
+            raise RuntimeError("the power is gone")
+        return step(self, batch, batch_idx)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Classifier, "training_step", dies_in_the_second_epoch)
+    with pytest.raises(RuntimeError, match="the power is gone"):
+        train("model=plain", *EVERY_EPOCH, folder="run")
+    monkeypatch.setattr(Classifier, "training_step", step)
+    (tmp_path / "run" / "panels" / "epoch-0007.png").touch()  # of a longer run that this one replaces
+    folder, _ = train("model=plain", *EVERY_EPOCH, folder="run")
+    assert drawn(folder) == ["epoch-0001.png", "epoch-0002.png"]
+
+
+@pytest.mark.slow
+def test_of_two_ranks_one_draws(rocks: Path, tmp_path: Path) -> None:
+    words = ["trainer=smoke", "trainer.devices=2", "trainer.strategy=ddp_find_unused_parameters_true", *EVERY_EPOCH]
+    words += ["data=folder", f"data.root={rocks}", "callbacks.summary=null", f"output={tmp_path}/outputs"]
+    done = subprocess.run(
+        [sys.executable, "-m", "fpcn_lightning", *words], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (last,) = (tmp_path / "outputs").rglob("epoch-0002.png")
+    assert drawn(last.parents[1]) == ["epoch-0001.png", "epoch-0002.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "gradcam"}, "grad_cam"),
+        ({"every": 0}, r"callbacks\.panels\.every=0"),
+        ({"pictures": "many"}, r"callbacks\.panels\.pictures=many"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said_before_training(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        Panels("panels", **options)
+
+
+def test_a_missing_package_is_said_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"fpcn-lightning\[explain\]"):
+        Panels("panels")

@@ -1,0 +1,158 @@
+"""The report about heat maps: means over seeds, differences between networks, and what they say in words."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.report.experiments import Experiment, read_experiments
+from fpcn_lightning.report.heat_record import HEAT_NAME, read_heat, write_heat
+from fpcn_lightning.report.heat_section import HeatSection, heat_section
+from fpcn_lightning.report.write import write_report
+from tests.report.run_folders import leave_run
+
+PICTURES = 20
+Values = Mapping[str, float | Sequence[float]]
+
+
+def leave_heat(folder: Path, values: Values, pictures: int = PICTURES) -> None:
+    """`heat_maps.csv` with these values of each measure, or with the same one for all pictures."""
+    columns = {key: [each] * pictures if isinstance(each, float | int) else list(each) for key, each in values.items()}
+    rows = [
+        {"name": f"{number:04}.jpg", "label": "basalt", "predicted": "basalt"}
+        | {key: float(column[number]) for key, column in columns.items()}
+        for number in range(pictures)
+    ]
+    regions = [key.removeprefix("changed_") for key in values if key.startswith("changed_")]
+    write_heat(folder, rows, regions)
+
+
+def leave(root: Path, variant: str, seed: int, values: Values, **config: object) -> None:
+    folder = root / variant / f"seed-{seed}"
+    leave_run(folder, [1] * PICTURES, variant=variant, seed=seed, config=config)
+    leave_heat(folder, values)
+
+
+def section_of(root: Path) -> tuple[Experiment, HeatSection]:
+    (experiment,) = read_experiments(root)
+    section = heat_section(experiment)
+    assert section is not None
+    return experiment, section
+
+
+def within(group: str, side: str) -> dict[str, object]:
+    return {"within": {"group": group, "side": side, "baseline": "varied"}}
+
+
+def test_a_row_holds_mean_and_spread_over_seeds(tmp_path: Path) -> None:
+    for seed, energy in enumerate((0.5, 0.6, 0.7)):
+        leave(tmp_path, "plain", seed, {"object_share": 0.25, "energy_inside": energy})
+    _, section = section_of(tmp_path)
+    assert section.markdown.splitlines()[0].split(" | ")[-1].strip(" |") == "energy inside %"
+    assert "| plain   | 0 1 2 | 20       | 25.0 ± 0.0 | 60.0 ± 10.0" in section.markdown
+    # .6 on a quarter and .4 on three quarters: 2.4 against .533 on an equal area.
+    assert "60.0 % of the heat lies on the object, which covers 25.0 % of the picture" in section.markdown
+    assert "4.5 times as dense there as around it" in section.markdown
+
+
+def test_differences_are_paired_and_taken_to_the_reference(tmp_path: Path) -> None:
+    lifts = np.linspace(0, 0.3, PICTURES)
+    for seed in range(3):
+        config = {"report": {"reference": "plain"}}
+        leave(tmp_path, "plain", seed, {"energy_inside": list(0.3 + lifts)}, **config)
+        leave(tmp_path, "fpcn", seed, {"energy_inside": list(0.4 + lifts)}, **config)
+    _, section = section_of(tmp_path)
+    (comparison,) = section.comparisons
+    assert (comparison.name, comparison.partner) == ("fpcn", "plain")
+    gain = comparison.gains["energy_inside"]
+    assert [gain.value, gain.low, gain.high] == pytest.approx([0.1, 0.1, 0.1])
+    assert "fpcn against plain: +10.0 [10.0, 10.0] points of its heat on the object: more." in section.markdown
+
+
+def test_a_shortcut_is_said_where_both_measures_show_it_and_nowhere_else(tmp_path: Path) -> None:
+    measures = {
+        ("plain", "varied"): (0.7, 0.1),
+        ("plain", "shortcut"): (0.5, 0.6),  # looks at the background and answers by it
+        ("fpcn", "varied"): (0.7, 0.1),
+        ("fpcn", "shortcut"): (0.5, 0.1),  # looks at it without answering by it
+    }
+    for (group, side), (energy, changed) in measures.items():
+        for seed in range(2):
+            values = {"object_share": 0.5, "energy_inside": energy, "changed_background": changed}
+            leave(tmp_path, f"{group}-{side}", seed, values, report=within(group, side))
+    _, section = section_of(tmp_path)
+    pairs = {(each.name, each.partner) for each in section.comparisons}
+    assert pairs == {
+        ("plain-shortcut", "plain-varied"),
+        ("fpcn-shortcut", "fpcn-varied"),
+        *((f"{first}-{side}", f"{other}-{side}") for first, other in _other_group(section) for side in SIDES),
+    }
+    told = [sentence for sentence in section.sentences if "A shortcut" in sentence]
+    assert any("plain-shortcut looks at the background, and answers by it, more than plain-varied" in s for s in told)
+    assert not any("fpcn-shortcut looks" in sentence for sentence in told)
+
+
+SIDES = ("varied", "shortcut")
+
+
+def _other_group(section: HeatSection) -> list[tuple[str, str]]:
+    """The group that is compared with the other, whose row comes first."""
+    first = section.found[0].name.partition("-")[0]
+    return [("plain" if first == "fpcn" else "fpcn", first)]
+
+
+def test_what_hangs_on_the_background_more_than_on_the_object_is_said(tmp_path: Path) -> None:
+    leave(tmp_path, "plain", 0, {"changed_background": 0.6, "changed_object": 0.2, "changed_ruler": 0.1})
+    _, section = section_of(tmp_path)
+    assert "its answers hang on the background more than on the object" in section.markdown
+    assert "changed without ruler %" in section.markdown
+
+
+def test_pictures_without_a_measure_are_left_out_of_its_mean(tmp_path: Path) -> None:
+    curve = [0.2] * 5 + [float("nan")] * 15
+    leave(tmp_path, "plain", 0, {"energy_inside": 0.5})
+    rows = [
+        {"name": f"{number:04}.jpg", "label": "a", "predicted": "a", "energy_inside": 0.5}
+        | ({} if np.isnan(curve[number]) else {"deletion": curve[number]})
+        for number in range(PICTURES)
+    ]
+    write_heat(tmp_path / "plain" / "seed-0", rows, [])
+    _, section = section_of(tmp_path)
+    assert section.found[0].samples["deletion"].outcomes.shape == (1, 5)
+    assert section.found[0].mean("deletion") == pytest.approx(0.2)
+
+
+def test_runs_that_were_measured_otherwise_are_left_out_with_a_word(tmp_path: Path) -> None:
+    for seed in range(2):
+        leave(tmp_path, "plain", seed, {"energy_inside": 0.5})
+        leave(tmp_path, "fpcn", seed, {"energy_inside": 0.5})
+    leave_heat(tmp_path / "fpcn" / "seed-1", {"energy_inside": 0.5}, pictures=PICTURES - 1)
+    _, section = section_of(tmp_path)
+    assert [each.name for each in section.found] == ["plain"]
+    assert any(sentence.startswith("No heat maps of fpcn: not all its runs") for sentence in section.sentences)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / HEAT_NAME).write_text("name,label,predicted,energy_inside\na.jpg,a,a,much\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"heat_maps\.csv cannot be used .* task=explain again"):
+        read_heat(tmp_path)
+
+
+def test_the_report_has_it_on_its_page_and_in_files_and_drops_what_is_gone(tmp_path: Path) -> None:
+    for seed in range(2):
+        leave(tmp_path, "plain", seed, {"energy_inside": 0.5 + 0.1 * seed, "object_share": 0.4})
+    page = write_report(read_experiments(tmp_path), tmp_path).read_text("utf-8")
+    assert "energy inside %" in page
+    assert "55.0 ± 7.1" in page
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "localisation.csv").read_text("utf-8"))))
+    energy = next(row for row in rows if row["measure"] == "energy_inside")
+    assert (energy["variant"], energy["seeds"], energy["pictures"]) == ("plain", "0 1", "20")
+    assert float(energy["mean"]) == pytest.approx(0.55)
+    for path in tmp_path.rglob(HEAT_NAME):
+        path.unlink()
+    assert "energy inside" not in write_report(read_experiments(tmp_path), tmp_path).read_text("utf-8")
+    assert not list(tmp_path.glob("localisation.*"))
