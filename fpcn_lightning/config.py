@@ -203,7 +203,7 @@ class ExplainConfig:
     """task=explain: which heat maps are drawn, and on how many pictures they are measured."""
 
     method: str = "grad_cam"  # grad_cam | grad_cam_plus_plus | eigen_cam | layer_cam | score_cam
-    beside: dict[str, str] = field(default_factory=dict)  # checkpoints of other networks to show beside, by name
+    beside: list[str] = field(default_factory=list)  # checkpoints of other networks to show beside
     pictures: int = 6  # rows of the figure
     measured: int | None = None  # pictures with a true mask that heat maps are measured on; null: all of the side
     curves: int = 48  # of these, pictures that insertion and deletion are computed on

@@ -16,7 +16,7 @@ from fpcn_lightning.data.augment import Augmentation, Squashing
 from fpcn_lightning.data.cache import PictureCache, cache_key, default_directory
 from fpcn_lightning.data.images import Shape
 from fpcn_lightning.data.index import Found, Index, find, scan, write_refused
-from fpcn_lightning.data.masks import OBJECT, mask_paths, read_mask, region_paths
+from fpcn_lightning.data.masks import OBJECT, marked_paths, read_mask
 from fpcn_lightning.data.pictures import Batch, Picture, RockPictures
 from fpcn_lightning.data.sampler import BalancedBatches, EveryImageOnce, Step
 from fpcn_lightning.data.split import Split, all_test, make_split, read_split, write_split
@@ -192,7 +192,7 @@ class RockDataModule(lightning.LightningDataModule):
         Returns:
             bool [H, W], of the one view that there is, or of the whole picture where tiles cover it.
         """
-        path = self._masks.get(self.index.pictures[position].name)
+        path = self._marked[OBJECT].get(self.index.pictures[position].name)
         if path is None:
             return None
         shape = self.pictures.pictures[position].shape
@@ -207,9 +207,13 @@ class RockDataModule(lightning.LightningDataModule):
         """
         name, shape = self.index.pictures[position].name, self.pictures.pictures[position].shape
         view = self.augmentation.centre(shape, self.augmentation.evaluation_side)
-        paths = {OBJECT: self._masks, **self._regions}
-        there = {kind: paths_of[name] for kind, paths_of in paths.items() if name in paths_of}
+        there = {kind: paths[name] for kind, paths in self._marked.items() if name in paths}
         return {kind: self.augmentation.cut(read_mask(path, shape), view) for kind, path in there.items()}
+
+    @property
+    def regions(self) -> list[str]:
+        """Names of the regions that the data set marks in any picture."""
+        return [kind for kind in self._marked if kind != OBJECT]
 
     @property
     def cache_directory(self) -> Path:
@@ -218,12 +222,8 @@ class RockDataModule(lightning.LightningDataModule):
         return Path(directory) if directory else default_directory()
 
     @cached_property
-    def _masks(self) -> dict[str, Path]:
-        return mask_paths(self.index.root, [picture.name for picture in self.index.pictures])
-
-    @cached_property
-    def _regions(self) -> dict[str, dict[str, Path]]:
-        return region_paths(self.index.root, [picture.name for picture in self.index.pictures])
+    def _marked(self) -> dict[str, dict[str, Path]]:
+        return marked_paths(self.index.root, [picture.name for picture in self.index.pictures])
 
     def _location(self) -> Path:
         if self.root is not None:

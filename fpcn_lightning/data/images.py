@@ -53,7 +53,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SENSOR_BITS = (8, 10, 12, 14, 16)
+SENSOR_BITS = (8, 10, 12, 14, 16)
 
 Shape = tuple[int, int]  # height and width in pixels
 
@@ -162,7 +162,7 @@ def to_eight_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
     """
     if samples.dtype.kind not in "uif":
         raise UnreadableImage(f"samples of type {samples.dtype} are no brightness")
-    ceilings = [2.0**bits - 1 for bits in _SENSOR_BITS]
+    ceilings = [2.0**bits - 1 for bits in SENSOR_BITS]
     if samples.dtype.kind == "f":
         ceilings = [1.0]
         finite = np.isfinite(samples)

@@ -19,24 +19,26 @@ OBJECT = "object"  # what masks show, beside the names of regions
 REGION_COLUMN = "region_"
 
 
-def mask_paths(root: Path, names: Sequence[str]) -> dict[str, Path]:
-    """The masks that there are, by the name of their picture.
+def marked_paths(root: Path, names: Sequence[str]) -> dict[str, dict[str, Path]]:
+    """The masks that there are, under `OBJECT` and the names of the regions, each by the name of its picture.
 
     Args:
         root: the folder of class folders, or the CSV.
         names: of pictures in the index, relative to the root.
     """
-    return _in_column(root, names, "mask") if _is_list(root) else _in_folder(root / MASKS, names)
-
-
-def region_paths(root: Path, names: Sequence[str]) -> dict[str, dict[str, Path]]:
-    """Likewise of the regions, by the name of the region."""
-    if not _is_list(root):
-        folders = sorted(folder for folder in (root / REGIONS).glob("*") if folder.is_dir())
-        return {folder.name: _in_folder(folder, names) for folder in folders}
+    if not (root.suffix.lower() == ".csv" and root.is_file()):
+        regions = sorted(folder for folder in (root / REGIONS).glob("*") if folder.is_dir())
+        return {OBJECT: _in_folder(root / MASKS, names), **{place.name: _in_folder(place, names) for place in regions}}
+    rows = read_rows(root, ("path", "label"), FOREIGN_NAMES)
     # Cells without a heading have no name.
-    columns = [column for row in _rows(root)[:1] for column in row if column and column.startswith(REGION_COLUMN)]
-    return {column.removeprefix(REGION_COLUMN): _in_column(root, names, column) for column in columns}
+    columns = [column for row in rows[:1] for column in row if column and column.startswith(REGION_COLUMN)]
+    regions_of = {column.removeprefix(REGION_COLUMN): column for column in columns}
+    wanted = set(names)
+    named = [(name, row) for row in rows if (name := _name(row["path"], root.parent)) in wanted]
+    return {
+        kind: _existing({name: root.parent / row[column] for name, row in named if row.get(column)})
+        for kind, column in {OBJECT: "mask", **regions_of}.items()
+    }
 
 
 def read_mask(path: Path, shape: Shape) -> NDArray[np.bool_]:
@@ -48,21 +50,11 @@ def read_mask(path: Path, shape: Shape) -> NDArray[np.bool_]:
     return np.asarray(read_resized(path, shape)[..., 0] > 127)
 
 
-def _is_list(root: Path) -> bool:
-    return root.suffix.lower() == ".csv" and root.is_file()
-
-
-def _rows(root: Path) -> list[dict[str, str]]:
-    return read_rows(root, ("path", "label"), FOREIGN_NAMES)
-
-
-def _in_column(root: Path, names: Sequence[str], column: str) -> dict[str, Path]:
-    named = {_name(row["path"], root.parent): root.parent / mask for row in _rows(root) if (mask := row.get(column))}
-    return {name: named[name] for name in names if name in named and named[name].is_file()}
-
-
 def _in_folder(folder: Path, names: Sequence[str]) -> dict[str, Path]:
-    paths = {name: folder / PurePosixPath(name).with_suffix(".png") for name in names}
+    return _existing({name: folder / PurePosixPath(name).with_suffix(".png") for name in names})
+
+
+def _existing(paths: dict[str, Path]) -> dict[str, Path]:
     return {name: path for name, path in paths.items() if path.is_file()}
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -10,9 +10,7 @@ from fpcn_lightning import build
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.quiet import quiet_libraries
 from fpcn_lightning.record import check_names
-
-if TYPE_CHECKING:
-    from fpcn_lightning.data.datamodule import RockDataModule
+from fpcn_lightning.tasks.own_pictures import own_pictures
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +36,7 @@ def run(cfg: DictConfig) -> None:
     loaded = checkpoints.load(checkpoint)
     folder = Path(options["bundle"] or _default_folder(Path(cfg.output), loaded.record))
     check_free(folder, overwrite=cfg.overwrite)
-    data = _data(section["data"], loaded.record)
+    data = own_pictures(section["data"], loaded.record)
     with in_one_step(folder) as place:
         bundle.fill(place, loaded, checkpoint, data, options, look_at_test=cfg.test)
     print(f"bundle: {folder}")
@@ -47,19 +45,3 @@ def run(cfg: DictConfig) -> None:
 def _default_folder(output: Path, record: dict[str, Any]) -> Path:
     check_names(record["name"], record["variant"])
     return output / "bundles" / f"{record['name']}-{record['variant']}-seed-{int(record['seed'])}"
-
-
-def _data(section: dict[str, Any], record: dict[str, Any]) -> "RockDataModule":
-    """The pictures of the training, perhaps in another folder by now, on the sides that they had then."""
-    options = {**record["data"], "cache": section["cache"], "workers": section["workers"]}
-    if section["root"] is not None:
-        options |= {"root": section["root"], "synthetic": None}
-    data = build.datamodule({**options, "classes": record["classes"]}, record["seed"])
-    data.prepare_data()
-    if data.split.fingerprint != record["split"]:
-        raise UserError(
-            f"the pictures in {options['root'] or 'data.synthetic'} are not those that the checkpoint was trained with "
-            f"(split {data.split.fingerprint}, not {record['split']}), so that its test pictures cannot be told from "
-            "the others: give the folder as it was then, data.root=PHOTOS."
-        )
-    return data

@@ -9,7 +9,7 @@ from PIL import Image
 
 from fpcn_lightning import build
 from fpcn_lightning.data.datamodule import RockDataModule
-from fpcn_lightning.data.masks import mask_paths, region_paths
+from fpcn_lightning.data.masks import marked_paths
 from tests.conftest import composed
 
 SIDE = 60  # pixels
@@ -66,9 +66,10 @@ def test_what_is_marked_is_found_and_is_no_class(as_csv: bool, folder: Path) -> 
     data = read(listed(folder) if as_csv else folder)
     assert data.classes == ("granite", "tuff")
     names = [picture.name for picture in data.index.pictures]
-    assert set(mask_paths(data.index.root, names)) == {"granite/a.png"}
-    regions = region_paths(data.index.root, names)
-    assert {kind: set(paths) for kind, paths in regions.items()} == {
+    marked = marked_paths(data.index.root, names)
+    assert data.regions == sorted(data.regions, reverse=as_csv) == [kind for kind in marked if kind != "object"]
+    assert {kind: set(paths) for kind, paths in marked.items()} == {
+        "object": {"granite/a.png"},
         "ruler": {"granite/a.png"},
         "label": {"tuff/abcde.png"},
     }

@@ -103,10 +103,19 @@ def test_what_a_student_is_told_does_not_concern_its_teacher(sweep_here: SweepHe
     assert told == [("teacher", 0), ("resnet18-kd", 4)]
 
 
-def test_what_comes_first_and_stands_among_the_rows_runs_once(sweep_here: SweepHere) -> None:
+def test_what_comes_first_runs_once_and_what_comes_last_after_all(sweep_here: SweepHere, tmp_path: Path) -> None:
     ran: list[str] = []
-    sweep_here(lambda cfg: ran.append(cfg.variant), "+experiment=localisation", "seed=0", "ablation=plain,full")
-    assert ran == ["full-varied", "full-shortcut", "plain-varied", "plain-shortcut"]
+
+    def task(cfg: DictConfig) -> None:
+        ran.append(cfg.runs if cfg.task == "explain" else cfg.variant)
+        if cfg.variant.startswith("plain"):
+            raise UserError("the rocks are gone")
+
+    with pytest.raises(UserError, match="2 of 5 jobs failed"):
+        sweep_here(task, "+experiment=localisation", "seed=0", "ablation=plain,full")
+    trained = ["full-varied", "full-shortcut", "plain-varied", "plain-shortcut"]
+    assert ran == [*trained, "outputs/localisation"]
+    assert [job["variant"] for job in plan(tmp_path / "outputs/localisation")] == trained
 
 
 def test_a_teacher_that_is_there_already_is_not_trained_again(sweep_here: SweepHere) -> None:

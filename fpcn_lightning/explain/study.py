@@ -1,0 +1,139 @@
+"""Heat maps measured against the truth, picture by picture."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from fpcn_lightning.data.datamodule import RockDataModule
+from fpcn_lightning.data.masks import OBJECT
+from fpcn_lightning.explain.measures import above_mean, energy_inside, overlap, pointing_game
+from fpcn_lightning.explain.methods import heat_maps
+from fpcn_lightning.explain.perturbation import Ask, change, deletion, insertion, painted_over
+from fpcn_lightning.models.network import Network
+from fpcn_lightning.report.heat_record import CHANGED, LOST
+
+BACKGROUND = "background"
+AT_ONCE = 8  # pictures
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is measured, and with what.
+
+    Attributes:
+        network: in evaluation mode, on the processor.
+        data: after `setup`.
+        method: of the heat maps (`fpcn_lightning.explain.methods.METHODS`).
+        curves: of how many pictures insertion and deletion are computed.
+        steps: of these curves.
+    """
+
+    network: Network
+    data: RockDataModule
+    method: str
+    curves: int
+    steps: int
+
+    def rows(self, positions: Sequence[int]) -> list[Row]:
+        """Measure the middles of pictures, each with the class that the network answers.
+
+        A row has the columns of `fpcn_lightning.report.heat_record`. A heat map without heat points nowhere: it has
+        no energy inside. Pictures without a true mask have no place to compare with.
+        """
+        with_curves = set(spread(positions, self.curves))
+        groups = [positions[start : start + AT_ONCE] for start in range(0, len(positions), AT_ONCE)]
+        bar = tqdm(total=len(positions), desc="measuring heat maps", unit="picture", disable=None, leave=False)
+        rows: list[Row] = []
+        with bar:
+            for group in groups:
+                for row in self._measured(group, with_curves):
+                    rows.append(row)
+                    bar.update()
+        return rows
+
+    @property
+    def regions(self) -> list[str]:
+        """What is painted over: the background, the object, and what else the data set marks anywhere."""
+        return [BACKGROUND, OBJECT, *self.data.regions]
+
+    def _measured(self, group: Sequence[int], with_curves: set[int]) -> Iterator[Row]:
+        ask = asker(self.network)
+        images, labels, _ = self.data.pictures.centres(group)
+        pictures = images.permute(0, 2, 3, 1).contiguous().numpy()
+        probabilities = ask(pictures)
+        answered = probabilities.argmax(1)
+        heats = heat_maps(self.network, normalised(self.network, images), answered.tolist(), self.method)
+        found = self._found(images)
+        for number, position in enumerate(group):
+            name, classes = self.data.index.pictures[position].name, self.data.classes
+            row: Row = {"name": name, "label": classes[labels[number]], "predicted": classes[answered[number]]}
+            row["confidence"] = float(probabilities[number, answered[number]])
+            masks, label = self.data.centre_masks(position), int(answered[number])
+            row |= _places(heats[number], masks.get(OBJECT), None if found is None else found[number])
+            row |= _changes(ask, pictures[number], masks, label)
+            if position in with_curves:
+                options = (ask, pictures[number], heats[number], label, self.steps)
+                row |= {"deletion": deletion(*options).area, "insertion": insertion(*options).area}
+            yield row
+
+    @torch.inference_mode()
+    def _found(self, images: Tensor) -> NDArray[np.bool_] | None:
+        """The positioning masks [B, S, S] at the size of the pictures, of a network that has any."""
+        mask = self.network.answers(normalised(self.network, images)).mask
+        if mask is None:
+            return None
+        side = images.shape[2:]
+        return torch.nn.functional.interpolate(mask[:, None].float(), size=side, mode="nearest")[:, 0].bool().numpy()
+
+
+def spread(positions: Sequence[int], count: int) -> list[int]:
+    """At most `count` of them, evenly spread, so that a list that goes class by class keeps its classes."""
+    places = np.unique(np.linspace(0, len(positions) - 1, min(count, len(positions))).round().astype(int))
+    return [positions[place] for place in places]
+
+
+def normalised(network: Network, images: Tensor) -> Tensor:
+    """Pictures uint8 [B, 3, S, S] as the network expects them."""
+    mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (network.mean, network.std))
+    return (images.float() / 255 - mean) / std
+
+
+def asker(network: Network) -> Ask:
+    """What a network in evaluation mode says of pictures uint8 [N, S, S, 3]: probabilities [N, C]."""
+
+    @torch.inference_mode()
+    def ask(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        images = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2)
+        answers: NDArray[np.float32] = network(normalised(network, images)).float().softmax(1).numpy()
+        return answers
+
+    return ask
+
+
+def _places(heat: NDArray[np.float32], inside: NDArray[np.bool_] | None, found: NDArray[np.bool_] | None) -> Row:
+    if inside is None:
+        return {}
+    row: Row = {
+        "object_share": float(inside.mean()),
+        "pointing_game": float(pointing_game(heat, inside)),
+        "energy_inside": float(np.nan_to_num(energy_inside(heat, inside))),
+        "heat_overlap": overlap(above_mean(heat), inside),
+    }
+    return row if found is None else {**row, "mask_overlap": overlap(found, inside)}
+
+
+def _changes(ask: Ask, picture: NDArray[np.uint8], masks: dict[str, NDArray[np.bool_]], label: int) -> Row:
+    regions = {BACKGROUND: ~masks[OBJECT], **masks} if OBJECT in masks else masks
+    row: Row = {}
+    for region, inside in regions.items():
+        changed = change(ask, picture, painted_over(picture, inside), label)
+        row |= {CHANGED + region: float(not changed.kept), LOST + region: changed.drop}
+    return row

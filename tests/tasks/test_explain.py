@@ -1,0 +1,156 @@
+"""`task=explain`: from trained runs to panels, measures and words, and what stands in the way."""
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.explain.study import Study
+from fpcn_lightning.main import run_task
+from fpcn_lightning.report.results import read_result
+from tests.conftest import composed
+from tests.tasks.conftest import Train
+
+WHOLE = ("trainer.limit_test_batches=1.0", "trainer.limit_val_batches=1.0")
+
+
+def explain(output: Path, *overrides: str) -> None:
+    run_task(composed("task=explain", "trainer=smoke", f"output={output}", *overrides))
+
+
+def checkpoint(folder: Path) -> str:
+    return f"checkpoint={folder}/checkpoints/best.ckpt"
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "heat_maps.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def refuse(*_: Any) -> None:
+    raise AssertionError("measured again")
+
+
+@pytest.mark.slow
+def test_a_network_and_one_beside_it_on_their_own_pictures(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, result = train("model=fpcn", "name=rocks", *WHOLE)
+    other, _ = train("model=plain", "name=rocks", *WHOLE, folder="other")
+    words = (checkpoint(main), f"explain.beside=[{other}/checkpoints/best.ckpt]", "explain.measured=null")
+    explain(tmp_path, *words)
+    folder = tmp_path / "explanations" / "rocks-fpcn-seed-0"
+    told = capsys.readouterr().out
+    assert f"panels: {folder}/panels.png" in told
+    assert "- fpcn: " in told
+    assert "- plain: " in told
+    rows = rows_of(folder / "fpcn")
+    assert result["data"] is not None
+    assert len(rows) == result["data"]["images"]["test"]
+    assert sum(row["deletion"] != "" for row in rows) == 1  # explain.curves of trainer=smoke
+    assert all(row["mask_overlap"] and row["changed_background"] in ("0.0000", "1.0000") for row in rows)
+    answered = {row["name"]: row["predicted"] for row in csv.DictReader((main / "test_predictions.csv").open())}
+    assert {row["name"]: row["predicted"] for row in rows} == answered
+    assert all(row["mask_overlap"] == "" for row in rows_of(folder / "plain"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "rows", refuse)
+        explain(tmp_path, *words)
+        with pytest.raises(AssertionError, match="measured again"):
+            explain(tmp_path, *words, "explain.method=layer_cam")
+    assert not (folder / "fpcn" / "heat_maps.json").exists()  # what is half done is not taken for done
+
+
+@pytest.mark.slow
+def test_pictures_from_anywhere_in_pages(
+    train: Train, tmp_path: Path, rocks: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, result = train("model=plain", "name=rocks", *WHOLE)
+    assert result["data"] is not None
+    label = result["data"]["classes"][0]
+    source = tmp_path / "found" / label
+    source.mkdir(parents=True)
+    for number, path in enumerate(sorted(rocks.parent.glob(f"images/{label}/*.jpg"))[:3]):
+        with Image.open(path) as picture:
+            picture.resize((90 + 10 * number, 70)).save(source / f"{number}.png")
+    (source / "notes.jpg").write_text("no picture")
+    explain(tmp_path, checkpoint(folder), f"source={source.parent}")
+    place = tmp_path / "explanations" / "rocks-plain-seed-0" / "found"
+    assert [path.name for path in sorted(place.iterdir())] == ["panels-001.png", "panels-002.png"]  # two rows each
+    assert "notes.jpg is left out: this is no picture" in caplog.text
+    one, two = (size(place / f"panels-00{number}.png") for number in (2, 1))
+    assert one[0] == two[0]
+    assert one[1] < two[1]
+    explain(tmp_path, checkpoint(folder), f"source={source / '0.png'}")
+    assert size(tmp_path / "explanations" / "rocks-plain-seed-0" / "0" / "panels.png") == one
+    shutil.rmtree(source)
+    source.mkdir()
+    (source / "notes.jpg").write_text("no picture")
+    with pytest.raises(UserError, match="holds no picture that can be read"):
+        explain(tmp_path, checkpoint(folder), f"source={source}")
+
+
+@pytest.mark.slow
+def test_all_runs_of_a_folder_and_their_report(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    for model in ("plain", "fpcn", "majority"):
+        train(f"model={model}", "name=rocks", "report.reference=plain", *WHOLE, folder=f"runs/{model}")
+    runs = next(path for path in tmp_path.rglob("runs") if path.is_dir())
+    explain(tmp_path, f"runs={runs}")
+    assert "majority has no map to draw heat of" in caplog.text
+    markdown = (runs / "localisation.md").read_text()
+    assert "fpcn against plain: " in markdown
+    assert "Painted over, the background changes" in markdown
+    page = (runs / "index.html").read_text()
+    assert "energy inside %" in page
+    assert "data:image/jpeg;base64," in page
+    assert size(runs / "explanations" / "panels.png")[0] > 400
+    # The report can be made again without the networks.
+    shutil.rmtree(runs / "plain" / "checkpoints")
+    run_task(composed("task=report", f"runs={runs}"))
+    assert (runs / "localisation.md").read_text() == markdown
+
+
+def test_what_cannot_be_explained_is_told(train: Train, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="neither checkpoint nor runs is set"):
+        explain(tmp_path)
+    with pytest.raises(UserError, match=r"explain\.method=gradcam.*grad_cam"):
+        explain(tmp_path, "explain.method=gradcam")
+    with pytest.raises(UserError, match=r"explain\.steps=0 must be at least 1"):
+        explain(tmp_path, "explain.steps=0")
+    with pytest.raises(UserError, match=r"x\.ckpt is no file"):
+        explain(tmp_path, "checkpoint=x.ckpt")
+    with pytest.raises(UserError, match=r"holds no result\.json"):
+        explain(tmp_path, f"runs={tmp_path}")
+
+
+@pytest.mark.slow
+def test_networks_that_do_not_fit_together_are_told(train: Train, tmp_path: Path, rocks: Path) -> None:
+    folder, _ = train("model=majority", "name=rocks", *WHOLE)
+    assert read_result(folder / "result.json")["status"] == "finished"
+    with pytest.raises(UserError, match="the same network twice"):
+        explain(tmp_path, checkpoint(folder), f"explain.beside=[{folder}/checkpoints/best.ckpt]")
+    with pytest.raises(UserError, match="has no map to draw heat of"):
+        explain(tmp_path, checkpoint(folder))
+    photographs = tmp_path / "two"
+    for number, label in enumerate(("granite", "tuff") * 8):
+        (photographs / label).mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(photographs / label / f"{number}.png")
+    other, _ = train("data=folder", f"data.root={photographs}", "model=plain", *WHOLE, folder="other")
+    with pytest.raises(UserError, match="knows other classes than"):
+        explain(tmp_path, checkpoint(folder), f"explain.beside=[{other}/checkpoints/best.ckpt]")
+    shutil.rmtree(photographs)
+    with pytest.raises(UserError, match="does not exist"):
+        explain(tmp_path, checkpoint(other))
