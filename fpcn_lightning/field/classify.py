@@ -1,23 +1,19 @@
 """Photographs in, answers out: lazily, in batches of views, going on after a file that cannot be read."""
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, repeat
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fpcn_lightning.data.augment import Augmentation, View
 from fpcn_lightning.data.images import MAX_PIXELS, Shape, UnreadableImage, decode, read_file
+from fpcn_lightning.field.ahead import ahead
 from fpcn_lightning.field.model import BundleModel, Outputs
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 MOST_WORKERS = 4
 
@@ -110,7 +106,7 @@ def classify(
     def cut(path: Path) -> _Cut:
         return _cut(model.bundle.views, path)
 
-    groups = _groups(_ahead(cut, paths, workers, max(batch_size, 2 * workers)), batch_size)
+    groups = _groups(ahead(cut, paths, workers, max(batch_size, 2 * workers)), batch_size)
     return (answer for group in groups for answer in _answers(model, group, batch_size, quantile))
 
 
@@ -136,21 +132,6 @@ def _read(views: Augmentation, data: bytes) -> NDArray[np.uint8]:
         limit = f"the limit of {MAX_PIXELS // 10**6} million"
         raise UnreadableImage(f"{shape[1]} x {shape[0]} pixels, at the scale of this bundle, are more than {limit}")
     return decode(data, shape).pixels
-
-
-def _ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int, most: int) -> Iterator[Result]:
-    """Results in the order of the items, computed in threads, at most so many before they are taken."""
-    pending: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) == most:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _groups(pictures: Iterable[_Cut], batch_size: int) -> Iterator[list[_Cut]]:
