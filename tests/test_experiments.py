@@ -22,10 +22,12 @@ FEWER = {
     "opaque_minerals": ["model=swin,efficientnet_lite0"],
     "distillation": ["model=mobilenetv2"],
     "ablation": ["ablation=plain,mask,full"],  # tests/test_config.py holds what each row switches off
+    "localisation": ["ablation=plain,full", "background=shortcut", "hydra.sweeper.first=[]"],  # gradcam has students
     "pairs": ["model.pairs_per_image=2,4", "model=fpcn,api_net"],
     "search": ["search.trials=2"],
     "theta_alpha": ["model.theta=0.0,0.5", "model.alpha=area,soft"],
 }
+EXPLAINED = ("gradcam", "localisation")
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
@@ -56,5 +58,6 @@ def test_an_experiment_runs_all_its_rows(experiment: str, rocks: Path, tmp_path:
         planned = {job["folder"] for job in json.loads((folder / "sweep.json").read_text())["jobs"]}
         assert {place.relative_to(folder).as_posix() for place, _ in results} == planned
         assert all((folder / name).is_file() for name in ("table.md", "table.csv", "table.tex", "index.html"))
+        assert (folder / "localisation.md").is_file() == (experiment in EXPLAINED)
     assert all(result["status"] == "finished" for _, result in results)
     assert len({(result["variant"], result["seed"]) for _, result in results}) == len(results)

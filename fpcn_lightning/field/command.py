@@ -5,6 +5,7 @@ Nothing heavy is imported before it is needed, so that `--help` and a mistake in
 
 import argparse
 import io
+import math
 import os
 import sys
 import warnings
@@ -16,6 +17,8 @@ from fpcn_lightning.errors import UserError
 
 NOTHING_READ = 1
 STOPPED = 130  # what a shell gives for a program that was stopped with Ctrl-C
+STOPPED_MIDWAY = "\nStopped. The same command, without --overwrite, goes on where it stopped."
+ALL = 100  # percent
 
 DESCRIPTION = """\
 Name the rocks on photographs, on this computer alone: no network, no graphics card.
@@ -27,6 +30,7 @@ examples:
   fpcn info rocks-bundle                     which rocks does the model know, and how well?
   fpcn predict rocks-bundle outcrop.jpg      one photograph, answered on the screen
   fpcn predict rocks-bundle photographs      a folder and all folders in it, answered in predictions.csv
+  fpcn map rocks-bundle section.tif          a whole thin section or slab: which mineral is where, and how much of it
   fpcn serve rocks-bundle                    a page in your browser to drop photographs on
 """
 
@@ -49,6 +53,30 @@ examples:
 If you stop it, or the power fails: start the same command again, and it goes on where it stopped.
 """
 
+
+MAP = """\
+Map a whole section: a mosaic of a thin section, a polished section or a slab, as a TIFF of any size (or JPEG, PNG).
+
+A window moves over it, and the answers are blended into a map. What comes out, in a folder:
+  summary.txt         what to read first, also shown on the screen
+  overview.png        photograph, map and confidence in one picture, with a legend and a scale bar
+  areas.csv           area and percent of each class with an interval, number and size of its grains
+  grains.csv          a line for each grain: where it lies, how large, how long and how wide it is
+  grain_sizes.csv     how many grains there are of which size, drawn in grain_sizes.png
+  contacts.csv        how long which two classes touch
+  class_map.tif       the map at full size, for QGIS or QuPath; confidence_map.tif likewise, in percent
+  map.json            all of this for programs
+"""
+
+MAP_EXAMPLES = """\
+examples:
+  fpcn map rocks-bundle section.tif --um-per-px 1.2          a pixel of the section is 1.2 micrometres wide
+  fpcn map rocks-bundle section.tif --overlap 0.75           twice as fine, four times as slow
+  fpcn map rocks-bundle section.tif --output maps/section-7
+
+Say the scale: windows then show the model as many micrometres as it was trained with, and areas come in mm2.
+If you stop it, or the power fails: start the same command again, and it goes on where it stopped.
+"""
 
 SERVE = """\
 Open a page in your browser to drop photographs on. It works without a network; nothing leaves this computer.
@@ -102,7 +130,7 @@ def _predict(options: argparse.Namespace) -> int:
             progress=True,
         )
     except KeyboardInterrupt:
-        print("\nStopped. The same command, without --overwrite, goes on where it stopped.", file=sys.stderr)
+        print(STOPPED_MIDWAY, file=sys.stderr)
         return STOPPED
     print(summary_text(summary))
     return NOTHING_READ if summary.unreadable == summary.pictures else 0
@@ -120,6 +148,32 @@ def _answer(options: argparse.Namespace) -> int:
     answer = classify_file(model, options.source, coverage=options.sets)
     print(answer_text(answer, Table(model.bundle.classes, options.top)))
     return NOTHING_READ if answer.error is not None else 0
+
+
+def _map(options: argparse.Namespace) -> int:
+    from fpcn_lightning.field.mapping.map_section import map_section
+    from fpcn_lightning.field.mapping.words import map_text
+
+    try:
+        summary = map_section(
+            options.bundle,
+            options.section,
+            options.output,
+            micrometres_per_pixel=options.micrometres_per_pixel,
+            overlap=options.overlap,
+            window=options.window,
+            bits=options.bits,
+            file=options.file,
+            batch_size=options.batch_size,
+            threads=options.threads,
+            overwrite=options.overwrite,
+            progress=True,
+        )
+    except KeyboardInterrupt:
+        print(STOPPED_MIDWAY, file=sys.stderr)
+        return STOPPED
+    print(map_text(summary))
+    return NOTHING_READ if summary.percent_no_data == ALL else 0
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -156,6 +210,7 @@ def _parser() -> argparse.ArgumentParser:
         return added.add_argument
 
     _predict_options(verb("predict", _predict, "name the rocks on photographs", PREDICT, PREDICT_EXAMPLES))
+    _map_options(verb("map", _map, "map a whole section: areas, grains, contacts", MAP, MAP_EXAMPLES))
     _serve_options(verb("serve", _serve, "open a page to drop photographs on", SERVE))
     verb("info", _info, "say what a bundle knows, and how well", "Say what a bundle knows, and how well.")
     return parser
@@ -186,6 +241,37 @@ def _predict_options(add: Add) -> None:
     add("--threads", type=_positive, metavar="N", help="processor cores for the network (default: all)")
 
 
+def _map_options(add: Add) -> None:
+    add("section", type=Path, metavar="SECTION", help="the picture of the section: a TIFF of any size, JPEG or PNG")
+    add(
+        "--um-per-px",
+        type=_above_zero,
+        dest="micrometres_per_pixel",
+        metavar="X",
+        help="width of a pixel of the section in micrometres (default: what the file says, if it does)",
+    )
+    add(
+        "--overlap",
+        type=float,
+        default=0.5,
+        metavar="SHARE",
+        help="how much of a window the next one sees again: more is finer and slower (default: 0.5)",
+    )
+    add(
+        "--window-px",
+        type=_positive,
+        dest="window",
+        metavar="N",
+        help="width of a window in pixels of the section (default: what the model was trained with)",
+    )
+    add("--bits", type=_positive, metavar="N", help="bits that the camera used of a 16-bit file, such as 12")
+    add("--output", type=Path, metavar="FOLDER", help="where the results go (default: SECTION's name with -map)")
+    add("--overwrite", action="store_true", help="replace a map that is there instead of going on")
+    add("--file", metavar="NAME", help="another model file of the bundle, such as model.int8.onnx")
+    add("--batch-size", type=_positive, default=8, metavar="N", help="windows computed together (default: 8)")
+    add("--threads", type=_positive, metavar="N", help="processor cores for the network (default: all)")
+
+
 def _serve_options(add: Add) -> None:
     add("--port", type=int, default=7860, help="where the page is found (default: 7860)")
     add("--host", default="127.0.0.1", help="who may open it (default: 127.0.0.1, this computer alone)")
@@ -198,3 +284,13 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} must be a whole number from 1 on")
     return int(text)
+
+
+def _above_zero(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} must be a number above 0")
+    return number

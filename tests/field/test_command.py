@@ -9,9 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from tifffile import TiffFile
 
 from fpcn_lightning.field import predict as predict_module
 from fpcn_lightning.field.command import main
+from fpcn_lightning.field.mapping import answers as answers_module
 from tests.field.conftest import MakeBundle, paint
 
 TRAINING = ("torch", "torchvision", "lightning", "pytorch_lightning", "timm", "hydra", "omegaconf", "onnx")
@@ -57,6 +60,15 @@ def test_a_folder_is_answered_without_what_training_needs(
     assert [row["path"] for row in rows(tmp_path / "predictions.csv")] == [
         f"photographs/{name}" for name in ("blue.png", "green.png", "red.png", "text.jpg")
     ]
+
+
+def test_a_section_is_mapped_without_what_training_needs(bundle_folder: Path, tmp_path: Path) -> None:
+    paint(tmp_path / "section.tif", "green", (80, 60))
+    done = fpcn("map", "bundle", "section.tif", "--um-per-px", "2.5", "--threads", "1", folder=tmp_path)
+    assert (done.returncode, done.stderr.splitlines()) == (0, ["loaded: PIL numpy onnxruntime tqdm"])
+    assert done.stdout.splitlines()[0] == "section.tif is mapped in section-map"
+    assert done.stdout.splitlines()[3].split() == ["green", "100.0", "90.9", "to", "100.0", "0.03", "1"]
+    assert done.stdout == (tmp_path / "section-map" / "summary.txt").read_text(encoding="utf-8")
 
 
 def test_help_loads_nothing(tmp_path: Path) -> None:
@@ -164,6 +176,42 @@ def test_ctrl_c_says_how_to_go_on(
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     assert main(["predict", "bundle", "photographs"]) == 0
+
+
+def test_mapping_can_be_stopped_and_says_what_is_wrong(
+    bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    paint(tmp_path / "section.tif", "green", (80, 60))
+    with monkeypatch.context() as patched:
+        patched.setattr(answers_module, "ahead", stopped)
+        assert main(["map", "bundle", "section.tif", "--threads", "1"]) == 130
+    assert "goes on" in capsys.readouterr().err
+    assert main(["map", "bundle", "section.tif", "--threads", "1"]) == 0
+    assert main(["map", "bundle", "section.tif"]) == 2
+    assert "fpcn: section-map holds results already" in capsys.readouterr().err
+    assert main(["map", "bundle", "nothing.tif"]) == 2
+    assert not (tmp_path / "nothing-map").exists()
+    for words in (["--um-per-px", "0"], ["--um-per-px", "nan"], ["--um-per-px", "wide"], ["--window-px", "0"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(["map", "bundle", "section.tif", *words])
+
+
+def test_a_section_without_data_is_an_error_code(
+    bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 64)).save("section.tif", compression="tiff_adobe_deflate")
+    with TiffFile("section.tif") as file:
+        offset = file.pages[0].dataoffsets[0]
+    with Path("section.tif").open("r+b") as raw:
+        raw.seek(offset)
+        raw.write(b"\xff" * 8)
+    assert main(["map", "bundle", "section.tif", "--threads", "1"]) == 1
+    assert "100.0 % of the section gave no data" in capsys.readouterr().out
 
 
 def test_a_reader_that_has_read_enough_is_no_error(bundle_folder: Path) -> None:

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from skimage.measure import label, regionprops_table
+
+from fpcn_lightning.field.mapping.class_map import NO_DATA
+from fpcn_lightning.field.mapping.grains import COLUMNS, find_grains, grain_rows
+from tests.field.mapping.drawn import CLASSES, disc, drawn_map
+
+
+def test_discs_are_counted_and_sized() -> None:
+    codes = np.zeros((400, 400), np.uint8)
+    for y, x, radius in ((100, 120, 60), (300, 250, 40), (60, 330, 20)):
+        codes[disc(400, y, x, radius)] = 1
+    grains = find_grains(drawn_map(codes))
+    assert len(grains) == 4
+    assert grains.code.tolist() == [0, 1, 1, 1]
+    assert grains.diameter[1:] == pytest.approx([120, 80, 40], rel=0.01)
+    assert grains.y[1:] == pytest.approx([100, 300, 60])
+    assert grains.x[1:] == pytest.approx([120, 250, 330])
+    assert grains.major[1:] == pytest.approx([120, 80, 40], rel=0.01)
+    assert grains.minor[1:] == pytest.approx([120, 80, 40], rel=0.01)
+    assert grains.cut.tolist() == [True, False, False, False]
+
+
+def test_shapes_are_those_of_scikit_image() -> None:
+    """It measures the map at the full size of the section, where cells at the border are cut."""
+    chance = np.random.default_rng(0)
+    codes = np.repeat(np.repeat(chance.integers(0, 3, (9, 11)), 2, 0), 3, 1)
+    codes[4:7, 20:25] = NO_DATA
+    found = drawn_map(codes, cell=4, height=codes.shape[0] * 4 - 1, width=codes.shape[1] * 4 - 3)
+    found.confidence[:] = chance.integers(0, 101, codes.shape)
+    grains = find_grains(found)
+    pixels = codes.repeat(4, 0).repeat(4, 1)[: found.height, : found.width]
+    sure = found.confidence.repeat(4, 0).repeat(4, 1)[: found.height, : found.width]
+    properties = ("area", "centroid", "bbox", "inertia_tensor_eigvals", "intensity_mean")
+    labels = label(pixels, background=NO_DATA, connectivity=2)  # type: ignore[no-untyped-call]
+    table = regionprops_table(labels, sure, properties=properties)  # type: ignore[no-untyped-call]
+    order = np.argsort(-table["area"], kind="stable")
+    expected = {name: column[order] for name, column in table.items()}
+    assert grains.area == pytest.approx(expected["area"])
+    # Pixels begin at 0 here and have their middle there in scikit-image, which takes them for points, too.
+    assert grains.y == pytest.approx(expected["centroid-0"] + 0.5)
+    assert grains.x == pytest.approx(expected["centroid-1"] + 0.5)
+    for place, side in enumerate((grains.top, grains.left, grains.bottom, grains.right)):
+        assert side.tolist() == expected[f"bbox-{place}"].tolist()
+    assert grains.major == pytest.approx(4 * np.sqrt(expected["inertia_tensor_eigvals-0"] + 1 / 12))
+    assert grains.minor == pytest.approx(4 * np.sqrt(expected["inertia_tensor_eigvals-1"] + 1 / 12))
+    assert grains.confidence == pytest.approx(expected["intensity_mean"])
+
+
+@pytest.mark.parametrize("degrees", [-60, -20, 0, 35, 80])
+def test_long_grains_are_measured_along_their_axis(degrees: float) -> None:
+    rows, columns = np.mgrid[:300, :300] - 149.5
+    angle = np.radians(degrees)
+    along = columns * np.cos(angle) - rows * np.sin(angle)
+    across = columns * np.sin(angle) + rows * np.cos(angle)
+    grains = find_grains(drawn_map((along / 100) ** 2 + (across / 30) ** 2 < 1))
+    assert grains.orientation[1] == pytest.approx(degrees, abs=0.5)
+    assert (grains.major[1], grains.minor[1]) == pytest.approx((200, 60), rel=0.01)
+
+
+def test_corners_connect_and_missing_places_cut() -> None:
+    codes = np.zeros((9, 9), np.uint8)
+    codes[2, 2] = codes[3, 3] = codes[6, 6] = 1
+    codes[6, 7] = NO_DATA
+    grains = find_grains(drawn_map(codes))
+    assert grains.area.tolist() == [77, 2, 1]
+    assert grains.cut.tolist() == [True, False, True]
+
+
+def test_a_section_without_data_has_no_grains() -> None:
+    found = drawn_map(np.full((5, 7), NO_DATA))
+    grains = find_grains(found)
+    assert len(grains) == 0
+    assert list(grain_rows(found, grains, 3)) == []
+
+
+def test_rows_have_both_units() -> None:
+    codes = np.zeros((40, 40), np.uint8)
+    codes[10:20, 10:30] = 2
+    found = drawn_map(codes, cell=5, micrometres_per_pixel=2.0)
+    row = list(grain_rows(found, find_grains(found), 200))[1]
+    assert tuple(row) == COLUMNS
+    assert row["class"] == CLASSES[2]
+    assert (row["grain"], row["area_px"], row["area_um2"]) == (2, 5000, 20000)
+    assert [row[f"{side}_px"] for side in ("left", "top", "right", "bottom")] == [50, 50, 150, 100]
+    assert (row["centroid_x_um"], row["centroid_y_um"]) == (200, 150)
+    assert row["diameter_um"] == pytest.approx(2 * 79.79, rel=1e-3)
+    assert (row["touches_border"], row["below_resolution"]) == (False, True)
+    unknown = drawn_map(codes)
+    assert next(grain_rows(unknown, find_grains(unknown), 10))["area_um2"] is None

@@ -1,0 +1,138 @@
+"""Whole maps, and the command as a real process."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.field.mapping.class_map import NO_DATA
+from fpcn_lightning.field.mapping.map_section import map_section
+from fpcn_lightning.field.mapping.result_folder import RESULTS
+from tests.field.conftest import COLOURS, MakeBundle
+from tests.field.mapping.drawn import disc
+
+SIDE = 640
+NAMES = ("r\u00f6tlich, grob", "green", "blue")
+
+
+def draw_section(path: Path, *, spoil: bool = False) -> NDArray[np.uint8]:
+    """Write a section of a blue ground with a red and a green disc; its codes. `spoil` breaks one of its tiles."""
+    codes = np.full((SIDE, SIDE), 2, np.uint8)
+    codes[disc(SIDE, 200, 220, 150)] = 0
+    codes[disc(SIDE, 480, 420, 80)] = 1
+    pixels = np.array(list(COLOURS.values()), np.uint8)[codes]
+    tifffile.imwrite(path, pixels, tile=(128, 128), compression="zlib", photometric="rgb")
+    if spoil:
+        with tifffile.TiffFile(path) as file:
+            offset = file.pages[0].dataoffsets[24]
+        with path.open("r+b") as raw:
+            raw.seek(offset)
+            raw.write(b"\xff" * 8)
+    return codes
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_section_becomes_maps_and_tables(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    codes = draw_section(tmp_path / "section.tif", spoil=True)
+    output = tmp_path / "maps" / "section"
+    bundle = make_bundle(NAMES, micrometres_per_pixel=4.0)
+    summary = map_section(bundle, tmp_path / "section.tif", output, micrometres_per_pixel=4.0, threads=1)
+    assert names(output) == sorted(RESULTS)
+    assert (summary.window, summary.stride, summary.magnification_checked) == (32, 16, True)
+    mapped = tifffile.imread(output / "class_map.tif")
+    assert (mapped[512:, 512:] == NO_DATA).all()
+    assert ((mapped == codes) | (mapped == NO_DATA)).mean() > 0.98
+    areas = {row["class"]: row for row in table(output / "areas.csv")}
+    assert list(areas) == [*NAMES, "(no data)"]
+    for name, radius in zip(NAMES[:2], (150, 80), strict=True):
+        assert float(areas[name]["area_mm2"]) == pytest.approx(np.pi * (radius * 0.004) ** 2, rel=0.02)
+        assert float(areas[name]["weighted_diameter_um"]) == pytest.approx(8 * radius, rel=0.01)
+        assert areas[name]["grains"] == "1"
+    assert float(areas["(no data)"]["percent_of_section"]) == pytest.approx(4, abs=0.3)
+    assert [row["class"] for row in table(output / "grains.csv")] == [NAMES[2], *NAMES[:2]]
+    contacts = {row["class_1"]: float(row["length_mm"]) for row in table(output / "contacts.csv")}
+    assert contacts == pytest.approx({NAMES[0]: 0.3 * 4 * np.pi, NAMES[1]: 0.16 * 4 * np.pi}, rel=0.03)
+    facts = json.loads((output / "map.json").read_text(encoding="utf-8"))
+    assert facts["damaged_segments"] == 1
+    assert facts["areas"] == summary.areas
+    assert "4.0 % of the section gave no data" in (output / "summary.txt").read_text(encoding="utf-8").replace("\n", "")
+
+
+def test_a_finished_map_is_refused_and_overwritten(bundle_folder: Path, tmp_path: Path) -> None:
+    draw_section(tmp_path / "section.tif")
+    options: dict[str, Any] = {"window": 64, "threads": 1, "output": tmp_path / "map"}
+    first = map_section(bundle_folder, tmp_path / "section.tif", **options)
+    assert first.micrometres_per_pixel is None
+    assert first.areas[0]["area_mm2"] is None
+    with pytest.raises(UserError, match="holds results already"):
+        map_section(bundle_folder, tmp_path / "section.tif", **options)
+    second = map_section(bundle_folder, tmp_path / "section.tif", overwrite=True, **{**options, "window": 80})
+    assert (first.window, second.window) == (64, 80)
+
+
+def test_the_file_says_the_scale_unless_the_user_does(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    path = tmp_path / "section.tif"
+    resolution = {"resolution": (5000, 5000), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, np.zeros((64, 64, 3), np.uint8), photometric="rgb", **resolution)  # type: ignore[arg-type]
+    bundle = make_bundle(micrometres_per_pixel=2.0)
+    said = map_section(bundle, path, tmp_path / "file", threads=1)
+    assert (said.micrometres_per_pixel, said.scale_from, said.window) == (2, "file", 32)
+    told = map_section(bundle, path, tmp_path / "option", micrometres_per_pixel=1.0, threads=1)
+    assert (told.micrometres_per_pixel, told.scale_from, told.window) == (1, "option", 64)
+
+
+@pytest.mark.parametrize("options", [{"overlap": 1.0}, {"overlap": -0.1}, {"batch_size": 0}, {"threads": 0}])
+def test_numbers_that_make_no_sense(options: dict[str, Any], bundle_folder: Path, tmp_path: Path) -> None:
+    draw_section(tmp_path / "section.tif")
+    with pytest.raises(UserError, match=next(iter(options))):
+        map_section(bundle_folder, tmp_path / "section.tif", tmp_path / "map", **options)
+    assert not (tmp_path / "map").exists()
+
+
+@pytest.mark.parametrize("name", ["tifffile", "skimage", "matplotlib"])
+def test_packages_that_are_missing_are_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UserError, match=rf"{name}\).*pip install 'fpcn-lightning\[map\]'"):
+        map_section(tmp_path, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_killed_map_goes_on(bundle_folder: Path, tmp_path: Path) -> None:
+    """The command, cut off in the middle, ends with what it would have said at once."""
+    draw_section(tmp_path / "section.tif")
+    command = [sys.executable, "-c", "from fpcn_lightning.field.command import main; raise SystemExit(main())", "map"]
+    words = ["bundle", "section.tif", "--window-px", "24", "--threads", "1", "--batch-size", "2"]
+    done = tmp_path / "section-map" / "unfinished" / "done.npy"
+    process = subprocess.Popen([*command, *words], cwd=tmp_path)
+    while process.poll() is None and not (done.exists() and np.load(done).sum() > 3):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert 3 < np.load(done).sum() < len(np.load(done))
+    again = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "section.tif is mapped in section-map" in again.stdout
+    assert again.stderr == ""
+    whole = map_section(bundle_folder, tmp_path / "section.tif", tmp_path / "whole", window=24, threads=1)
+    facts = json.loads((tmp_path / "section-map" / "map.json").read_text(encoding="utf-8"))
+    assert facts["areas"] == whole.areas
+    for name in ("class_map.tif", "confidence_map.tif", "grains.csv", "contacts.csv"):
+        assert (tmp_path / "section-map" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert names(tmp_path / "section-map") == sorted(RESULTS)

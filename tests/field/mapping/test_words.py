@@ -1,0 +1,82 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fpcn_lightning.field.mapping.areas import area_rows
+from fpcn_lightning.field.mapping.class_map import NO_DATA
+from fpcn_lightning.field.mapping.grains import find_grains
+from fpcn_lightning.field.mapping.summary import MapSummary
+from fpcn_lightning.field.mapping.words import map_text, warnings
+from tests.field.mapping.drawn import disc, drawn_map
+
+
+@pytest.fixture
+def summary() -> MapSummary:
+    """A map without any fault."""
+    found = drawn_map(disc(40, 20, 20, 10).astype(int), micrometres_per_pixel=50.0)
+    return MapSummary(
+        output=Path("section-map"),
+        section=Path("section.tif"),
+        bundle="rocks",
+        digest="0",
+        file="model.onnx",
+        height=40,
+        width=40,
+        micrometres_per_pixel=50.0,
+        scale_from="option",
+        window=8,
+        window_from="400 um, as in training",
+        network_side=8,
+        magnification_checked=True,
+        stride=4,
+        cell=1,
+        windows=100,
+        windows_without_data=0,
+        damaged_segments=0,
+        grains=2,
+        areas=area_rows(found, find_grains(found), 4),
+        contacts=[],
+        grain_sizes=[],
+        seconds=1.0,
+    )
+
+
+def test_a_faultless_map(summary: MapSummary) -> None:
+    lines = map_text(summary).splitlines()
+    assert lines[0] == "section.tif is mapped in section-map"
+    assert lines[2].split() == ["class", "percent", "95", "%", "interval", "mm2", "grains"]
+    assert lines[3].split() == ["quartz", "80.2", "31.4", "to", "35.3", "3.21", "1"]
+    assert lines[4].split() == ["mica,", "dark", "19.8", "31.4", "to", "35.3", "0.79", "1"]
+    assert lines[5] == ""
+    assert "8 px (400 um) wide, and windows lie 4 px (200 um) apart" in map_text(summary)
+    assert warnings(summary) == []
+
+
+def test_every_reason_for_distrust_is_said(summary: MapSummary) -> None:
+    codes = disc(40, 20, 20, 10).astype(int)
+    codes[:4] = NO_DATA
+    found = drawn_map(codes)
+    found.unfamiliar[30:] = True
+    areas = area_rows(found, find_grains(found), 4)
+    doubtful = replace(
+        summary,
+        micrometres_per_pixel=None,
+        scale_from=None,
+        window=4,
+        window_from="as asked for; the magnification was not checked, since the section has no scale",
+        magnification_checked=False,
+        damaged_segments=2,
+        areas=areas,
+    )
+    text = " ".join(map_text(doubtful).split())
+    for part in (
+        "say it with --um-per-px",
+        "as asked for; the magnification was not checked, since the section has no scale.",
+        "enlarged 2.0 times",
+        "10.0 % of the section gave no data (2 parts of the file are damaged)",
+        "28 % of the area with data look unlike",
+    ):
+        assert part in text
+    assert text.count("Warning: ") == 5
+    assert doubtful.percent_no_data == 10
