@@ -24,7 +24,7 @@ test: setup  ## the fast tests (under three minutes on two cores, no network)
 	$(BIN)/python -m pytest -m 'not slow'
 
 test-all: setup  ## all tests, whole runs and several processes included, on all cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: setup  ## ruff (style, imports) and mypy (types)
 	$(BIN)/ruff check .

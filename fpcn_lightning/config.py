@@ -50,7 +50,7 @@ class CacheConfig:
 class SyntheticConfig:
     """The embedded example sets (`fpcn_lightning.data.synthetic`)."""
 
-    kind: str = "rocks"  # rocks | minerals
+    kind: str = "rocks"  # rocks | minerals | sections
     images_per_class: int = 200
     size: int = 224  # pixels
     seed: int = 0

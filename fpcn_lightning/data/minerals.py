@@ -38,22 +38,22 @@ class Mineral(NamedTuple):
     cleavage: float = 0.0
 
 
-_MINERALS: dict[str, Mineral] = {
+MINERALS: dict[str, Mineral] = {
     "arsenopyrite": Mineral((0.515, 0.510, 0.500), (0.545, 0.540, 0.525), RHOMBS, 0.9, 0.4, 0.25),
     "chalcopyrite": Mineral((0.455, 0.420, 0.300), (0.470, 0.430, 0.315), MASSES, 0.4, 0.35, 0.7),
     "gold": Mineral((0.860, 0.730, 0.440), (0.860, 0.730, 0.440), BLEBS, 0.3, 0.2, 1.0),
     "pyrite": Mineral((0.555, 0.530, 0.455), (0.555, 0.530, 0.455), CUBES, 1.0, 0.9, 0.2),
     "stibnite": Mineral((0.300, 0.310, 0.325), (0.440, 0.465, 0.500), LATHS, 0.4, 0.4, 0.7, 1.0),
 }
-CLASSES: tuple[str, ...] = tuple(_MINERALS)
+CLASSES: tuple[str, ...] = tuple(MINERALS)
 
 # The ground: usual reflectance, how much it differs between grains, grain size as a share of the side.
-_GANGUES: dict[str, tuple[Colour, float, float]] = {
+GROUNDS: dict[str, tuple[Colour, float, float]] = {
     "quartz": ((0.046, 0.046, 0.047), 0.03, 0.14),
     "carbonate": ((0.055, 0.054, 0.052), 0.25, 0.09),
     "clay": ((0.050, 0.047, 0.043), 0.30, 0.02),
 }
-GANGUES: tuple[str, ...] = tuple(_GANGUES)
+GANGUES: tuple[str, ...] = tuple(GROUNDS)
 
 
 def _pits(random: Generator, size: int, amount: float) -> Field:
@@ -101,7 +101,7 @@ def _mineral(
     label: str, specimen: Generator, view: Generator, size: int, share: float
 ) -> tuple[Field, NDArray[np.bool_]]:
     """Reflectance [size, size, 3] of one mineral, and where it is [size, size]."""
-    mineral = _MINERALS[label]
+    mineral = MINERALS[label]
     # Any of them may also fill the room that other grains left, without a form of its own.
     habit = MASSES if specimen.random() < 0.3 else mineral.habit
     grains = habit(specimen, view, size, share)
@@ -125,7 +125,7 @@ def _mineral(
 
 def _gangue(name: str, random: Generator, size: int) -> Field:
     """Reflectance [size, size, 3] of the ground, with light that comes back from inside its grains."""
-    colour, variety, grain_size = _GANGUES[name]
+    colour, variety, grain_size = GROUNDS[name]
     _, grain, count = cells(random, size, size * grain_size * random.uniform(0.7, 1.4))
     tone = 1 + variety * random.uniform(-1, 1, count)[grain] - 0.25 * _pits(random, size, random.uniform(0, 0.6))
     tone *= 1 + 0.06 * noise(random, size, 2)

@@ -1,4 +1,4 @@
-"""The embedded example sets: synthetic rocks or minerals as a folder of pictures, object masks and an index."""
+"""The embedded example sets: synthetic rocks, minerals or sections as a folder of pictures, object masks, an index."""
 
 import csv
 import json
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from fpcn_lightning.data import minerals, rocks
+from fpcn_lightning.data import minerals, rocks, sections
 from fpcn_lightning.data.painting import VIEWS_PER_SPECIMEN
 from fpcn_lightning.errors import UserError, check_choice
 
-CLASSES = {"rocks": rocks.CLASSES, "minerals": minerals.CLASSES}
+CLASSES = {"rocks": rocks.CLASSES, "minerals": minerals.CLASSES, "sections": sections.CLASSES}
 # Raise one whenever the same parameters would give other pictures: folders made before are then refused, not mixed up.
-GENERATOR_VERSIONS = {"rocks": 1, "minerals": 1}
+GENERATOR_VERSIONS = {"rocks": 1, "minerals": 1, "sections": 1}
 SMALLEST_SIZE = 32
 INDEX, PARAMETERS = "index.csv", "synthetic.json"
 COLUMNS = ("path", "label", "group", "split", "mask", "object_ratio", "background")
@@ -55,6 +55,8 @@ def _drawn(label: str, number: int, side: str, parameters: _Parameters) -> _Draw
     size, seed = parameters.size, parameters.seed
     if parameters.kind == "minerals":
         return minerals.draw(label, number, size=size, seed=seed, bits=parameters.bits)
+    if parameters.kind == "sections":
+        return sections.draw(label, number, size=size, seed=seed)
     return rocks.draw(label, number, size=size, seed=seed, backgrounds=_families(label, side, parameters.shortcut))
 
 
@@ -82,10 +84,10 @@ def _families(label: str, side: str, shortcut: bool) -> Sequence[str]:
 
 def _check(parameters: _Parameters) -> None:
     check_choice("data.synthetic.kind", parameters.kind, tuple(CLASSES))
-    if parameters.kind == "minerals" and parameters.shortcut:
+    if parameters.kind != "rocks" and parameters.shortcut:
         raise UserError("shortcut=true is for rocks, whose backgrounds mislead; minerals lie in their gangue: drop it.")
-    if parameters.bits not in (8, 16) or (parameters.kind == "rocks" and parameters.bits != 8):
-        raise UserError(f"bits={parameters.bits}: minerals are drawn with 8 or 16 bits a channel, rocks with 8.")
+    if parameters.bits not in (8, 16) or (parameters.kind != "minerals" and parameters.bits != 8):
+        raise UserError(f"bits={parameters.bits}: minerals are drawn with 8 or 16 bits a channel, others with 8.")
     minima = {"images_per_class": 1, "size": SMALLEST_SIZE, "seed": 0}
     for key, least in minima.items():
         if getattr(parameters, key) < least:
@@ -169,16 +171,16 @@ def make_synthetic(
 ) -> Path:
     """Write the example set under `root`, or do nothing where the same set already lies there.
 
-    Makes `images/<class>/<number>.jpg` (or .tif), `masks/<class>/<number>.png` (8 bit, 255 on rock or mineral),
+    Makes `images/<class>/<number>.jpg` (or .tif), `masks/<class>/<number>.png` (8 bit, 255 on the class),
     `synthetic.json` (the parameters) and `index.csv` with the columns path, label, group (the specimen), split (train,
-    validation, test), mask, object_ratio (share of the picture that is rock or mineral) and background (its family).
-    Every picture is what `draw` of `data/rocks.py` or `data/minerals.py` makes, whatever the number of workers. The
-    folder is built beside `root` and renamed when it is complete, so two processes may start at once, and one that is
-    killed leaves nothing under the final name.
+    validation, test), mask, object_ratio (share of the picture that is of its class) and background (its family).
+    Every picture is what `draw` of `data/rocks.py`, `minerals.py` or `sections.py` makes, whatever the number of
+    workers. The folder is built beside `root` and renamed when it is complete, so two processes may start at once, and
+    one that is killed leaves nothing under the final name.
 
     Args:
         root: the folder to make; its parents are made too.
-        kind: rocks or minerals.
+        kind: rocks, minerals or sections.
         images_per_class: at least 1.
         size: side of the square pictures in pixels, at least 32.
         seed: not negative.

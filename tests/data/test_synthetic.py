@@ -15,7 +15,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from fpcn_lightning.data import minerals, rocks, synthetic
+from fpcn_lightning.data import minerals, rocks, sections, synthetic
 from fpcn_lightning.data.images import open_image
 from fpcn_lightning.data.rocks import BACKGROUNDS, CLASSES, draw
 from fpcn_lightning.data.synthetic import folder_name, make_synthetic
@@ -224,30 +224,35 @@ def test_rocks_say_of_themselves_what_they_said_before_there_were_minerals(tmp_p
     assert json.loads((tmp_path / "rocks" / "synthetic.json").read_text()) == {**said, "generator": 1}
 
 
-@pytest.mark.parametrize(("bits", "suffix"), [(8, ".jpg"), (16, ".tif")])
-def test_minerals_are_laid_out_like_rocks(tmp_path: Path, bits: int, suffix: str) -> None:
-    index = make_synthetic(tmp_path / "set", kind="minerals", images_per_class=6, size=48, bits=bits)
+@pytest.mark.parametrize(
+    ("kind", "painter", "bits", "suffix"),
+    [("minerals", minerals, 8, ".jpg"), ("minerals", minerals, 16, ".tif"), ("sections", sections, 8, ".jpg")],
+)
+def test_others_are_laid_out_like_rocks(tmp_path: Path, kind: str, painter: Any, bits: int, suffix: str) -> None:
+    index = make_synthetic(tmp_path / "set", kind=kind, images_per_class=6, size=48, bits=bits)
     rows = rows_of(index)
     assert tuple(rows[0]) == synthetic.COLUMNS
-    assert [row["label"] for row in rows] == [label for label in minerals.CLASSES for _ in range(6)]
+    assert [row["label"] for row in rows] == [label for label in painter.CLASSES for _ in range(6)]
     for row in rows:
-        picture, mask, gangue = minerals.draw(row["label"], int(Path(row["path"]).stem), size=48)
+        picture, mask, background = painter.draw(row["label"], int(Path(row["path"]).stem), size=48)
         assert Path(row["path"]).suffix == suffix
-        assert row["background"] == gangue
+        assert row["background"] == background
         np.testing.assert_array_equal(np.asarray(Image.open(index.parent / row["mask"])) == 255, mask)
         difference = np.abs(open_image(index.parent / row["path"]).astype(int) - picture)
         assert difference.mean() < 10 if bits == 8 else difference.max() <= 1
     with pytest.raises(UserError, match="made otherwise"):
-        make_synthetic(tmp_path / "set", kind="minerals", images_per_class=6, size=48, bits=24 - bits)
+        make_synthetic(tmp_path / "set", kind=kind, images_per_class=6, size=64, bits=bits)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "fossils"}, "kind=fossils is unknown: choose one of rocks, minerals"),
+        ({"kind": "fossils"}, "kind=fossils is unknown: choose one of rocks, minerals, sections"),
         ({"kind": "minerals", "shortcut": True}, "shortcut=true is for rocks"),
+        ({"kind": "sections", "shortcut": True}, "shortcut=true is for rocks"),
         ({"kind": "minerals", "bits": 12}, "bits=12"),
-        ({"bits": 16}, "bits=16: .*rocks with 8"),
+        ({"bits": 16}, "bits=16: .*others with 8"),
+        ({"kind": "sections", "bits": 16}, "bits=16: .*others with 8"),
     ],
 )
 def test_what_a_kind_cannot_do_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:

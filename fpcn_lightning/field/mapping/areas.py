@@ -22,9 +22,10 @@ def area_rows(found: ClassMap, grains: Grains, resolution: float) -> list[Row]:
     """A row with `COLUMNS` for each class, in the order of the codes, and one for what shows no data.
 
     - `percent` of the area with data, as the map shows it; `percent_of_section` of the whole section.
-    - `percent_expected`: the mean of the calibrated probability. `percent_low` and `percent_high` lie 1.96 standard
-      deviations beside it, see `fpcn_lightning.field.mapping.class_map.class_map` for what they cover and what not.
-      Where the network is often unsure, `percent` may lie outside of them.
+    - `percent_expected`: the mean of the calibrated probability. It and `percent` are two estimates of one area, and
+      part where the network errs in one direction, as it does along boundaries: `percent_low` and `percent_high` lie
+      1.96 standard deviations below the lower and above the higher one. See
+      `fpcn_lightning.field.mapping.class_map.class_map` for what a standard deviation covers and what not.
     - `percent_unfamiliar`: of the class's area that looks unlike the training pictures.
     - `grains`, and of them `grains_resolved`, with an equivalent diameter of `resolution` pixels at least. The
       diameters are of these alone: their median, and their mean weighted by area.
@@ -34,8 +35,7 @@ def area_rows(found: ClassMap, grains: Grains, resolution: float) -> list[Row]:
     table = colours(len(found.classes))
     rows = []
     for code, (name, share) in enumerate(zip(found.classes, found.shares, strict=True)):
-        reach = _NINETY_FIVE * share.deviation
-        bounds = (100 * max(0.0, share.expected - reach), 100 * min(1.0, share.expected + reach))
+        bounds = _bounds(_percent(areas[code], known) or 0.0, 100 * share.expected, 100 * share.deviation)
         cells = (
             *(name, code, hexadecimal(table[code]), _square_millimetres(found, areas[code]), int(areas[code])),
             *(_percent(areas[code], known), *((*bounds, 100 * share.expected) if known else (None, None, None))),
@@ -50,6 +50,12 @@ def area_rows(found: ClassMap, grains: Grains, resolution: float) -> list[Row]:
         | {"percent_of_section": _percent(areas[NO_DATA], section)}
     )
     return rows
+
+
+def _bounds(counted: float, expected: float, deviation: float) -> tuple[float, float]:
+    """Both ends of the interval, in percent."""
+    reach = _NINETY_FIVE * deviation
+    return max(0.0, min(counted, expected) - reach), min(100.0, max(counted, expected) + reach)
 
 
 def _areas(found: ClassMap) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
