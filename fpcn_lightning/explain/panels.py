@@ -15,7 +15,7 @@ from torch import Tensor
 from fpcn_lightning.errors import check_choice
 from fpcn_lightning.explain.methods import activation_map, heat_maps
 from fpcn_lightning.models.fpcn import FPCN
-from fpcn_lightning.models.network import Answers, Network
+from fpcn_lightning.models.network import Answers, Network, normalised
 
 TITLES = {
     "grad_cam": "Grad-CAM",
@@ -85,8 +85,7 @@ class _Look(NamedTuple):
 
 def _look(seer: Seer, method: str) -> _Look:
     network, pictures = seer
-    mean, std = (torch.tensor(values, device=pictures.device).view(3, 1, 1) for values in (network.mean, network.std))
-    images = (pictures.float() / 255 - mean) / std
+    images = normalised(network, pictures)
     with _at_inference(network), torch.inference_mode():
         answers = network.answers(images)
         probabilities = answers.logits[network.inference].float().softmax(1)

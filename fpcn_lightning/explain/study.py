@@ -15,7 +15,7 @@ from fpcn_lightning.data.masks import OBJECT
 from fpcn_lightning.explain.measures import above_mean, energy_inside, overlap, pointing_game
 from fpcn_lightning.explain.methods import heat_maps
 from fpcn_lightning.explain.perturbation import Ask, change, deletion, insertion, painted_over
-from fpcn_lightning.models.network import Network
+from fpcn_lightning.models.network import Network, normalised
 from fpcn_lightning.report.heat_record import CHANGED, LOST
 
 BACKGROUND = "background"
@@ -98,12 +98,6 @@ def spread(positions: Sequence[int], count: int) -> list[int]:
     """At most `count` of them, evenly spread, so that a list that goes class by class keeps its classes."""
     places = np.unique(np.linspace(0, len(positions) - 1, min(count, len(positions))).round().astype(int))
     return [positions[place] for place in places]
-
-
-def normalised(network: Network, images: Tensor) -> Tensor:
-    """Pictures uint8 [B, 3, S, S] as the network expects them."""
-    mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (network.mean, network.std))
-    return (images.float() / 255 - mean) / std
 
 
 def asker(network: Network) -> Ask:

@@ -142,3 +142,11 @@ class Network(nn.Module, ABC):
         """
         check_choice("model.inference", reading, self.readings)
         self.inference = reading
+
+
+def normalised(network: Network, images: Tensor) -> Tensor:
+    """Pictures [B, 3, S, S], values 0..255, as the network expects them."""
+    mean, std = (
+        torch.tensor(numbers, device=images.device).view(1, 3, 1, 1) for numbers in (network.mean, network.std)
+    )
+    return (images.float() / 255 - mean) / std
