@@ -192,7 +192,7 @@ class RockDataModule(lightning.LightningDataModule):
         Returns:
             bool [H, W], of the one view that there is, or of the whole picture where tiles cover it.
         """
-        path = self._marked[OBJECT].get(self.index.pictures[position].name)
+        path = self.marked[OBJECT].get(self.index.pictures[position].name)
         if path is None:
             return None
         shape = self.pictures.pictures[position].shape
@@ -207,13 +207,8 @@ class RockDataModule(lightning.LightningDataModule):
         """
         name, shape = self.index.pictures[position].name, self.pictures.pictures[position].shape
         view = self.augmentation.centre(shape, self.augmentation.evaluation_side)
-        there = {kind: paths[name] for kind, paths in self._marked.items() if name in paths}
+        there = {kind: paths[name] for kind, paths in self.marked.items() if name in paths}
         return {kind: self.augmentation.cut(read_mask(path, shape), view) for kind, path in there.items()}
-
-    @property
-    def regions(self) -> list[str]:
-        """Names of the regions that the data set marks in any picture."""
-        return [kind for kind in self._marked if kind != OBJECT]
 
     @property
     def cache_directory(self) -> Path:
@@ -222,7 +217,8 @@ class RockDataModule(lightning.LightningDataModule):
         return Path(directory) if directory else default_directory()
 
     @cached_property
-    def _marked(self) -> dict[str, dict[str, Path]]:
+    def marked(self) -> dict[str, dict[str, Path]]:
+        """Files that mark the object, under `OBJECT`, and named regions, each by the name of its picture."""
         return marked_paths(self.index.root, [picture.name for picture in self.index.pictures])
 
     def _location(self) -> Path:

@@ -28,7 +28,8 @@ def pointing_game(heat: Heat, inside: Region) -> bool:
 def energy_inside(heat: Heat, inside: Region) -> float:
     """Share 0..1 of the heat that lies inside the object; NaN for a map without heat.
 
-    Source: the energy-based pointing game of Wang et al., "Score-CAM", CVPR workshops 2020.
+    Source: the energy-based pointing game of Wang et al., "Score-CAM", CVPR workshops 2020, with masks where they have
+    boxes. A map whose smallest value was taken off (as `heat_maps` does) has a larger share than one as it was.
 
     Args:
         heat: [H, W], >= 0.

@@ -38,7 +38,8 @@ class Change(NamedTuple):
 def deletion(ask: Ask, picture: Picture, heat: NDArray[np.float32], label: int, steps: int = 20) -> Curve:
     """The probability of a class while the pixels give way to the mean colour, the hottest first.
 
-    Source: Petsiuk et al., "RISE", BMVC 2018; the smaller the area, the better the heat map.
+    Source: Petsiuk et al., "RISE", BMVC 2018; the smaller the area, the better the heat map. The mean colour, where
+    they have a constant one, is ours.
 
     Args:
         ask: what the network says of pictures; it is asked once, about `steps` + 1 of them.

@@ -28,6 +28,9 @@ Row = dict[str, Any]
 class Study:
     """What is measured, and with what.
 
+    Of a network that answers in several readings, it is `Network.heat_reading` whose answers and heat maps are
+    measured: that of the whole picture in MMAL-Net.
+
     Attributes:
         network: in evaluation mode, on the processor.
         data: after `setup`.
@@ -45,8 +48,8 @@ class Study:
     def rows(self, positions: Sequence[int]) -> list[Row]:
         """Measure the middles of pictures, each with the class that the network answers.
 
-        A row has the columns of `fpcn_lightning.report.heat_record`. A heat map without heat points nowhere: it has
-        no energy inside. Pictures without a true mask have no place to compare with.
+        A row has the columns of `fpcn_lightning.report.heat_record`. Pictures without a true mask have no place to
+        compare with; what else is marked in them is painted over all the same.
         """
         with_curves = set(spread(positions, self.curves))
         groups = [positions[start : start + AT_ONCE] for start in range(0, len(positions), AT_ONCE)]
@@ -62,7 +65,7 @@ class Study:
     @property
     def regions(self) -> list[str]:
         """What is painted over: the background, the object, and what else the data set marks anywhere."""
-        return [BACKGROUND, OBJECT, *self.data.regions]
+        return [BACKGROUND, *self.data.marked]
 
     def _measured(self, group: Sequence[int], with_curves: set[int]) -> Iterator[Row]:
         ask = asker(self.network)
@@ -75,7 +78,10 @@ class Study:
         for number, position in enumerate(group):
             name, classes = self.data.index.pictures[position].name, self.data.classes
             row: Row = {"name": name, "label": classes[labels[number]], "predicted": classes[answered[number]]}
-            row["confidence"] = float(probabilities[number, answered[number]])
+            row |= {
+                "confidence": float(probabilities[number, answered[number]]),
+                "empty": float(not heats[number].any()),
+            }
             masks, label = self.data.centre_masks(position), int(answered[number])
             row |= _places(heats[number], masks.get(OBJECT), None if found is None else found[number])
             row |= _changes(ask, pictures[number], masks, label)
@@ -102,12 +108,14 @@ def spread(positions: Sequence[int], count: int) -> list[int]:
 
 def asker(network: Network) -> Ask:
     """What a network in evaluation mode says of pictures uint8 [N, S, S, 3]: probabilities [N, C]."""
+    other_reading = network.heat_reading != network.inference
 
     @torch.inference_mode()
     def ask(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        images = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2)
-        answers: NDArray[np.float32] = network(normalised(network, images)).float().softmax(1).numpy()
-        return answers
+        images = normalised(network, torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2))
+        logits = network.answers(images).logits[network.heat_reading] if other_reading else network(images)
+        probabilities: NDArray[np.float32] = logits.float().softmax(1).numpy()
+        return probabilities
 
     return ask
 
@@ -115,11 +123,12 @@ def asker(network: Network) -> Ask:
 def _places(heat: NDArray[np.float32], inside: NDArray[np.bool_] | None, found: NDArray[np.bool_] | None) -> Row:
     if inside is None:
         return {}
+    empty = not heat.any()
     row: Row = {
         "object_share": float(inside.mean()),
         "pointing_game": float(pointing_game(heat, inside)),
-        "energy_inside": float(np.nan_to_num(energy_inside(heat, inside))),
-        "heat_overlap": overlap(above_mean(heat), inside),
+        "energy_inside": 0.0 if empty else energy_inside(heat, inside),
+        "heat_overlap": 0.0 if empty else overlap(above_mean(heat), inside),
     }
     return row if found is None else {**row, "mask_overlap": overlap(found, inside)}
 

@@ -36,7 +36,7 @@ class Sample:
 
     Attributes:
         seeds: S seeds, each once.
-        outcomes: [S, P], 1 for a right answer and 0 for a wrong one.
+        outcomes: [S, P], 1 for a right answer and 0 for a wrong one; or any other measure of a picture, about 0..1.
         clusters: [P], whole numbers; pictures with the same number are drawn together.
     """
 
@@ -83,7 +83,8 @@ def _estimate(value: float, replicates: NDArray[np.float64]) -> Estimate:
 def _replicates(sample: Sample, seeds_from: int) -> NDArray[np.float64]:
     """The mean of each replicate: [REPLICATES]."""
     _, clusters = np.unique(sample.clusters, return_inverse=True)
-    # One row for each seed, the last one counts: these whole numbers stay far below 2^24, which float32 holds exactly.
+    # One row for each seed, the last one counts. Whole numbers stay far below 2^24, which float32 holds exactly; others
+    # are off by a ten-millionth part, which no table shows.
     rows = [*sample.outcomes, np.ones(len(clusters))]
     sums = np.stack([np.bincount(clusters, weights=row) for row in rows]).astype(np.float32)
     drawn = (_draws(sums.shape[1], _PICTURES) @ sums.T).astype(np.float64)

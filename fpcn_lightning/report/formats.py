@@ -75,14 +75,15 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 def percent(fraction: float | None, decimals: int = 1) -> str:
     """A share of one in percent, without the sign of percent."""
-    return NOT_KNOWN if fraction is None else f"{100 * fraction:.{decimals}f}"
+    # A zero has no sign, whatever it was rounded from.
+    return NOT_KNOWN if fraction is None else f"{round(100 * fraction, decimals) + 0.0:.{decimals}f}"
 
 
 def with_interval(value: float | None, low: float | None, high: float | None, decimals: int = 1) -> str:
     """A difference of shares in points of percent, signed, and its interval."""
     if value is None:
         return NOT_KNOWN
-    signed = f"{100 * value:+.{decimals}f}"
+    signed = f"{round(100 * value, decimals) + 0.0:+.{decimals}f}"
     return signed if low is None else f"{signed} [{percent(low, decimals)}, {percent(high, decimals)}]"
 
 

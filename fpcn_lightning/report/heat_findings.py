@@ -1,37 +1,44 @@
-"""What the measures of heat maps say, in words."""
+"""What the measures of heat maps say, in words, and what they do not say."""
 
 from collections.abc import Iterator, Sequence
 
+from fpcn_lightning.report import bootstrap
 from fpcn_lightning.report.bootstrap import Estimate
 from fpcn_lightning.report.formats import percent, with_interval
 from fpcn_lightning.report.heat_record import CHANGED
-from fpcn_lightning.report.localisation import Comparison, Localised
-
-_WITHOUT_BACKGROUND, _WITHOUT_OBJECT = f"{CHANGED}background", f"{CHANGED}object"
+from fpcn_lightning.report.localisation import WITHOUT_BACKGROUND, WITHOUT_OBJECT, Comparison, Localised
 
 
 def findings(found: Sequence[Localised], comparisons: Sequence[Comparison]) -> list[str]:
     """A sentence or two a network and a comparison, in plain text; nothing where nothing was measured."""
     said = [sentence for each in found if (sentence := " ".join(_about(each)))]
     said += [sentence for each in comparisons if (sentence := " ".join(_against(each)))]
-    return [*said, *(_notes(found) if said else [])]
+    return [*said, *_notes(found, comparisons)] if found else []
 
 
 def _about(each: Localised) -> Iterator[str]:
-    inside, share = each.mean("energy_inside"), each.mean("object_share")
-    if inside is not None and share is not None:
+    inside, share, empty = each.mean("energy_inside"), each.mean("object_share"), each.mean("empty")
+    if inside is None or share is None:
+        yield f"{each.name}: these pictures have no true masks, so that nobody can say whether it looks at the object."
+    else:
         yield (
-            f"{each.name}: {percent(inside)} % of the heat lies on the object, which covers {percent(share)} % of the "
-            f"picture{_density(inside, share)}."
+            f"{each.name}: on average {percent(inside)} % of the heat lies on the object, which covers "
+            f"{percent(share)} % of the picture{_density(inside, share)}."
         )
-    background, object_ = each.mean(_WITHOUT_BACKGROUND), each.mean(_WITHOUT_OBJECT)
-    if background is not None and object_ is not None:
-        yield (
-            f"Painted over, the background changes {percent(background)} % of the answers of {each.name}, the object "
-            f"{percent(object_)} %."
-        )
-        if background > object_:
-            yield "So its answers hang on the background more than on the object."
+    if empty:
+        yield f"{percent(empty)} % of its heat maps are empty, which counts as none on the object."
+    painted = {measure.removeprefix(CHANGED): each.mean(measure) for measure in each.samples if CHANGED in measure}
+    if painted:
+        parts = ", ".join(f"the {region} {percent(share)} %" for region, share in painted.items())
+        yield f"Painted over, these change so many of its answers: {parts}."
+    if _hangs_on_background(each):
+        yield "So its answers hang on the background more than on the object."
+
+
+def _hangs_on_background(each: Localised) -> bool:
+    if not {WITHOUT_BACKGROUND, WITHOUT_OBJECT} <= each.samples.keys():
+        return False
+    return bootstrap.difference(each.samples[WITHOUT_BACKGROUND], each.samples[WITHOUT_OBJECT]).low > 0
 
 
 def _density(inside: float, share: float) -> str:
@@ -42,14 +49,25 @@ def _density(inside: float, share: float) -> str:
 
 
 def _against(each: Comparison) -> Iterator[str]:
-    energy, hangs = each.gains.get("energy_inside"), each.gains.get(_WITHOUT_BACKGROUND)
-    pair = f"{each.name} against {each.partner}"
-    if energy is not None:
-        yield f"{pair}: {_points(energy)} of its heat on the object: {_verdict(energy, 'more', 'less')}."
-    if hangs is not None:
-        yield f"{_points(hangs)} of answers that change without the background: {_verdict(hangs, 'more', 'fewer')}."
-    if energy is not None and hangs is not None and energy.high < 0 and hangs.low > 0:
+    energy, hangs = each.gains.get("energy_inside"), each.gains.get(WITHOUT_BACKGROUND)
+    said = [f"{_points(energy)} of its heat on the object: {_verdict(energy, 'more', 'less')}"] if energy else []
+    for measure, gain in each.gains.items():
+        if measure.startswith(CHANGED) and measure != WITHOUT_OBJECT:
+            region = measure.removeprefix(CHANGED)
+            verdict = _verdict(gain, "more", "fewer")
+            said.append(f"{_points(gain)} of answers that change without the {region}: {verdict}")
+    if said:
+        yield f"{each.name} against {each.partner}: {'; '.join(said)}."
+    if hangs is None or energy is None or hangs.low <= 0:
+        return
+    if energy.high >= 0:
+        yield (
+            f"{each.name} answers by the background more than {each.partner} does, though its heat maps do not show it."
+        )
+    elif each.within_group:
         yield f"A shortcut: {each.name} looks at the background, and answers by it, more than {each.partner} does."
+    else:
+        yield f"{each.name} looks at the background, and answers by it, more than {each.partner} does."
 
 
 def _points(gain: Estimate) -> str:
@@ -62,19 +80,41 @@ def _verdict(gain: Estimate, above: str, below: str) -> str:
     return below if gain.high < 0 else "no difference that these runs can see"
 
 
-def _notes(found: Sequence[Localised]) -> Iterator[str]:
+def _notes(found: Sequence[Localised], comparisons: Sequence[Comparison]) -> Iterator[str]:
+    methods = " and ".join(sorted({str(each.key.get("method")) for each in found}))
+    sides = " and ".join(sorted({"test" if each.key.get("test") else "validation" for each in found}))
     yield (
-        "Heat maps are those of the class that the network answers, on the middles of test pictures. ± is the spread "
-        "over seeds; intervals hold 95 % and draw specimens and seeds; many are looked at, and of 20 that are nothing "
-        "but chance one leaves 0 out."
+        f"Heat maps by {methods}, of the class that the network answers, on the middles of {sides} pictures. What is "
+        "brightest is not all that a network looks at."
     )
-    if any("deletion" in each.samples for each in found):
+    if comparisons:
+        yield from _about_intervals(found, comparisons)
+    curves = {each.samples["deletion"].outcomes.shape[1] for each in found if "deletion" in each.samples}
+    if curves:
         yield (
-            "Deletion (less is better) and insertion (more is better) are areas under the probability of the answer "
-            "while the hottest pixels are taken away or given back. They reward a sure network, too."
+            f"Deletion (less is better) and insertion (more is better), on {' or '.join(map(str, sorted(curves)))} of "
+            "the pictures, are areas under the probability of the answer while the hottest pixels are taken away or "
+            "given back. They reward a sure network, too."
         )
-    if any(_WITHOUT_BACKGROUND in each.samples for each in found):
+    if any("mask_overlap" in each.samples for each in found):
+        yield "IoU of mask is that of where positioning finds the object, also in a network that does not use it."
+    if any(WITHOUT_BACKGROUND in each.samples for each in found):
         yield (
             "What is painted over gets the mean colour of the rest, which is no picture that a network was trained "
             "with: some answers change for that alone, so compare networks, not numbers."
+        )
+
+
+def _about_intervals(found: Sequence[Localised], comparisons: Sequence[Comparison]) -> Iterator[str]:
+    seeds = {len(sample.seeds) for each in found for sample in each.samples.values()}
+    drawn = "pictures, by specimen, and seeds" if max(seeds) > 1 else "pictures alone, and say nothing of another seed"
+    yield (
+        f"± is the spread over seeds. Intervals hold 95 % and draw {drawn}; of 20 differences that are nothing but "
+        f"chance, one interval leaves 0 out on average, and {len(comparisons)} pairs of networks are looked at."
+    )
+    split_of = {each.name: each.split for each in found}
+    if any(split_of[each.name] != split_of[each.partner] for each in comparisons):
+        yield (
+            "Some pairs were measured on different pictures of the same names, each on its own: their differences are "
+            "those of networks and pictures together."
         )

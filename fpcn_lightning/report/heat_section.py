@@ -49,7 +49,7 @@ def heat_section(experiment: Experiment) -> HeatSection | None:
     found = localised_variants(experiment.variants, remarks)
     if not found:
         return None
-    comparisons = compare(experiment, found)
+    comparisons = compare(experiment, found, remarks)
     return HeatSection(experiment.name, found, comparisons, [*findings(found, comparisons), *remarks])
 
 

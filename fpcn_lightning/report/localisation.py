@@ -16,9 +16,10 @@ from fpcn_lightning.report.bootstrap import Estimate, Sample
 from fpcn_lightning.report.comparison import places_in_groups
 from fpcn_lightning.report.experiments import Experiment
 from fpcn_lightning.report.formats import NOT_KNOWN, percent, with_interval
-from fpcn_lightning.report.heat_record import CHANGED, read_heat
+from fpcn_lightning.report.heat_record import CHANGED, Measured, read_heat
 from fpcn_lightning.report.variants import Variant
 
+WITHOUT_BACKGROUND, WITHOUT_OBJECT = f"{CHANGED}background", f"{CHANGED}object"
 # What a table shows of the measures, by column of `heat_maps.csv`.
 HEADINGS = {
     "object_share": "object %",
@@ -28,10 +29,11 @@ HEADINGS = {
     "mask_overlap": "IoU of mask %",
     "deletion": "deletion %",
     "insertion": "insertion %",
-    f"{CHANGED}background": "changed without background %",
-    f"{CHANGED}object": "changed without object %",
+    WITHOUT_BACKGROUND: "changed without background %",
+    WITHOUT_OBJECT: "changed without object %",
 }
-COMPARED = ("energy_inside", "pointing_game", "heat_overlap", f"{CHANGED}background")
+COMPARED = ("energy_inside", "pointing_game", "heat_overlap")  # and what is painted over, but for the object
+_DECIDING = ("method", "test", "curves", "steps")  # of the key: measures by another one are not comparable
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,16 @@ class Localised:
         names: of the pictures, sorted.
         samples: by measure, over the pictures that it was measured on; one that was not is left out.
         chosen: by measure, whether each picture was measured.
+        key: what it was measured with (`fpcn_lightning.tasks.explain`), as far as it decides.
+        split: fingerprint of the pictures and their sides.
     """
 
     name: str
     names: tuple[str, ...]
     samples: Mapping[str, Sample]
     chosen: Mapping[str, tuple[bool, ...]]
+    key: Mapping[str, object]
+    split: str
 
     def mean(self, measure: str) -> float | None:
         """Over seeds and pictures; None where it was not measured."""
@@ -60,6 +66,7 @@ class Comparison(NamedTuple):
 
     name: str
     partner: str
+    within_group: bool  # the partner is the baseline of its group
     gains: dict[str, Estimate]
 
 
@@ -81,34 +88,42 @@ def localised(name: str, runs: Sequence[tuple[Path, int]]) -> Localised | None:
     """What was measured of one network in the folders of its runs, each with its seed; None where nothing was.
 
     Raises:
-        UserError: a file is damaged, or some runs were measured and others were not, or on other pictures.
+        UserError: a file is damaged, or some runs were measured and others were not, on other pictures or otherwise.
     """
     read = [read_heat(folder) for folder, _ in runs]
     if not any(read):
         return None
     there = [each for each in read if each is not None]
-    if len(there) < len(read) or any(names != there[0][0] for names, _ in there):
-        raise UserError("not all its runs were measured on the same pictures: run task=explain again.")
-    names = there[0][0]
+    names, key = there[0].names, _deciding(there[0])
+    if len(there) < len(read) or any((each.names, _deciding(each)) != (names, key) for each in there):
+        raise UserError("not all its runs were measured alike and on the same pictures: run task=explain again.")
     clusters = read_clusters(runs[0][0], names)
     samples, chosen = {}, {}
-    for measure in there[0][1]:
-        outcomes = np.stack([measures.get(measure, np.full(len(names), np.nan)) for _, measures in there])
+    for measure in there[0].measures:
+        outcomes = np.stack([each.measures.get(measure, np.full(len(names), np.nan)) for each in there])
         measured = ~np.isnan(outcomes).any(axis=0)
         if measured.any():
             whole = Sample(tuple(seed for _, seed in runs), outcomes, clusters)
             samples[measure], chosen[measure] = whole.of_pictures(measured), tuple(measured.tolist())
-    return Localised(name, names, samples, chosen)
+    return Localised(name, names, samples, chosen, key, str(there[0].key.get("split")))
 
 
-def compare(experiment: Experiment, found: Sequence[Localised]) -> list[Comparison]:
-    """Each network with the baseline of its group and with the first network on its side, or with the reference."""
-    by_name = {each.name: each for each in found}
-    return [
-        Comparison(name, partner, gains)
-        for name, partner in _pairs(experiment, list(by_name))
-        if (gains := _gains(by_name[name], by_name[partner]))
-    ]
+def compare(experiment: Experiment, found: Sequence[Localised], remarks: list[str]) -> list[Comparison]:
+    """Each network with the baseline of its group and with the first network on its side, or with the reference.
+
+    Args:
+        experiment: that they belong to.
+        found: what was measured.
+        remarks: take why some are not compared.
+    """
+    by_name, comparisons = {each.name: each for each in found}, []
+    for name, partner, within_group in _pairs(experiment, list(by_name)):
+        mine, theirs = by_name[name], by_name[partner]
+        if (mine.names, mine.key) == (theirs.names, theirs.key):
+            comparisons.append(Comparison(name, partner, within_group, _gains(mine, theirs)))
+        else:
+            remarks.append(f"{name} is not compared with {partner}: measured otherwise; run task=explain again.")
+    return comparisons
 
 
 def heat_cells(found: Sequence[Localised]) -> tuple[list[str], list[list[str]]]:
@@ -125,13 +140,20 @@ def heat_cells(found: Sequence[Localised]) -> tuple[list[str], list[list[str]]]:
 
 def comparison_cells(comparisons: Sequence[Comparison]) -> tuple[list[str], list[list[str]]]:
     """Headings, and the cells of a line a comparison, in points of percent with 95 % intervals."""
-    measures = [measure for measure in COMPARED if any(measure in each.gains for each in comparisons)]
+    measures = compared_measures(comparisons)
     headings = ["variant", "compared with", *(_heading(measure).removesuffix(" %") for measure in measures)]
     lines = [
         [each.name, each.partner, *(_gain_cell(each.gains.get(measure)) for measure in measures)]
         for each in comparisons
     ]
     return headings, lines
+
+
+def compared_measures(comparisons: Sequence[Comparison]) -> list[str]:
+    """The measures that say where networks look, and what was painted over beside the object."""
+    every = dict.fromkeys(measure for each in comparisons for measure in each.gains)
+    painted = [measure for measure in every if measure.startswith(CHANGED) and measure != WITHOUT_OBJECT]
+    return [*(measure for measure in COMPARED if measure in every), *painted]
 
 
 def heat_csv(experiments: Sequence[tuple[str, Sequence[Localised]]]) -> str:
@@ -148,35 +170,36 @@ def heat_csv(experiments: Sequence[tuple[str, Sequence[Localised]]]) -> str:
     return buffer.getvalue()
 
 
-def _pairs(experiment: Experiment, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _pairs(experiment: Experiment, names: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
+    """A network, its partner, and whether that is the baseline of its group."""
     places = places_in_groups(experiment.variants)
     if not places:
         reference = experiment.settings.get("reference")
         if reference is not None and reference in names:
-            yield from ((name, reference) for name in names if name != reference)
+            yield from ((name, reference, False) for name in names if name != reference)
         return
     placed = [name for name in names if name in places]
     for name in placed:
         own = places[name]
-        others = [other for other in placed if other != name]
-        baselines = [
-            other
-            for other in others
-            if (places[other]["group"], places[other]["side"]) == (own["group"], own["baseline"])
-        ]
+        for other in placed:
+            if other != name and (places[other]["group"], places[other]["side"]) == (own["group"], own["baseline"]):
+                yield name, other, True
         first = next(other for other in placed if places[other]["side"] == own["side"])
-        yield from ((name, other) for other in dict.fromkeys([*baselines, first]) if other != name)
+        if first != name and places[first]["group"] != own["group"]:
+            yield name, first, False
 
 
 def _gains(each: Localised, partner: Localised) -> dict[str, Estimate]:
-    """By measure; of the same pictures, or of those that were made alike under the same names."""
-    if each.names != partner.names:
-        return {}
+    """By measure, of what was measured on the same pictures, or on those that have the same names."""
     return {
         measure: bootstrap.difference(each.samples[measure], partner.samples[measure])
         for measure in each.samples
         if each.chosen[measure] == partner.chosen.get(measure)
     }
+
+
+def _deciding(measured: Measured) -> dict[str, object]:
+    return {key: measured.key.get(key) for key in _DECIDING}
 
 
 def _others(found: Sequence[Localised]) -> list[str]:

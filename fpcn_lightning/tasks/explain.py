@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KEY_NAME = "heat_maps.json"  # what the measures beside it were made with
-
 
 def run(cfg: DictConfig) -> None:
     """Explain `checkpoint` and the networks beside it on `source` or on its own pictures, or all networks below `runs`.
@@ -80,9 +78,15 @@ def _explain_source(section: dict[str, Any], checkpoint: Path, source: Path) -> 
 def _explain_own(section: dict[str, Any], checkpoint: Path) -> None:
     """Panels and measures of a network, and of those beside it, on the pictures that none of them has seen."""
     from fpcn_lightning.report.heat_findings import findings
+    from fpcn_lightning.report.heat_record import HEAT_NAME
     from fpcn_lightning.report.localisation import localised
 
     networks = _beside(section, checkpoint)
+    for name, loaded in networks.items():
+        if loaded.network.heat_layer is None:
+            raise UserError(
+                f"{name} has no map to draw heat of: nothing can be measured; show pictures, source=PHOTOS."
+            )
     folder, found = _folder(section, networks), []
     seers, shown = {}, None
     for name, loaded in networks.items():
@@ -98,6 +102,7 @@ def _explain_own(section: dict[str, Any], checkpoint: Path) -> None:
     _draw_own(section, seers, *shown, folder / "panels.png")
     for sentence in findings([each for each in found if each is not None], []):
         print(f"- {sentence}")
+    print(f"measures, a row a picture: {', '.join(str(path) for path in sorted(folder.rglob(HEAT_NAME)))}")
 
 
 def _explain_runs(section: dict[str, Any], folder: Path) -> None:
@@ -106,6 +111,8 @@ def _explain_runs(section: dict[str, Any], folder: Path) -> None:
     from fpcn_lightning.report.heat_section import EXPLANATIONS
     from fpcn_lightning.tasks.report import report_folder
 
+    if section["explain"]["method"] == "score_cam":
+        logger.warning("Score-CAM asks a network once for each channel of its map: minutes a picture, not less.")
     experiments = read_experiments(folder)
     for experiment in experiments:
         place = folder / EXPLANATIONS / (experiment.name if len(experiments) > 1 else "")
@@ -182,22 +189,28 @@ def _folder(section: dict[str, Any], networks: Mapping[str, "Loaded"]) -> Path:
 
 def _measure(section: dict[str, Any], loaded: "Loaded", data: "RockDataModule", folder: Path) -> None:
     """Write what is measured of a network's heat maps into a folder, where the same does not lie there already."""
+    from filelock import FileLock
+
     from fpcn_lightning.explain.study import Study
-    from fpcn_lightning.report.heat_record import HEAT_NAME, write_heat
-    from fpcn_lightning.report.whole_file import write_whole
+    from fpcn_lightning.report.heat_record import read_heat, write_heat
 
     options = section["explain"]
     asked = {key: options[key] for key in ("method", "measured", "curves", "steps")}
-    key = {**asked, "test": section["test"], "split": data.split.fingerprint, "weights": _weights(loaded)}
-    note = folder / KEY_NAME
-    if note.exists() and (folder / HEAT_NAME).exists() and json.loads(note.read_text("utf-8")) == key:
-        logger.info("measured before")
-        return
-    positions = _chosen(section, data, options["measured"])
-    study = Study(loaded.network, data, options["method"], options["curves"], options["steps"])
-    note.unlink(missing_ok=True)
-    write_heat(folder, study.rows(positions), study.regions)
-    write_whole(note, json.dumps(key, indent=2) + "\n")
+    seen = {"test": section["test"], "split": data.split.fingerprint, "marked": _marked(data)}
+    key = {**asked, **seen, "weights": _weights(loaded)}
+    with FileLock(folder / ".heat_maps.lock"):  # two methods at once would mix
+        before = read_heat(folder)
+        if before is not None and before.key == key:
+            logger.info("%s was measured before", folder)
+            return
+        study = Study(loaded.network, data, options["method"], options["curves"], options["steps"])
+        write_heat(folder, study.rows(_chosen(section, data, options["measured"])), study.regions, key)
+
+
+def _marked(data: "RockDataModule") -> str:
+    """A digest of the files that say where things truly are."""
+    files = [(kind, name, path.stat().st_size) for kind, paths in data.marked.items() for name, path in paths.items()]
+    return hashlib.sha256(json.dumps(sorted(files)).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _weights(loaded: "Loaded") -> str:

@@ -40,6 +40,8 @@ def run(cfg: DictConfig) -> None:
     Raises:
         UserError: the folder holds the result of another config, or what any part of the run finds wrong.
     """
+    from fpcn_lightning.report.heat_record import forget_heat
+
     folder = Path(HydraConfig.get().runtime.output_dir)
     section = build.plain(cfg)
     _check(section)
@@ -52,6 +54,7 @@ def run(cfg: DictConfig) -> None:
         if _is_finished(folder, result, overwrite=section["overwrite"]):
             logger.info("%s is finished already: nothing to do (overwrite=true runs it again)", folder)
             return
+        forget_heat(folder)
         with recorded(folder, result):
             _train(section, folder, result)
     print_table(summarise([(folder, result)]))

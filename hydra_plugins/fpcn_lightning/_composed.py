@@ -28,11 +28,10 @@ def compose_jobs(
     return [_compose(context, sweep, list(words), number) for number, words in enumerate(batch, first_number)]
 
 
-def without_repetitions(batches: Sequence[Sequence[ComposedJob]]) -> list[list[ComposedJob]]:
-    """The first batch whole, and of the others what does not stand in it."""
-    first, *others = batches
-    known = [(job.folder, _own(job.config)) for job in first]
-    return [list(first), *([job for job in batch if (job.folder, _own(job.config)) not in known] for batch in others)]
+def not_among(jobs: Sequence[ComposedJob], others: Sequence[ComposedJob]) -> list[ComposedJob]:
+    """The jobs that are none of the others: those with another folder or another config."""
+    known = [(other.folder, _own(other.config)) for other in others]
+    return [job for job in jobs if (job.folder, _own(job.config)) not in known]
 
 
 def _own(config: DictConfig) -> DictConfig:

@@ -9,7 +9,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 
-from hydra_plugins.fpcn_lightning._composed import ComposedJob, compose_jobs, without_repetitions
+from hydra_plugins.fpcn_lightning._composed import ComposedJob, compose_jobs, not_among
 from hydra_plugins.fpcn_lightning._process_launcher import ProcessLauncher
 
 
@@ -46,8 +46,10 @@ class TabledSweeper(BasicSweeper):
 
         assert self.config is not None
         folder = Path(self.config.hydra.sweep.dir)
-        batches = self._compose(arguments)
-        jobs = [job for batch in batches for job in batch]
+        first, *others = self._compose(arguments)
+        rows = [job for batch in others for job in batch]
+        jobs = [*not_among(first, rows), *rows]  # a report keeps this order: what also comes first stands in its row
+        batches = [first, *(not_among(batch, first) for batch in others)]
         trains = _write_plan(folder, jobs)
         try:
             failures = self._run(batches)
@@ -71,8 +73,9 @@ class TabledSweeper(BasicSweeper):
         """Run all jobs; a line for each that failed."""
         failures: list[str] = []
         for number, batch in enumerate(batches):
-            needed = bool(self.first) and number == 0
-            failures += self._launch(batch, needed=needed)
+            needed = number == 0
+            if batch:
+                failures += self._launch(batch, needed=needed)
             if needed and failures:
                 # They would learn from a teacher that is not finished, or from an earlier one.
                 failures[-1] += "; the other jobs wait for it, and were not started"
@@ -80,16 +83,16 @@ class TabledSweeper(BasicSweeper):
         return failures
 
     def _compose(self, arguments: Sequence[str]) -> list[list[ComposedJob]]:
+        """The jobs that come first, perhaps none, and those of each batch behind them."""
         assert self.hydra_context is not None
         assert self.config is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         first, last = (self._beside(parser, arguments, listed) for listed in (self.first, self.last))
-        words = [batch for batch in (first, *self.split_arguments(overrides, self.max_batch_size), last) if batch]
         batches: list[list[ComposedJob]] = []
-        for batch in words:
+        for batch in (first, *self.split_arguments(overrides, self.max_batch_size), last):
             batches.append(compose_jobs(self.hydra_context, self.config, batch, sum(map(len, batches))))
-        return without_repetitions(batches) if first else batches
+        return batches
 
     def _beside(
         self, parser: OverridesParser, arguments: Sequence[str], listed: Sequence[Sequence[str]]

@@ -10,16 +10,17 @@ import pytest
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.report.experiments import Experiment, read_experiments
-from fpcn_lightning.report.heat_record import HEAT_NAME, read_heat, write_heat
+from fpcn_lightning.report.heat_record import HEAT_NAME, KEY_NAME, read_heat, write_heat
 from fpcn_lightning.report.heat_section import HeatSection, heat_section
 from fpcn_lightning.report.write import write_report
 from tests.report.run_folders import leave_run
 
 PICTURES = 20
+KEY = {"method": "grad_cam", "test": True, "curves": 48, "steps": 16, "split": "abc"}
 Values = Mapping[str, float | Sequence[float]]
 
 
-def leave_heat(folder: Path, values: Values, pictures: int = PICTURES) -> None:
+def leave_heat(folder: Path, values: Values, pictures: int = PICTURES, key: Mapping[str, object] | None = None) -> None:
     """`heat_maps.csv` with these values of each measure, or with the same one for all pictures."""
     columns = {key: [each] * pictures if isinstance(each, float | int) else list(each) for key, each in values.items()}
     rows = [
@@ -28,7 +29,7 @@ def leave_heat(folder: Path, values: Values, pictures: int = PICTURES) -> None:
         for number in range(pictures)
     ]
     regions = [key.removeprefix("changed_") for key in values if key.startswith("changed_")]
-    write_heat(folder, rows, regions)
+    write_heat(folder, rows, regions, key or KEY)
 
 
 def leave(root: Path, variant: str, seed: int, values: Values, **config: object) -> None:
@@ -73,36 +74,62 @@ def test_differences_are_paired_and_taken_to_the_reference(tmp_path: Path) -> No
     assert "fpcn against plain: +10.0 [10.0, 10.0] points of its heat on the object: more." in section.markdown
 
 
-def test_a_shortcut_is_said_where_both_measures_show_it_and_nowhere_else(tmp_path: Path) -> None:
+def test_a_shortcut_is_said_where_both_measures_show_it_against_the_baseline(tmp_path: Path) -> None:
     measures = {
         ("plain", "varied"): (0.7, 0.1),
         ("plain", "shortcut"): (0.5, 0.6),  # looks at the background and answers by it
         ("fpcn", "varied"): (0.7, 0.1),
         ("fpcn", "shortcut"): (0.5, 0.1),  # looks at it without answering by it
+        ("student", "varied"): (0.7, 0.1),
+        ("student", "shortcut"): (0.7, 0.6),  # answers by it without showing it
     }
     for (group, side), (energy, changed) in measures.items():
         for seed in range(2):
             values = {"object_share": 0.5, "energy_inside": energy, "changed_background": changed}
             leave(tmp_path, f"{group}-{side}", seed, values, report=within(group, side))
     _, section = section_of(tmp_path)
-    pairs = {(each.name, each.partner) for each in section.comparisons}
-    assert pairs == {
-        ("plain-shortcut", "plain-varied"),
-        ("fpcn-shortcut", "fpcn-varied"),
-        *((f"{first}-{side}", f"{other}-{side}") for first, other in _other_group(section) for side in SIDES),
+    partners = {(each.name, each.partner, each.within_group) for each in section.comparisons}
+    groups = list(dict.fromkeys(each.name.partition("-")[0] for each in section.found))
+    assert partners == {
+        *((f"{group}-shortcut", f"{group}-varied", True) for group in groups),
+        *((f"{group}-{side}", f"{groups[0]}-{side}", False) for group in groups[1:] for side in ("varied", "shortcut")),
     }
     told = [sentence for sentence in section.sentences if "A shortcut" in sentence]
-    assert any("plain-shortcut looks at the background, and answers by it, more than plain-varied" in s for s in told)
-    assert not any("fpcn-shortcut looks" in sentence for sentence in told)
+    assert len(told) == 1
+    assert "plain-shortcut looks at the background, and answers by it, more than plain-varied" in told[0]
+    hidden = [sentence for sentence in section.sentences if "its heat maps do not show it" in sentence]
+    assert any("student-shortcut answers by the background more than student-varied" in each for each in hidden)
+    assert not any("fpcn-shortcut answers by" in each for each in hidden)
 
 
-SIDES = ("varied", "shortcut")
+def test_measures_by_another_method_are_not_compared(tmp_path: Path) -> None:
+    config = {"report": {"reference": "plain"}}
+    leave(tmp_path, "plain", 0, {"energy_inside": 0.5}, **config)
+    leave(tmp_path, "fpcn", 0, {"energy_inside": 0.6}, **config)
+    leave_heat(tmp_path / "fpcn" / "seed-0", {"energy_inside": 0.6}, key=KEY | {"method": "layer_cam"})
+    _, section = section_of(tmp_path)
+    assert not section.comparisons
+    assert "fpcn is not compared with plain: measured otherwise" in section.markdown
+    assert "Heat maps by grad_cam and layer_cam" in section.markdown
 
 
-def _other_group(section: HeatSection) -> list[tuple[str, str]]:
-    """The group that is compared with the other, whose row comes first."""
-    first = section.found[0].name.partition("-")[0]
-    return [("plain" if first == "fpcn" else "fpcn", first)]
+def test_half_measured_is_not_measured(tmp_path: Path) -> None:
+    leave(tmp_path, "plain", 0, {"energy_inside": 0.5})
+    (tmp_path / "plain" / "seed-0" / KEY_NAME).unlink()
+    (experiment,) = read_experiments(tmp_path)
+    assert heat_section(experiment) is None
+
+
+def test_without_masks_it_says_so_and_names_what_was_painted_over(tmp_path: Path) -> None:
+    for seed in range(2):
+        config = {"report": {"reference": "plain"}}
+        leave(tmp_path, "plain", seed, {"changed_ruler": 0.1, "changed_label": 0.0}, **config)
+        leave(tmp_path, "fpcn", seed, {"changed_ruler": 0.4, "changed_label": 0.0}, **config)
+    _, section = section_of(tmp_path)
+    assert "plain: these pictures have no true masks" in section.markdown
+    assert "the ruler 10.0 %, the label 0.0 %" in section.markdown
+    assert "+30.0 [30.0, 30.0] points of answers that change without the ruler: more" in section.markdown
+    assert "+0.0 [0.0, 0.0]" in section.markdown
 
 
 def test_what_hangs_on_the_background_more_than_on_the_object_is_said(tmp_path: Path) -> None:
@@ -120,7 +147,7 @@ def test_pictures_without_a_measure_are_left_out_of_its_mean(tmp_path: Path) -> 
         | ({} if np.isnan(curve[number]) else {"deletion": curve[number]})
         for number in range(PICTURES)
     ]
-    write_heat(tmp_path / "plain" / "seed-0", rows, [])
+    write_heat(tmp_path / "plain" / "seed-0", rows, [], KEY)
     _, section = section_of(tmp_path)
     assert section.found[0].samples["deletion"].outcomes.shape == (1, 5)
     assert section.found[0].mean("deletion") == pytest.approx(0.2)
@@ -133,10 +160,14 @@ def test_runs_that_were_measured_otherwise_are_left_out_with_a_word(tmp_path: Pa
     leave_heat(tmp_path / "fpcn" / "seed-1", {"energy_inside": 0.5}, pictures=PICTURES - 1)
     _, section = section_of(tmp_path)
     assert [each.name for each in section.found] == ["plain"]
-    assert any(sentence.startswith("No heat maps of fpcn: not all its runs") for sentence in section.sentences)
+    assert any(
+        sentence.startswith("No heat maps of fpcn: not all its runs were measured alike")
+        for sentence in section.sentences
+    )
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / KEY_NAME).write_text("{}", encoding="utf-8")
     (tmp_path / HEAT_NAME).write_text("name,label,predicted,energy_inside\na.jpg,a,a,much\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"heat_maps\.csv cannot be used .* task=explain again"):
         read_heat(tmp_path)

@@ -68,7 +68,9 @@ def test_a_network_and_one_beside_it_on_their_own_pictures(
         explain(tmp_path, *words)
         with pytest.raises(AssertionError, match="measured again"):
             explain(tmp_path, *words, "explain.method=layer_cam")
-    assert not (folder / "fpcn" / "heat_maps.json").exists()  # what is half done is not taken for done
+    assert rows_of(folder / "fpcn") == rows  # nothing is lost before the new measures are there
+    train("model=fpcn", "name=rocks", "overwrite=true", "seed=1", *WHOLE)
+    assert not (main / "heat_maps.csv").exists()
 
 
 @pytest.mark.slow
@@ -111,7 +113,7 @@ def test_all_runs_of_a_folder_and_their_report(
     assert "majority has no map to draw heat of" in caplog.text
     markdown = (runs / "localisation.md").read_text()
     assert "fpcn against plain: " in markdown
-    assert "Painted over, the background changes" in markdown
+    assert "Painted over, these change so many of its answers: the background " in markdown
     page = (runs / "index.html").read_text()
     assert "energy inside %" in page
     assert "data:image/jpeg;base64," in page
