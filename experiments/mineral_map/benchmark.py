@@ -135,7 +135,7 @@ def compared(truth: Path, output: Path) -> dict[str, Any]:
     bands = (classes[top : top + _BAND].ravel() for top in range(0, len(classes), _BAND))
     counts = np.sum([np.bincount(band, minlength=len(CLASSES)) for band in bands], axis=0)
     cell = facts["cell"]
-    true_grains = grains(np.asarray(classes[cell // 2 :: cell, cell // 2 :: cell]), cell, facts["stride"])
+    true_grains = grains(np.asarray(classes[cell // 2 :: cell, cell // 2 :: cell]), cell, facts["resolution"])
     rows = {row["class"]: row for row in facts["areas"]}
     table = [
         {

@@ -5,6 +5,7 @@ Nothing heavy is imported before it is needed, so that `--help` and a mistake in
 
 import argparse
 import io
+import logging
 import math
 import os
 import sys
@@ -53,7 +54,6 @@ examples:
 If you stop it, or the power fails: start the same command again, and it goes on where it stopped.
 """
 
-
 MAP = """\
 Map a whole section: a mosaic of a thin section, a polished section or a slab, as a TIFF of any size (or JPEG, PNG).
 
@@ -66,12 +66,14 @@ A window moves over it, and the answers are blended into a map. What comes out, 
   contacts.csv        how long which two classes touch
   class_map.tif       the map at full size, for QGIS or QuPath; confidence_map.tif likewise, in percent
   map.json            all of this for programs
+
+Make what lies outside the section transparent: a white or black border that is opaque is taken for a mineral.
 """
 
 MAP_EXAMPLES = """\
 examples:
   fpcn map rocks-bundle section.tif --um-per-px 1.2          a pixel of the section is 1.2 micrometres wide
-  fpcn map rocks-bundle section.tif --overlap 0.75           twice as fine, four times as slow
+  fpcn map rocks-bundle section.tif --overlap 0.75           smoother edges, four times as slow
   fpcn map rocks-bundle section.tif --output maps/section-7
 
 Say the scale: windows then show the model as many micrometres as it was trained with, and areas come in mm2.
@@ -92,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name need not fit the terminal's alphabet
     warnings.filterwarnings("ignore", module="PIL")  # what matters of a damaged file stands in its answer
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # likewise
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
@@ -173,7 +176,10 @@ def _map(options: argparse.Namespace) -> int:
         print(STOPPED_MIDWAY, file=sys.stderr)
         return STOPPED
     print(map_text(summary))
-    return NOTHING_READ if summary.percent_no_data == ALL else 0
+    if summary.percent_no_data < ALL:
+        return 0
+    print(f"fpcn: nothing of {options.section} could be read: it is damaged or transparent.", file=sys.stderr)
+    return NOTHING_READ
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -224,13 +230,7 @@ def _predict_options(add: Add) -> None:
         metavar="FILE",
         help="results as .csv, .jsonl, .json or .parquet (default: predictions.csv; the screen for one photograph)",
     )
-    add(
-        "--top",
-        type=_positive,
-        default=3,
-        metavar="N",
-        help="how many classes to name for each photograph (default: 3)",
-    )
+    add("--top", type=_positive, default=3, metavar="N", help="classes that each answer names (default: 3)")
     add(
         "--sets", type=float, metavar="SHARE", help="add prediction sets that hold the truth in this share, such as 0.9"
     )
@@ -255,7 +255,7 @@ def _map_options(add: Add) -> None:
         type=float,
         default=0.5,
         metavar="SHARE",
-        help="how much of a window the next one sees again: more is finer and slower (default: 0.5)",
+        help="how much of a window the next one sees again: more is smoother and slower (default: 0.5)",
     )
     add(
         "--window-px",

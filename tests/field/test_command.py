@@ -211,7 +211,21 @@ def test_a_section_without_data_is_an_error_code(
         raw.seek(offset)
         raw.write(b"\xff" * 8)
     assert main(["map", "bundle", "section.tif", "--threads", "1"]) == 1
-    assert "100.0 % of the section gave no data" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "100.0 % of the section gave no data" in said.out
+    assert said.err == "fpcn: nothing of section.tif could be read: it is damaged or transparent.\n"
+
+
+def test_what_tifffile_notes_is_not_shown(bundle_folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "section.tif"
+    paint(path, "green", (80, 60))
+    with TiffFile(path) as file:
+        tags, first = len(file.pages.first.tags), file.pages.first.offset
+    with path.open("r+b") as raw:  # a next picture that is this one
+        raw.seek(first + 2 + 12 * tags)
+        raw.write(first.to_bytes(4, "little"))
+    done = fpcn("map", "bundle", "section.tif", "--threads", "1", folder=tmp_path)
+    assert (done.returncode, done.stderr.splitlines()) == (0, ["loaded: PIL numpy onnxruntime tqdm"])
 
 
 def test_a_reader_that_has_read_enough_is_no_error(bundle_folder: Path) -> None:

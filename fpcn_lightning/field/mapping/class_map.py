@@ -95,15 +95,15 @@ def class_map(surface: Surface, window: int) -> ClassMap:
         unfamiliar[rows] = band.unfamiliar
         sums.add(band.top, band.probabilities, np.outer(heights[rows], widths) * band.known)
     return ClassMap(
-        tuple(surface.classes),
-        surface.height,
-        surface.width,
-        surface.cell,
-        surface.micrometres_per_pixel,
-        codes,
-        confidence,
-        unfamiliar,
-        sums.shares(),
+        classes=tuple(surface.classes),
+        height=surface.height,
+        width=surface.width,
+        cell=surface.cell,
+        micrometres_per_pixel=surface.micrometres_per_pixel,
+        codes=codes,
+        confidence=confidence,
+        unfamiliar=unfamiliar,
+        shares=sums.shares(),
     )
 
 

@@ -14,6 +14,8 @@ from fpcn_lightning.data.images import SENSOR_BITS, to_eight_bits
 
 MIN_IS_WHITE, MIN_IS_BLACK, RGB, YCBCR = 0, 1, 2, 6  # TIFF's photometric interpretations
 
+LEAST_OPACITY = 128  # of 255: what is more transparent shows nothing
+
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 
 
@@ -49,11 +51,21 @@ class Colours:
             colour = 255 - colour
         if not self.alpha:
             return colour
-        opacity = _scaled(samples[..., self.count, None], self.alpha_bits)
+        opacity = self._opacity(samples)[..., None]
         rgb = np.broadcast_to(colour, (*colour.shape[:2], 3))
         picture = Image.fromarray(np.concatenate((rgb, opacity), axis=-1))
         white = Image.new("RGBA", picture.size, "white")
         return np.asarray(Image.alpha_composite(white, picture).convert("RGB"))
+
+    def opaque(self, samples: Samples) -> NDArray[np.bool_] | None:
+        """Which of samples [H, W, S] show something, bool [H, W]; None where all do."""
+        if not self.alpha:
+            return None
+        opaque = self._opacity(samples) >= LEAST_OPACITY
+        return None if opaque.all() else opaque
+
+    def _opacity(self, samples: Samples) -> NDArray[np.uint8]:
+        return _scaled(samples[..., self.count], self.alpha_bits)
 
 
 def bits_of(maximum: int) -> int:

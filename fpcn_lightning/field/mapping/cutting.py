@@ -29,15 +29,13 @@ class Cut(NamedTuple):
 
     Attributes:
         chunk: which windows.
-        shares: float32 [N], what share of the part that each stands for is known.
-        asked: bool [N], where that is enough.
+        asked: bool [N], where enough is known of the part that each stands for.
         views: uint8 [M, S, S, 3], of those M that are to be asked.
         cells: rows and columns of the cells whose middle lies in the windows' parts.
         coverage: bool [h, w], which of these are known for the better part.
     """
 
     chunk: Chunk
-    shares: NDArray[np.float32]
     asked: NDArray[np.bool_]
     views: Pixels
     cells: tuple[slice, slice]
@@ -80,12 +78,10 @@ class Cutter:
         covered = self._cell_rectangles(rows, columns)
         read = self._around(seen, standing, covered)
         pixels, known = self._source.read(read)
-        shares = known_shares(known, standing.moved(-read.top, -read.left))[0]
-        asked = shares >= LEAST_SHARE
+        asked = known_shares(known, standing.moved(-read.top, -read.left))[0] >= LEAST_SHARE
         views = [self._view(pixels, known, read, box) for box, ask in zip(seen, asked, strict=True) if ask]
         return Cut(
             chunk=chunk,
-            shares=shares,
             asked=asked,
             views=np.stack(views) if views else np.empty((0, self._side, self._side, 3), np.uint8),
             cells=(slice(rows.start, rows.stop), slice(columns.start, columns.stop)),

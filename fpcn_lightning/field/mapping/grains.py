@@ -74,19 +74,19 @@ def find_grains(found: ClassMap) -> Grains:
     order = np.argsort(-area, kind="stable")
     rows, columns = found.row_edges, found.column_edges
     return Grains(
-        code[1:][order],
-        area[order],
-        y[order],
-        x[order],
-        rows[boxes[order, 0]],
-        columns[boxes[order, 1]],
-        rows[boxes[order, 2]],
-        columns[boxes[order, 3]],
-        4 * np.sqrt(spread + length)[order],
-        4 * np.sqrt(np.maximum(spread - length, 0))[order],
-        np.degrees(np.arctan2(2 * covariance, xx - yy) / 2)[order],
-        confidence[order],
-        _cut(labels, count)[order],
+        code=code[1:][order],
+        area=area[order],
+        y=y[order],
+        x=x[order],
+        top=rows[boxes[order, 0]],
+        left=columns[boxes[order, 1]],
+        bottom=rows[boxes[order, 2]],
+        right=columns[boxes[order, 3]],
+        major=4 * np.sqrt(spread + length)[order],
+        minor=4 * np.sqrt(np.maximum(spread - length, 0))[order],
+        orientation=np.degrees(np.arctan2(2 * covariance, xx - yy) / 2)[order],
+        confidence=confidence[order],
+        cut=_cut(labels, count)[order],
     )
 
 
@@ -94,14 +94,14 @@ def grain_rows(found: ClassMap, grains: Grains, resolution: float) -> Iterator[R
     """A row with `COLUMNS` for each grain; `below_resolution` tells diameters below `resolution`, in pixels."""
     diameters, scale = grains.diameter, found.micrometres_per_pixel
     corners = grains.left, grains.top, grains.right, grains.bottom
-    lengths = np.stack([grains.x, grains.y, *corners, diameters, grains.major, grains.minor], axis=-1)
-    for place, sizes in enumerate(lengths):
-        area = float(grains.area[place])
+    lengths = (grains.x, grains.y, *corners, diameters, grains.major, grains.minor)
+    for place, area in enumerate(grains.area):
+        sizes = [length[place].item() for length in lengths]
         cells = (
             *(place + 1, found.classes[grains.code[place]]),
-            *(None if scale is None else area * scale**2, area),
-            *([None] * len(sizes) if scale is None else (sizes * scale).tolist()),
-            *sizes.tolist(),
+            *(None if scale is None else float(area * scale**2), int(area)),
+            *(None if scale is None else size * scale for size in sizes),
+            *sizes,
             *(float(grains.orientation[place]), float(grains.confidence[place])),
             *(bool(grains.cut[place]), bool(diameters[place] < resolution)),
         )

@@ -14,13 +14,13 @@ def metric(micrometres: float) -> str:
 
 
 def round_length(width: float, micrometres_per_pixel: float | None) -> tuple[float, str]:
-    """A length for a scale bar: 1, 2 or 5 of something, from a fifth to half of `width` pixels.
+    """A length for a scale bar: 1, 2 or 5 of something, from a fifth to half of `width` pixels, at least one of them.
 
     Returns:
         It in pixels, and in words.
     """
     scale = micrometres_per_pixel or 1.0
-    least = _LEAST_SHARE * width * scale
+    least = max(_LEAST_SHARE * width, 1) * scale
     power = 10.0 ** math.floor(math.log10(least))
     length = next(step * power for step in (1, 2, 5, 10) if step * power >= least)
     return length / scale, f"{length:g} px (scale unknown)" if micrometres_per_pixel is None else metric(length)

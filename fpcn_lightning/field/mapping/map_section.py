@@ -5,15 +5,15 @@ import importlib.util
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import Bundle, read_bundle
-from fpcn_lightning.field.mapping.answers import answer_windows
+from fpcn_lightning.field.mapping.answers import Answered, answer_windows
 from fpcn_lightning.field.mapping.class_map import ClassMap, class_map
 from fpcn_lightning.field.mapping.result_folder import FACTS, SUMMARY, result_folder, whole
 from fpcn_lightning.field.mapping.sections import SectionFile
@@ -26,6 +26,7 @@ from fpcn_lightning.field.model import BundleModel
 
 _PACKAGES = ("tifffile", "scipy", "skimage", "matplotlib")
 _PHOTOGRAPH_PIXELS = 1600  # longer side of the section on the overview, before it is drawn
+_WIDEST_WINDOW = 4  # times the section's longer side: what lies beyond is the mirrored section, and no answer
 
 
 class _Plan(NamedTuple):
@@ -35,12 +36,17 @@ class _Plan(NamedTuple):
     windows: Windows
 
 
-class _Classified(NamedTuple):
-    map: ClassMap
-    windows_without_data: int
-    damaged_segments: int
+@contextlib.contextmanager
+def _enough_memory() -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise UserError(
+            "There is not enough memory: say a smaller --batch-size or fewer --threads, or close other programs."
+        ) from error
 
 
+@_enough_memory()
 def map_section(
     bundle: Path | str,
     section: Path | str,
@@ -83,59 +89,62 @@ def map_section(
     _check_numbers(overlap, batch_size=batch_size, threads=workers)
     output = Path(f"{Path(section).stem}-map" if output is None else output)
     model = BundleModel(read_bundle(Path(bundle)), file, threads=1)  # each worker brings a thread of its own
-    options = {"batch_size": batch_size, "workers": workers, "progress": progress}
+    trained = model.bundle
     with SectionFile(Path(section), bits=bits) as opened:
-        plan = _planned(opened, model.bundle, micrometres_per_pixel, window, overlap)
-        with _writing(output), result_folder(output, overwrite=overwrite) as unfinished:
-            found = _classified(model, opened, plan, unfinished, {"bits": bits}, **options)
-            measured = measure(found.map, plan.windows.stride)
+        plan = _planned(opened, trained, micrometres_per_pixel, window, overlap)
+        windows = plan.windows
+        with _writing(output), result_folder(output, opened.path, overwrite=overwrite) as unfinished:
+            answered = answer_windows(
+                model,
+                opened,
+                windows,
+                unfinished,
+                {"bits": bits},
+                batch_size=batch_size,
+                workers=workers,
+                progress=progress,
+            )
+            found = _mapped(answered, model, plan)
+            measured = measure(found, windows.resolution)
             photograph = thumbnail(opened, _PHOTOGRAPH_PIXELS)
-            write_measurements(output, found.map, measured, plan.windows.stride, photograph)
+            write_measurements(output, found, measured, windows.resolution, photograph)
             summary = MapSummary(
-                **_inputs(opened, model),
-                **_looks(plan, model.bundle),
                 output=output,
-                cell=found.map.cell,
-                windows_without_data=found.windows_without_data,
-                damaged_segments=found.damaged_segments,
+                section=opened.path,
+                bundle=trained.name,
+                digest=trained.digest,
+                file=model.file,
+                height=opened.height,
+                width=opened.width,
+                pictures=opened.pictures,
+                stretched=opened.stretched,
+                micrometres_per_pixel=plan.micrometres_per_pixel,
+                scale_from=plan.scale_from,
+                window=windows.side,
+                window_from=plan.side.why,
+                network_side=trained.views.evaluation_side,
+                magnification_checked=plan.side.checked,
+                stride=windows.stride,
+                resolution=windows.resolution,
+                cell=found.cell,
+                windows=windows.rows * windows.columns,
+                windows_without_data=int(np.isnan(answered.scores).sum()),
+                damaged_segments=answered.damaged,
                 grains=len(measured.grains),
                 areas=measured.areas,
                 contacts=measured.contacts,
                 grain_sizes=measured.grain_sizes,
                 seconds=round(time.monotonic() - began, 3),
             )
+            del answered  # Windows lets nobody remove what is mapped
             _write_summary(summary)
     return summary
 
 
-def _inputs(section: SectionFile, model: BundleModel) -> dict[str, Any]:
-    bundle = model.bundle
-    named = {"bundle": bundle.name, "digest": bundle.digest, "file": model.file}
-    return {**named, "section": section.path, "height": section.height, "width": section.width}
-
-
-def _looks(plan: _Plan, bundle: Bundle) -> dict[str, Any]:
-    windows, side = plan.windows, plan.side
-    return {
-        "micrometres_per_pixel": plan.micrometres_per_pixel,
-        "scale_from": plan.scale_from,
-        "window": windows.side,
-        "window_from": side.why,
-        "network_side": bundle.views.evaluation_side,
-        "magnification_checked": side.checked,
-        "stride": windows.stride,
-        "windows": windows.rows * windows.columns,
-    }
-
-
-def _classified(
-    model: BundleModel, section: SectionFile, plan: _Plan, folder: Path, key: Mapping[str, object], **options: Any
-) -> _Classified:
-    answered = answer_windows(model, section, plan.windows, folder, key, **options)
+def _mapped(answered: Answered, model: BundleModel, plan: _Plan) -> ClassMap:
     threshold = model.bundle.files[model.file]["threshold"]
     surface = Surface(answered, model.bundle.classes, threshold, plan.micrometres_per_pixel)
-    found = class_map(surface, plan.windows.side)
-    return _Classified(found, int(np.isnan(answered.scores).sum()), answered.damaged)
+    return class_map(surface, plan.windows.side)
 
 
 def _check_packages() -> None:
@@ -156,6 +165,11 @@ def _check_numbers(overlap: float, **counts: int) -> None:
 def _planned(section: SectionFile, bundle: Bundle, given: float | None, window: int | None, overlap: float) -> _Plan:
     scale = section.micrometres_per_pixel if given is None else given
     side = window_side(bundle, scale, window)
+    if side.pixels > _WIDEST_WINDOW * max(section.height, section.width):
+        raise UserError(
+            f"A window of {side.pixels} px is more than {_WIDEST_WINDOW} times as wide as the section, which has "
+            f"{section.width} x {section.height} px: check the scale (--um-per-px), or say --window-px."
+        )
     stride = max(1, round(side.pixels * (1 - overlap)))
     origin = "option" if given is not None else None if scale is None else "file"
     return _Plan(scale, origin, side, Windows(section.height, section.width, side.pixels, stride))

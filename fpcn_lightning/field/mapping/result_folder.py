@@ -1,13 +1,13 @@
 """The folder that a map is written into: whole files only, and nothing replaced that was not meant to be."""
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.field.mapping.kept import FILES, KEY
 
 CLASS_MAP, CONFIDENCE_MAP, OVERVIEW = "class_map.tif", "confidence_map.tif", "overview.png"
 AREAS, GRAINS, CONTACTS, GRAIN_SIZES = "areas.csv", "grains.csv", "contacts.csv", "grain_sizes.csv"
@@ -16,19 +16,21 @@ RESULTS = (
     *(CLASS_MAP, CONFIDENCE_MAP, OVERVIEW, AREAS, GRAINS, CONTACTS, GRAIN_SIZES, SIZE_FIGURE, FACTS),
     SUMMARY,
 )
-_UNFINISHED = "unfinished"
+UNFINISHED = ".fpcn-map-unfinished"
 
 
 @contextlib.contextmanager
-def result_folder(output: Path, *, overwrite: bool) -> Iterator[Path]:
+def result_folder(output: Path, section: Path, *, overwrite: bool) -> Iterator[Path]:
     """Keep `output` to this process, and give a folder in it for what a run that was cut off goes on from.
 
-    That folder is removed where nothing was raised: the map is then finished.
+    That folder, for `fpcn_lightning.field.mapping.kept.Kept`, is removed where nothing was raised: the map is then
+    finished. A run that can be gone on with is known by the key in it.
 
     Raises:
-        UserError: there is a finished map, or another process is at work there, or the folder cannot be made.
+        UserError: there is a finished map, or another process is at work there, or the folder cannot be made; or
+            something of the user's would be lost: the section itself, or files in the folder for what is unfinished.
     """
-    unfinished = output / _UNFINISHED
+    unfinished = output / UNFINISHED
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -39,13 +41,20 @@ def result_folder(output: Path, *, overwrite: bool) -> Iterator[Path]:
     except Timeout:
         raise UserError(f"another process is writing {output}: let it finish, or name another folder.") from None
     try:
+        _check_ours(unfinished)
+        _check_section(output, section)
         if overwrite:
-            _clear(output)
-        elif not unfinished.exists() and any((output / name).exists() for name in RESULTS):
-            raise UserError(f"{output} holds results already: name another folder with --output, or say --overwrite.")
+            for name in RESULTS:
+                (output / name).unlink(missing_ok=True)
+        if overwrite or not (unfinished / KEY).exists():
+            _remove(unfinished)
+            if any((output / name).exists() for name in RESULTS):
+                raise UserError(
+                    f"{output} holds results already: name another folder with --output, or say --overwrite."
+                )
         unfinished.mkdir(exist_ok=True)
         yield unfinished
-        shutil.rmtree(unfinished)
+        _remove(unfinished)
     finally:
         with contextlib.suppress(OSError):  # Windows lets nobody remove a file that is open
             Path(lock.lock_file).unlink()
@@ -55,7 +64,7 @@ def result_folder(output: Path, *, overwrite: bool) -> Iterator[Path]:
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Give another name to write to, and rename it to `path` where nothing was raised."""
-    temporary = path.with_name(f"part-{path.name}")
+    temporary = _temporary(path)
     try:
         yield temporary
         temporary.replace(path)
@@ -63,8 +72,33 @@ def whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _clear(output: Path) -> None:
-    for name in RESULTS:
-        (output / name).unlink(missing_ok=True)
-    if (output / _UNFINISHED).exists():
-        shutil.rmtree(output / _UNFINISHED)
+def _check_ours(unfinished: Path) -> None:
+    if unfinished.is_symlink() or (unfinished.exists() and not unfinished.is_dir()):
+        raise UserError(f"{unfinished} is no folder of this program: move it, or name another folder with --output.")
+    others = sorted(path.name for path in unfinished.glob("*") if path.name not in FILES)
+    if others:
+        raise UserError(
+            f"{unfinished} holds files that are not of this program ({others[0]}): move them, or name another folder "
+            "with --output."
+        )
+
+
+def _check_section(output: Path, section: Path) -> None:
+    results = [output / name for name in RESULTS]
+    for result in (*results, *map(_temporary, results)):
+        if result.exists() and result.samefile(section):
+            raise UserError(
+                f"{section} would be replaced by its own map, which writes {result.name}: name another folder with "
+                "--output."
+            )
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"part-{path.name}")
+
+
+def _remove(unfinished: Path) -> None:
+    for name in FILES:  # the key first: a map whose folder was half removed is finished
+        (unfinished / name).unlink(missing_ok=True)
+    if unfinished.exists():
+        unfinished.rmdir()

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fpcn_lightning.data.images import SENSOR_BITS, UnreadableImage, open_image
+from fpcn_lightning.data.images import SENSOR_BITS
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.mapping.colours import bits_of
 from fpcn_lightning.field.mapping.section_scale import micrometres_per_pixel
-from fpcn_lightning.field.mapping.segments import Pixels, SegmentCache, Segments, is_read_in_segments
+from fpcn_lightning.field.mapping.segments import Pixels, SegmentCache, Segments, is_read_in_segments, reason_of
+from fpcn_lightning.field.mapping.whole_picture import WholePicture, is_stretched
 
 CACHE_BYTES = 2**28
 SAMPLED_SEGMENTS = 64  # looked at for the range of 16-bit samples
@@ -37,8 +38,9 @@ class SectionFile:
     """A section's file, open for reading; a context manager, to be used from several threads.
 
     A TIFF or BigTIFF of 8- or 16-bit samples, grey or RGB, with or without alpha, is read by its tiles or strips; with
-    smaller copies of itself (a pyramid) or without. Of a file with several pictures it is the first. Everything else
-    that `fpcn_lightning.data.images` opens (JPEG, PNG, other kinds of TIFF), is read whole, within its limit of pixels.
+    smaller copies of itself (a pyramid) or without. Of a file with several pictures it is the first that is no smaller
+    copy of another. Everything else that `fpcn_lightning.data.images` opens (JPEG, PNG, other kinds of TIFF), is read
+    whole, within its limit of pixels.
 
     16-bit samples are scaled by one factor for the whole section: by `bits`, or by the smallest range of a sensor (8,
     10, 12, 14 or 16 bits) that holds the greatest sample seen in the smallest picture of the pyramid. At most
@@ -55,6 +57,8 @@ class SectionFile:
         width: likewise.
         levels: the sizes that the file holds, the full size first.
         micrometres_per_pixel: of the full size, as the file says; see `micrometres_per_pixel` in `section_scale`.
+        pictures: how many a TIFF holds, smaller copies not counted.
+        stretched: brightness was stretched from the least to the greatest sample, as nothing says what white is.
 
     Raises:
         UserError: no such file, no picture, or one that cannot be read in pieces.
@@ -65,9 +69,10 @@ class SectionFile:
             raise UserError(f"bits={bits} is no range of samples: {', '.join(map(str, SENSOR_BITS))}.")
         self.path = path
         self.micrometres_per_pixel: float | None = None
+        self.pictures, self.stretched = 1, False
         self._file = _opened(path)
         try:
-            self._pictures = self._segmented(SegmentCache(cache_bytes), bits) or [_Whole(path)]
+            self._pictures = self._segmented(SegmentCache(cache_bytes), bits) or [self._whole()]
         except BaseException:
             self.close()
             raise
@@ -100,7 +105,7 @@ class SectionFile:
 
         Returns:
             Colours uint8 [H, W, 3], and which are known, bool [H, W]: neither those outside nor those of segments that
-            are damaged.
+            are damaged, nor those that are transparent.
         """
         picture = self._pictures[level]
         if min(top, left) >= 0 and top + height <= picture.height and left + width <= picture.width:
@@ -122,16 +127,21 @@ class SectionFile:
         except (UserError, MemoryError):
             raise
         except Exception as error:  # a damaged file makes its parser raise anything
-            raise UserError(f"{self.path}: damaged or unsupported TIFF ({_line(error)}): save it again.") from error
+            reason = reason_of(error)
+            raise UserError(f"{self.path}: damaged or unsupported TIFF ({reason}): save it again.") from error
 
     def _pyramid(self, cache: SegmentCache, bits: int | None) -> "list[_Picture]":
-        series = self._file.series[0]
+        full_size = [series for series in self._file.series if not series.keyframe.is_reduced] or self._file.series
+        series = full_size[0]
+        self.pictures = sum(map(len, full_size))
         if dict(zip(series.axes, series.shape, strict=True)).get("C", 1) > 1:
             raise UserError(f"{self.path} keeps its colours in separate pictures: save it as RGB.")
         pages = [level.pages[0].aspage() for level in series.levels]
         full = pages[0]
         self.micrometres_per_pixel = micrometres_per_pixel(self._file, full)
         if not is_read_in_segments(full):
+            if full.index:
+                raise UserError(f"{self.path} begins with a smaller copy of the picture: save it without.")
             return []
         alike = [page for page in pages if _shows_the_same(full, page)]
         pictures = [Segments(page, level, cache) for level, page in enumerate(alike)]
@@ -139,22 +149,10 @@ class SectionFile:
             _set_range(pictures, bits)
         return list(pictures)
 
-
-class _Whole:
-    """A picture that is opened as a whole."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self._pixels = open_image(path)
-        except UnreadableImage as error:
-            raise UserError(
-                f"{path}: {error}. Sections of any size are read from TIFF of 8 or 16 bits, grey or RGB, upright."
-            ) from error
-        self.height, self.width = self._pixels.shape[:2]
-        self.damaged: set[int] = set()
-
-    def read(self, top: int, left: int, bottom: int, right: int) -> tuple[Pixels, NDArray[np.bool_]]:
-        return self._pixels[top:bottom, left:right], np.ones((bottom - top, right - left), np.bool_)
+    def _whole(self) -> WholePicture:
+        picture = WholePicture(self.path)  # first, as it knows how large is too large
+        self.stretched = self._file is not None and is_stretched(self._file.pages.first)
+        return picture
 
 
 def _opened(path: Path) -> Any:
@@ -200,7 +198,3 @@ def _set_range(pictures: list[Segments], bits: int | None) -> None:
             alpha = max(alpha, int(samples[..., smallest.colours.count].max()))
     for picture in pictures:
         picture.colours = picture.colours.ranged(bits or bits_of(colour), bits_of(alpha))
-
-
-def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:120]

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import product
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,29 +20,46 @@ JPEG_END = b"\xff\xd9"
 Pixels = NDArray[np.uint8]
 
 
+class Segment(NamedTuple):
+    """A decoded segment.
+
+    Attributes:
+        pixels: colours uint8 [H, W, 3], or [H, W, 1] where all three are the same.
+        opaque: bool [H, W], which of them show something; None where all do.
+    """
+
+    pixels: Pixels
+    opaque: NDArray[np.bool_] | None
+
+    @property
+    def nbytes(self) -> int:
+        """Of memory."""
+        return self.pixels.nbytes + (0 if self.opaque is None else self.opaque.nbytes)
+
+
 class SegmentCache:
     """Decoded segments, the latest used, up to so many bytes; for several threads."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._kept: OrderedDict[tuple[int, int], Pixels] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int], Segment] = OrderedDict()
         self._bytes = 0
         self._lock = Lock()
 
-    def get(self, key: tuple[int, int]) -> Pixels | None:
+    def get(self, key: tuple[int, int]) -> Segment | None:
         """The segment, if it is there."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
 
-    def put(self, key: tuple[int, int], pixels: Pixels) -> None:
+    def put(self, key: tuple[int, int], segment: Segment) -> None:
         """Keep a segment, and forget those that were not used for longest where there is no room."""
         with self._lock:
             if key in self._kept:
                 return
-            self._kept[key] = pixels
-            self._bytes += pixels.nbytes
+            self._kept[key] = segment
+            self._bytes += segment.nbytes
             while self._bytes > self.limit and len(self._kept) > 1:
                 self._bytes -= self._kept.popitem(last=False)[1].nbytes
 
@@ -51,7 +68,8 @@ class Segments:
     """The segments of one page.
 
     A segment is damaged where the file ends before it, where it has no bytes (the hole of a sparse file), where its
-    decoder refuses it, or where a JPEG stream has no end. What a decoder does not notice is not found.
+    decoder refuses it, or where a JPEG stream has no end. What a decoder does not notice is not found. Pixels that are
+    more transparent than opaque show nothing.
 
     Args:
         page: `tifffile.TiffPage` of 8- or 16-bit samples, grey, RGB or JPEG's YCbCr.
@@ -65,7 +83,8 @@ class Segments:
         damaged: indices of the damaged segments that were met so far.
 
     Raises:
-        UserError: a compression that cannot be decoded, or segments too large for the cache.
+        UserError: a compression that cannot be decoded, segments too large for the cache, or fewer of them than a
+            picture of that size has.
     """
 
     def __init__(self, page: Any, level: int, cache: SegmentCache) -> None:
@@ -80,12 +99,14 @@ class Segments:
         self._planes = page.samplesperpixel if page.planarconfig == 2 else 1
         self._bytes = page.samplesperpixel * np.dtype(page.dtype).itemsize  # of a pixel
         self._length, self._breadth = self._shape()
+        self._check_size()
 
     def read(self, top: int, left: int, bottom: int, right: int) -> tuple[Pixels, NDArray[np.bool_]]:
         """A part of the picture that lies inside it.
 
         Returns:
-            Colours uint8 [H, W, 3], and which are known, bool [H, W]: those of damaged segments are not.
+            Colours uint8 [H, W, 3], and which are known, bool [H, W]: those of damaged segments are not, nor those that
+            are transparent.
         """
         pixels = np.zeros((bottom - top, right - left, 3), np.uint8)
         known = np.zeros((bottom - top, right - left), np.bool_)
@@ -96,16 +117,16 @@ class Segments:
             if segment is None:
                 continue
             y, x = row * self._length, column * self._breadth
-            part = segment[max(top - y, 0) : bottom - y, max(left - x, 0) : right - x]
+            cut = slice(max(top - y, 0), bottom - y), slice(max(left - x, 0), right - x)
+            part = segment.pixels[cut]
             place = slice(max(y - top, 0), None), slice(max(x - left, 0), None)
             pixels[place][: part.shape[0], : part.shape[1]] = part
-            known[place][: part.shape[0], : part.shape[1]] = True
+            known[place][: part.shape[0], : part.shape[1]] = True if segment.opaque is None else segment.opaque[cut]
         return pixels, known
 
     def samples(self, most: int) -> Iterator[Samples]:
         """Undamaged segments as they are stored, [H, W, S], at most so many, spread evenly over the picture."""
-        count = self._across * math.ceil(self.height / self._length)
-        for index in np.unique(np.linspace(0, count - 1, min(most, count)).astype(int)):
+        for index in np.unique(np.linspace(0, self._count - 1, min(most, self._count)).astype(int)):
             samples = self._decoded(int(index))
             if samples is not None:
                 yield samples
@@ -114,12 +135,16 @@ class Segments:
     def _across(self) -> int:
         return math.ceil(self.width / self._breadth)
 
+    @property
+    def _count(self) -> int:
+        """Segments of one plane."""
+        return self._across * math.ceil(self.height / self._length)
+
     def _check_decoder(self) -> None:
         try:
             self._page.decode(None, 0)  # an empty segment, which says whether there is a decoder
         except Exception as error:  # tifffile raises whatever its decoder needs
-            reason = "needs one more package: pip install imagecodecs" if "imagecodecs" in str(error) else error
-            raise UserError(f"{self._file.path}: this kind of TIFF cannot be decoded ({reason}).") from error
+            raise UserError(f"{self._file.path}: this kind of TIFF cannot be decoded ({reason_of(error)}).") from error
 
     def _shape(self) -> tuple[int, int]:
         """Length and breadth of a segment; of a piece of a strip where strips are large and lie open in the file."""
@@ -138,16 +163,29 @@ class Segments:
         self._mapped = True
         return max(1, MAPPED_BYTES // (breadth * self._bytes)), breadth
 
-    def _segment(self, index: int) -> Pixels | None:
-        """Colours of a segment, cut at the picture's edge; None where it is damaged."""
+    def _check_size(self) -> None:
+        """Of a file whose header lies about its size, most would be missing; a file that was cut lists it still."""
+        listed, needed, pieces = len(self._page.dataoffsets), self._planes * self._count, "tiles or strips"
+        if self._mapped:
+            needed, pieces = self.height * self.width * self._bytes, "bytes"
+            held = self._file.size - self._page.dataoffsets[0]
+            listed = max(held, sum(self._page.databytecounts))  # either may be wrong: cut, or above 32 bits
+        if listed < needed:
+            raise UserError(
+                f"{self._file.path}: the header says {self.width} x {self.height} px but lists only {listed} of "
+                f"{needed} {pieces}: save it again."
+            )
+
+    def _segment(self, index: int) -> Segment | None:
+        """A segment, cut at the picture's edge; None where it is damaged."""
         if index in self.damaged:
             return None
         key = self._level, index
-        pixels = self._cache.get(key)
-        if pixels is None and (samples := self._decoded(index)) is not None:
-            pixels = self.colours(samples)
-            self._cache.put(key, pixels)
-        return pixels
+        segment = self._cache.get(key)
+        if segment is None and (samples := self._decoded(index)) is not None:
+            segment = Segment(self.colours(samples), self.colours.opaque(samples))
+            self._cache.put(key, segment)
+        return segment
 
     def _decoded(self, index: int) -> Samples | None:
         top, left = index // self._across * self._length, index % self._across * self._breadth
@@ -170,7 +208,7 @@ class Segments:
         if self._mapped:
             return self._rows(plane, top)
         page = self._page
-        number = plane * self._across * math.ceil(self.height / self._length) + index
+        number = plane * self._count + index
         count = page.databytecounts[number]
         ((data, _),) = self._file.read_segments([page.dataoffsets[number]], [count], [number])
         if data is None or len(data) < count:
@@ -192,6 +230,15 @@ class Segments:
         with self._file.lock:  # numpy moves the file's position
             mapped = self._file.memmap_array(dtype, shape, offset)
         return np.array(mapped, page.dtype)
+
+
+def reason_of(error: Exception) -> str:
+    """Why `tifffile` could not read a picture, in words."""
+    text = str(error)
+    if "imagecodecs" in text:
+        return "needs one more package: pip install imagecodecs"
+    stumbled = isinstance(error, ArithmeticError | LookupError | TypeError | AttributeError)
+    return "the header is damaged" if stumbled or not text else text.splitlines()[0][:120]
 
 
 def is_read_in_segments(page: Any) -> bool:

@@ -21,12 +21,15 @@ class MapSummary:
         section: the file.
         bundle, digest, file: name of the bundle, its digest, and its model file.
         height, width: of the section.
+        pictures: that its file holds; the first is mapped.
+        stretched: its brightness was stretched from the least to the greatest sample.
         micrometres_per_pixel: of the section; None where it is not known.
         scale_from: who says so: "option" or "file"; None where nobody does.
         window: side of what the network sees at once, which it gets as `network_side` pixels.
         window_from: why it is that, in words.
         magnification_checked: whether the network sees the section at the scale that it was trained at.
-        stride: distance of windows, and the least diameter of a grain that they resolve.
+        stride: distance of windows.
+        resolution: least diameter of a grain that they resolve.
         cell: side of a cell of the maps.
         windows, windows_without_data: how many, and how many of them could not be classified.
         damaged_segments: tiles or strips of the file that could not be read.
@@ -42,6 +45,8 @@ class MapSummary:
     file: str
     height: int
     width: int
+    pictures: int
+    stretched: bool
     micrometres_per_pixel: float | None
     scale_from: str | None
     window: int
@@ -49,6 +54,7 @@ class MapSummary:
     network_side: int
     magnification_checked: bool
     stride: int
+    resolution: int
     cell: int
     windows: int
     windows_without_data: int

@@ -8,6 +8,8 @@ from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import Bundle
 
+_WIDEST = 1e9  # pixels: no section is that wide
+
 
 class Box(NamedTuple):
     """Rows `top` to `bottom` and columns `left` to `right`, the latter two not included."""
@@ -52,6 +54,11 @@ class Windows:
     def columns(self) -> int:
         """Windows from left to right."""
         return math.ceil(self.width / self.stride)
+
+    @property
+    def resolution(self) -> int:
+        """Least diameter in pixels of a grain that they resolve: however dense they lie, each blurs what it sees."""
+        return max(self.stride, self.side // 2)
 
     @property
     def first(self) -> tuple[float, float]:
@@ -110,6 +117,8 @@ def window_side(bundle: Bundle, micrometres_per_pixel: float | None, pixels: int
             raise UserError(f"{name}={number} must be above 0.")
     trained, seen = bundle.micrometres_per_pixel, bundle.views.evaluation_side
     if trained is not None and micrometres_per_pixel is not None:
+        if trained * seen > _WIDEST * micrometres_per_pixel:
+            raise UserError(f"A pixel of {micrometres_per_pixel:g} um is too small for any section: check the scale.")
         side = round(trained * seen / micrometres_per_pixel)
         if pixels in (None, side):
             return Side(_seen(side, micrometres_per_pixel), f"{trained * seen:g} um, as in training", True)

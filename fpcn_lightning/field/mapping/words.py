@@ -26,6 +26,13 @@ def map_text(summary: MapSummary) -> str:
 def warnings(summary: MapSummary) -> list[str]:
     """Sentences about what may be wrong with the map."""
     found = []
+    if summary.pictures > 1:
+        found.append(f"the file holds {summary.pictures} pictures: only the first is mapped.")
+    if summary.stretched:
+        found.append(
+            "nothing in the file says what is white, so its brightness was stretched from its darkest to its brightest "
+            "pixel: save it with 8 or 16 bits if the map looks wrong."
+        )
     if summary.micrometres_per_pixel is None:
         found.append("the scale of the section is not known, so there are no areas in mm2: say it with --um-per-px.")
     if not summary.magnification_checked:
@@ -34,9 +41,10 @@ def warnings(summary: MapSummary) -> list[str]:
     if factor > _SAME_SCALE:
         found.append(f"windows are enlarged {factor:.1f} times for the network, so they may look blurred to it.")
     if summary.percent_no_data > 0:
+        parts = f"; damaged parts of the file: {summary.damaged_segments}" if summary.damaged_segments else ""
         found.append(
-            f"{_share(summary.percent_no_data)} of the section gave no data ({summary.damaged_segments} parts of the "
-            "file are damaged): it is left white, and counts for no class."
+            f"{_share(summary.percent_no_data)} of the section gave no data (damaged or transparent{parts}): it is "
+            "left white, and counts for no class."
         )
     if summary.percent_unfamiliar > _FEW_PERCENT:
         found.append(
@@ -63,8 +71,8 @@ def _area_cells(row: Row, known: bool) -> tuple[str, ...]:
 def _fineness(summary: MapSummary) -> str:
     return (
         f"One window of the network is {_length(summary, summary.window)} wide, and windows lie "
-        f"{_length(summary, summary.stride)} apart: do not trust grains below that diameter. Many of them are merged "
-        "with their neighbours."
+        f"{_length(summary, summary.stride)} apart: do not trust grains with a diameter below "
+        f"{_length(summary, summary.resolution)}. Many of them are merged with their neighbours."
     )
 
 

@@ -1,18 +1,19 @@
 """Windows' answers: against the network called on pixels cut by hand, after damage, and after a kill."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -27,7 +28,7 @@ from fpcn_lightning.field.model import BundleModel, Outputs
 from tests.field.conftest import SIDE
 
 TILED: dict[str, Any] = {"tile": (64, 64), "photometric": "rgb", "compression": "zlib", "metadata": None}
-ARRAYS = ("probabilities", "scores", "shares", "coverage")
+ARRAYS = ("probabilities", "scores", "coverage")
 
 Pixels = NDArray[np.uint8]
 
@@ -75,7 +76,6 @@ def test_the_network_sees_what_lies_in_the_windows(model: BundleModel, tmp_path:
             np.testing.assert_allclose(result.probabilities[row, column], expected.probabilities[0], atol=1e-6)
             np.testing.assert_allclose(result.scores[row, column], expected.score[0], atol=1e-6)
     assert result.coverage.all()
-    assert (result.shares == 1).all()
     assert result.damaged == 0
 
 
@@ -132,7 +132,6 @@ def test_damaged_tiles_are_no_data(model: BundleModel, tmp_path: Path) -> None:
     lost[4:8, 4:8] = True
     np.testing.assert_array_equal(np.isnan(result.probabilities).all(-1), lost)
     np.testing.assert_array_equal(np.isnan(result.scores), lost)
-    np.testing.assert_array_equal(result.shares, ~lost)
     covered = np.ones((96, 96), bool)
     covered[32:64, 32:64] = False
     np.testing.assert_array_equal(result.coverage, covered)
@@ -194,27 +193,40 @@ def test_answers_of_something_else_are_refused(model: BundleModel, tmp_path: Pat
     path, folder = write(tmp_path / "s.tif", clouds(64, 64)), tmp_path / "kept"
     answered(model, path, SIDE, 16, folder, key={"bits": None})
     answered(model, path, SIDE, 16, folder, key={"bits": None})
-    for side, key in ((SIDE, {"bits": 12}), (40, {"bits": None})):
-        with pytest.raises(UserError, match="of another bundle, section or options"):
+    for side, key, other in ((SIDE, {"bits": 12}, "bits was None and is 12"), (40, {"bits": None}, "side was 32")):
+        with pytest.raises(UserError, match=f"of another bundle, section or options.*{other}"):
             answered(model, path, side, 16, folder, key=key)
-    os.utime(path, (1, 1))
-    with pytest.raises(UserError, match="of another bundle, section or options"):
-        answered(model, path, SIDE, 16, folder, key={"bits": None})
+    copied = Path(shutil.copy(path, tmp_path / "copied.tif"))
+    answered(model, copied, SIDE, 16, folder, key={"bits": None})
+    with copied.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\xaa")
+    with pytest.raises(UserError, match=r"section or options \(section was"):
+        answered(model, copied, SIDE, 16, folder, key={"bits": None})
 
 
 def test_damaged_answers_are_refused(model: BundleModel, tmp_path: Path) -> None:
     path, folder = write(tmp_path / "s.tif", clouds(64, 64)), tmp_path / "kept"
     answered(model, path, SIDE, 16, folder)
-    (folder / "scores.npy").write_bytes(b"")
-    with pytest.raises(UserError, match=r"scores\.npy is damaged"):
-        answered(model, path, SIDE, 16, folder)
+    for name, content in (("damaged.json", "[[0, "), ("damaged.json", "[3]"), ("scores.npy", ""), ("key.json", "{")):
+        (folder / name).write_text(content)
+        with pytest.raises(UserError, match=rf"{name} is damaged"):
+            answered(model, path, SIDE, 16, folder)
 
 
-def test_one_process_at_a_time(model: BundleModel, tmp_path: Path) -> None:
+def test_what_does_not_fit_on_the_disk_is_not_begun(
+    model: BundleModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, folder = write(tmp_path / "s.tif", clouds(64, 64)), tmp_path / "kept"
-    folder.mkdir()
-    with FileLock(folder / ".lock"), pytest.raises(UserError, match="another process is writing"):
-        answered(model, path, SIDE, 16, folder)
+    needed = 4 * 4 * (3 + 1) * 4 + 32 * 32 + 4  # 16 windows of 3 classes and a score, 1024 cells, 4 rows
+    for free in (needed - 1, needed):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        if free < needed:
+            with pytest.raises(UserError, match="make room"):
+                answered(model, path, SIDE, 16, folder)
+            assert list(folder.iterdir()) == []
+        else:
+            answered(model, path, SIDE, 16, folder)
 
 
 def peak_of_rows(path: Path, side: int, rows: int, cache_bytes: int) -> int:

@@ -83,6 +83,8 @@ def test_rows_have_both_units() -> None:
     assert tuple(row) == COLUMNS
     assert row["class"] == CLASSES[2]
     assert (row["grain"], row["area_px"], row["area_um2"]) == (2, 5000, 20000)
+    whole_numbers = {"grain", "area_px", *(f"{side}_px" for side in ("left", "top", "right", "bottom"))}
+    assert {name for name, cell in row.items() if type(cell) is int} == whole_numbers
     assert [row[f"{side}_px"] for side in ("left", "top", "right", "bottom")] == [50, 50, 150, 100]
     assert (row["centroid_x_um"], row["centroid_y_um"]) == (200, 150)
     assert row["diameter_um"] == pytest.approx(2 * 79.79, rel=1e-3)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.mapping.class_map import NO_DATA
 from fpcn_lightning.field.mapping.map_section import map_section
-from fpcn_lightning.field.mapping.result_folder import RESULTS
+from fpcn_lightning.field.mapping.result_folder import RESULTS, UNFINISHED
 from tests.field.conftest import COLOURS, MakeBundle
 from tests.field.mapping.drawn import disc
 
@@ -107,6 +107,38 @@ def test_numbers_that_make_no_sense(options: dict[str, Any], bundle_folder: Path
     assert not (tmp_path / "map").exists()
 
 
+def test_what_lies_outside_a_transparent_section_is_no_mineral(bundle_folder: Path, tmp_path: Path) -> None:
+    pixels = np.zeros((256, 256, 4), np.uint8)
+    pixels[..., :3] = COLOURS["green"]
+    pixels[:, 128:, 3] = 255
+    tifffile.imwrite(tmp_path / "section.tif", pixels, photometric="rgb", extrasamples=("unassalpha",), tile=(64, 64))
+    summary = map_section(bundle_folder, tmp_path / "section.tif", tmp_path / "map", threads=1)
+    mapped = tifffile.imread(tmp_path / "map" / "class_map.tif")
+    np.testing.assert_array_equal(mapped, np.where(np.arange(256) < 128, NO_DATA, 1) + np.zeros((256, 1)))
+    assert (summary.percent_no_data, summary.damaged_segments) == (50, 0)
+
+
+@pytest.mark.parametrize("options", [{"micrometres_per_pixel": 1e-3}, {"window": 10**8}, {"window": 161}], ids=str)
+def test_windows_far_larger_than_the_section_are_refused(
+    options: dict[str, Any], make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    bundle = make_bundle(micrometres_per_pixel=1.0)
+    tifffile.imwrite(tmp_path / "section.tif", np.zeros((30, 40, 3), np.uint8), photometric="rgb")
+    with pytest.raises(UserError, match=r"40 x 30 px: check the scale"):
+        map_section(bundle, tmp_path / "section.tif", tmp_path / "map", **options, threads=1)
+    map_section(bundle, tmp_path / "section.tif", tmp_path / "map", window=160, threads=1)
+
+
+def test_too_little_memory_is_said(bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise MemoryError
+
+    draw_section(tmp_path / "section.tif")
+    monkeypatch.setattr("fpcn_lightning.field.mapping.map_section.answer_windows", full)
+    with pytest.raises(UserError, match="not enough memory"):
+        map_section(bundle_folder, tmp_path / "section.tif", tmp_path / "map", threads=1)
+
+
 @pytest.mark.parametrize("name", ["tifffile", "skimage", "matplotlib"])
 def test_packages_that_are_missing_are_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, name, None)
@@ -120,7 +152,7 @@ def test_a_killed_map_goes_on(bundle_folder: Path, tmp_path: Path) -> None:
     draw_section(tmp_path / "section.tif")
     command = [sys.executable, "-c", "from fpcn_lightning.field.command import main; raise SystemExit(main())", "map"]
     words = ["bundle", "section.tif", "--window-px", "24", "--threads", "1", "--batch-size", "2"]
-    done = tmp_path / "section-map" / "unfinished" / "done.npy"
+    done = tmp_path / "section-map" / UNFINISHED / "done.npy"
     process = subprocess.Popen([*command, *words], cwd=tmp_path)
     while process.poll() is None and not (done.exists() and np.load(done).sum() > 3):
         time.sleep(0.02)

@@ -63,6 +63,7 @@ def test_later_colours_repeat_none() -> None:
         (30_000, 1.0, 10_000, "1 cm"),
         (3000, 2.5, 800, "2 mm"),
         (64, 0.01, 20, "0.2 um"),
+        (1, 2.0, 1, "2 um"),
     ],
 )
 def test_scale_bars_are_round(width: float, scale: float, pixels: float, text: str) -> None:
@@ -70,4 +71,5 @@ def test_scale_bars_are_round(width: float, scale: float, pixels: float, text: s
     assert found == pytest.approx(pixels)
     assert words == text
     assert round_length(1000, None) == (200, "200 px (scale unknown)")
+    assert round_length(1, None) == (1, "1 px (scale unknown)")
     assert metric(1234) == "1.23 mm"

@@ -3,7 +3,11 @@ from pathlib import Path
 import pytest
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.field.mapping.result_folder import AREAS, FACTS, result_folder, whole
+from fpcn_lightning.field.mapping.kept import KEY
+from fpcn_lightning.field.mapping.result_folder import AREAS, CLASS_MAP, FACTS, UNFINISHED, result_folder, whole
+
+SECTION = Path(__file__)
+ANSWERS = "scores.npy"
 
 
 def names(folder: Path) -> list[str]:
@@ -11,13 +15,14 @@ def names(folder: Path) -> list[str]:
 
 
 def finish(output: Path, *, overwrite: bool = False) -> None:
-    with result_folder(output, overwrite=overwrite):
+    with result_folder(output, SECTION, overwrite=overwrite):
         (output / FACTS).write_text("{}")
 
 
 def cut_off(output: Path) -> None:
-    with result_folder(output, overwrite=False) as unfinished:
-        (unfinished / "answers").write_text("half")
+    with result_folder(output, SECTION, overwrite=False) as unfinished:
+        (unfinished / KEY).write_text("{}")
+        (unfinished / ANSWERS).write_text("half")
         (output / AREAS).write_text("half")
         raise KeyboardInterrupt
 
@@ -41,23 +46,88 @@ def test_a_finished_map_is_not_replaced_unawares(tmp_path: Path) -> None:
 def test_what_was_cut_off_stays_and_is_gone_on_with(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         cut_off(tmp_path)
-    with result_folder(tmp_path, overwrite=False) as unfinished:
-        assert (unfinished / "answers").read_text() == "half"
+    with result_folder(tmp_path, SECTION, overwrite=False) as unfinished:
+        assert (unfinished / ANSWERS).read_text() == "half"
     assert names(tmp_path) == [AREAS]
 
 
 def test_overwriting_begins_anew_and_leaves_what_is_not_ours(tmp_path: Path) -> None:
     for name in (AREAS, "notes.txt"):
         (tmp_path / name).write_text("old")
-    (tmp_path / "unfinished").mkdir()
-    (tmp_path / "unfinished" / "answers").write_text("half")
-    with result_folder(tmp_path, overwrite=True) as unfinished:
+    (tmp_path / UNFINISHED).mkdir()
+    for name in (KEY, ANSWERS):
+        (tmp_path / UNFINISHED / name).write_text("half")
+    with result_folder(tmp_path, SECTION, overwrite=True) as unfinished:
         assert names(unfinished) == []
     assert names(tmp_path) == ["notes.txt"]
 
 
+@pytest.mark.parametrize("left", [[], [ANSWERS]])
+def test_a_run_that_was_cut_off_at_its_very_end_is_finished(tmp_path: Path, left: list[str]) -> None:
+    """The key is gone, perhaps all of the answers, but the folder is there still."""
+    finish(tmp_path)
+    (tmp_path / UNFINISHED).mkdir()
+    for name in left:
+        (tmp_path / UNFINISHED / name).write_text("half")
+    with pytest.raises(UserError, match="holds results already"):
+        finish(tmp_path)
+    assert names(tmp_path) == [FACTS]
+
+
+def test_the_key_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    removed: list[str] = []
+    unlink = Path.unlink
+
+    def noted(path: Path, missing_ok: bool = False) -> None:
+        removed.append(path.name)
+        unlink(path, missing_ok)
+
+    with pytest.raises(KeyboardInterrupt):
+        cut_off(tmp_path)
+    monkeypatch.setattr(Path, "unlink", noted)
+    finish(tmp_path)
+    assert removed[0] == KEY
+    assert ANSWERS in removed
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("kind", ["folder", "with a key", "link", "file"])
+def test_a_folder_of_the_users_own_is_refused(tmp_path: Path, kind: str, overwrite: bool) -> None:
+    output, own = tmp_path / "map", tmp_path / "own"
+    output.mkdir()
+    own.mkdir()
+    (own / ("thesis.txt" if kind != "link" else ANSWERS)).write_text("thesis")
+    if kind == "with a key":
+        (own / KEY).write_text("{}")
+    if kind == "link":
+        (output / UNFINISHED).symlink_to(own)
+    elif kind == "file":
+        (own / "thesis.txt").rename(output / UNFINISHED)
+    else:
+        own.rename(output / UNFINISHED)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=r"\.fpcn-map-unfinished.*: move"):
+        finish(output, overwrite=overwrite)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", [CLASS_MAP, f"part-{CLASS_MAP}"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_section_is_not_replaced_by_its_own_map(tmp_path: Path, overwrite: bool, name: str) -> None:
+    section = tmp_path / name
+    section.write_text("a section")
+    (tmp_path / "link.tif").symlink_to(section)
+    for path in (section, tmp_path / "link.tif"):
+        with (
+            pytest.raises(UserError, match="would be replaced by its own map"),
+            result_folder(tmp_path, path, overwrite=overwrite),
+        ):
+            pass
+    assert section.read_text() == "a section"
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
-    with result_folder(tmp_path, overwrite=False), pytest.raises(UserError, match="another process"):
+    with result_folder(tmp_path, SECTION, overwrite=False), pytest.raises(UserError, match="another process"):
         finish(tmp_path)
 
 

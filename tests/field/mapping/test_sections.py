@@ -76,10 +76,12 @@ def test_windows_are_those_of_training(write: Write, layout: Any, compression: s
         with SectionFile(path) as section:
             assert (section.height, section.width) == (HEIGHT, WIDTH)
             pixels, known = section.read(0, 0, HEIGHT, WIDTH)
-            part, _ = section.read(50, 60, 71, 90)
+            part, part_known = section.read(50, 60, 71, 90)
         np.testing.assert_array_equal(pixels, expected)
         np.testing.assert_array_equal(part, expected[50:121, 60:150])
-        assert known.all()
+        opaque = noise(4, dtype)[..., 3] > np.iinfo(dtype).max // 2
+        np.testing.assert_array_equal(known, opaque if kind == "rgba" else np.ones_like(opaque))
+        np.testing.assert_array_equal(part_known, known[50:121, 60:150])
 
 
 @pytest.mark.parametrize("layout", [TILED, STRIPS, {"rowsperstrip": HEIGHT}], ids=("tiles", "strips", "one strip"))
@@ -249,6 +251,99 @@ def test_other_pictures_are_read_whole(tmp_path: Path) -> None:
         pixels, known = whole(tmp_path / name)
         np.testing.assert_array_equal(pixels, open_image(tmp_path / name))
         assert known.all()
+
+
+@pytest.mark.parametrize("name", ["section.png", "grey.png", "palette.png", "turned.tif", "turned.png"])
+def test_what_is_transparent_is_not_known(tmp_path: Path, name: str) -> None:
+    alpha = np.full((HEIGHT, WIDTH), 200, np.uint8)
+    alpha[:60, :80] = 127
+    picture = Image.fromarray(np.dstack((noise(), alpha)))
+    if name.startswith("grey"):
+        picture = picture.convert("LA")
+    if name.startswith("palette"):
+        picture = Image.fromarray((alpha > 127).astype(np.uint8))
+        picture.putpalette([9, 9, 9, 200, 0, 0])
+        picture.info["transparency"] = 0
+    orientation: dict[str, Any] = {"exif": b"Exif\0\0MM\0*\0\0\0\10\0\1\1\22\0\3\0\0\0\1\0\6\0\0\0\0\0\0"}
+    turned = {"turned.tif": {"tiffinfo": {274: 6}}, "turned.png": orientation}
+    picture.save(tmp_path / name, **turned.get(name, {}))
+    expected = np.rot90(alpha > 127, -1) if name in turned else alpha > 127
+    pixels, known = whole(tmp_path / name)
+    np.testing.assert_array_equal(known, expected)
+    np.testing.assert_array_equal(pixels, open_image(tmp_path / name))
+
+
+def lie(path: Path, **tags: int) -> None:
+    """Overwrite tags of the header that hold one number."""
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for name, value in tags.items():
+            file.pages.first.tags[name].overwrite(value, dtype="I")
+
+
+@pytest.mark.parametrize(
+    ("options", "tags", "reason"),
+    [
+        (TILED, {"ImageWidth": 2**31}, r"2147483648 x 150 px but lists only 12 of 100663296 tiles"),
+        (TILED, {"ImageWidth": 2**31, "ImageLength": 2**31}, "lists only 12 of"),
+        (STRIPS, {"ImageLength": 2**31}, "lists only 5 of"),
+        ({"rowsperstrip": HEIGHT}, {"ImageWidth": 2**31}, r"but lists only \d+ of 966367641600 bytes"),
+    ],
+)
+def test_a_header_that_lies_about_the_size_is_refused(write: Write, options: Any, tags: Any, reason: str) -> None:
+    path = write(noise(), **options, **RGB)
+    lie(path, **tags)
+    with pytest.raises(UserError, match=reason):
+        SectionFile(path)
+
+
+def test_damage_of_the_header_is_said_in_words(write: Write) -> None:
+    path = write(noise(), compression="zlib", **TILED, **RGB)
+    lie(path, TileWidth=0)
+    with pytest.raises(UserError, match=r"\(the header is damaged\)"):
+        SectionFile(path)
+
+
+def test_a_smaller_copy_that_comes_first_is_not_taken_for_the_picture(tmp_path: Path) -> None:
+    picture, path = noise(), tmp_path / "section.tif"
+    with tifffile.TiffWriter(path) as file:
+        file.write(picture[::5, ::5], subfiletype=1, metadata=None, **RGB)
+        file.write(picture, metadata=None, **TILED, **RGB)
+    with SectionFile(path) as section:
+        np.testing.assert_array_equal(section.read(0, 0, section.height, section.width)[0], picture)
+        assert section.pictures == 1
+
+
+@pytest.mark.parametrize(
+    "options", [{"metadata": {}}, {"metadata": None}, {"imagej": True, "metadata": {"axes": "ZYXS"}}], ids=str
+)
+def test_several_pictures_are_counted(tmp_path: Path, options: Any) -> None:
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, np.stack([noise()] * 3), photometric="rgb", **options)
+    with SectionFile(path) as section:
+        assert section.pictures == 3
+        np.testing.assert_array_equal(section.read(0, 0, HEIGHT, WIDTH)[0], noise())
+
+
+def test_a_smaller_copy_before_what_is_read_whole_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "section.tif"
+    palette: dict[str, Any] = {"photometric": "palette", "colormap": np.zeros((3, 256), np.uint16), "metadata": None}
+    with tifffile.TiffWriter(path) as file:
+        file.write(noise(1)[::5, ::5], subfiletype=1, **palette)
+        file.write(noise(1), **palette)
+    with pytest.raises(UserError, match="begins with a smaller copy"):
+        SectionFile(path)
+
+
+def test_stretched_brightness_is_known(write: Write) -> None:
+    for samples, stretched in (
+        (noise().astype(np.float32), True),
+        (noise().astype(np.float32) / 255, False),
+        (noise().astype(np.int32) - 1, True),
+        (noise().astype(np.uint32), False),
+        (noise(), False),
+    ):
+        with SectionFile(write(samples, **RGB)) as section:
+            assert section.stretched == stretched
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,6 @@ def surface(
         "cells": cells,
         "probabilities": probabilities.astype(np.float32),
         "scores": probabilities.max(-1).astype(np.float32),
-        "shares": np.ones((windows.rows, windows.columns), np.float32),
         "coverage": np.ones((cells.rows, cells.columns), bool),
         "damaged": 0,
     }

@@ -17,6 +17,18 @@ from fpcn_lightning.field.mapping.windows import Box, Windows, window_side
 LENGTHS = st.integers(1, 60)
 
 
+@pytest.mark.parametrize(("stride", "resolution"), [(96, 96), (48, 48), (24, 48), (5, 48)])
+def test_denser_windows_resolve_no_more_than_half_of_one(stride: int, resolution: int) -> None:
+    assert Windows(100, 100, 96, stride).resolution == resolution
+
+
+@pytest.mark.parametrize("scale", [1e-9, 5e-324])
+def test_scales_of_nothing_are_refused(bundle_folder: Path, scale: float) -> None:
+    bundle = replace(read_bundle(bundle_folder), micrometres_per_pixel=1.0)
+    with pytest.raises(UserError, match="check the scale"):
+        window_side(bundle, scale)
+
+
 @settings(deadline=None)
 @given(height=LENGTHS, width=LENGTHS, side=st.integers(1, 40), stride=st.integers(1, 40))
 def test_each_pixel_belongs_to_one_window_that_sees_it(height: int, width: int, side: int, stride: int) -> None:

@@ -23,6 +23,8 @@ def summary() -> MapSummary:
         file="model.onnx",
         height=40,
         width=40,
+        pictures=1,
+        stretched=False,
         micrometres_per_pixel=50.0,
         scale_from="option",
         window=8,
@@ -30,6 +32,7 @@ def summary() -> MapSummary:
         network_side=8,
         magnification_checked=True,
         stride=4,
+        resolution=5,
         cell=1,
         windows=100,
         windows_without_data=0,
@@ -49,7 +52,9 @@ def test_a_faultless_map(summary: MapSummary) -> None:
     assert lines[3].split() == ["quartz", "80.2", "31.4", "to", "82.2", "3.21", "1"]
     assert lines[4].split() == ["mica,", "dark", "19.8", "17.8", "to", "35.3", "0.79", "1"]
     assert lines[5] == ""
-    assert "8 px (400 um) wide, and windows lie 4 px (200 um) apart" in map_text(summary)
+    text = " ".join(map_text(summary).split())
+    assert "8 px (400 um) wide, and windows lie 4 px (200 um) apart" in text
+    assert "do not trust grains with a diameter below 5 px (250 um)." in text
     assert warnings(summary) == []
 
 
@@ -67,6 +72,8 @@ def test_every_reason_for_distrust_is_said(summary: MapSummary) -> None:
         window_from="as asked for; the magnification was not checked, since the section has no scale",
         magnification_checked=False,
         damaged_segments=2,
+        pictures=3,
+        stretched=True,
         areas=areas,
     )
     text = " ".join(map_text(doubtful).split())
@@ -74,9 +81,13 @@ def test_every_reason_for_distrust_is_said(summary: MapSummary) -> None:
         "say it with --um-per-px",
         "as asked for; the magnification was not checked, since the section has no scale.",
         "enlarged 2.0 times",
-        "10.0 % of the section gave no data (2 parts of the file are damaged)",
+        "10.0 % of the section gave no data (damaged or transparent; damaged parts of the file: 2)",
+        "holds 3 pictures: only the first is mapped",
+        "its brightness was stretched",
         "28 % of the area with data look unlike",
     ):
         assert part in text
-    assert text.count("Warning: ") == 5
+    assert text.count("Warning: ") == 7
+    unharmed = " ".join(warnings(replace(doubtful, damaged_segments=0)))
+    assert "gave no data (damaged or transparent): it is left white" in unharmed
     assert doubtful.percent_no_data == 10
