@@ -49,8 +49,9 @@ def panels_of(
 ) -> list[list[Shown]]:
     """A row of panels a picture: photograph, activation map, mask, and a heat map of each network.
 
-    Activation map and mask are those of the first network that positions the object; the activation map is that of
-    the first network where none does, and then there is no mask. A heat map shows the class that its network answers.
+    Activation map and mask are those of the network that makes most of where the object is (it positions it, weighs
+    it by its mask, by alpha), the first of several; where none positions the object, there is the activation map of
+    the first network and no mask. A heat map shows the class that its network answers.
     A network without a map to draw heat of (`Network.heat_layer`) has a panel with its answer alone.
 
     Args:
@@ -116,9 +117,7 @@ def _photographs(looks: Mapping[str, _Look], labels: Sequence[int | None], class
 
 def _located(looks: Mapping[str, _Look]) -> list[list[Shown]]:
     """The columns of the activation map and of the mask, as far as there are any."""
-    name, look = next(
-        ((name, look) for name, look in looks.items() if look.answers.mask is not None), next(iter(looks.items()))
-    )
+    name, look = max(looks.items(), key=lambda item: _positions(item[1]))
     columns = []
     if look.activation is not None:
         heading = _heading("activation map", name)
@@ -127,6 +126,13 @@ def _located(looks: Mapping[str, _Look]) -> list[list[Shown]]:
     if look.answers.mask is not None:
         columns.append(_masks(name, look))
     return columns
+
+
+def _positions(look: _Look) -> tuple[bool, bool, bool]:
+    """How much a network makes of where the object is: of two, the one that makes more is the larger."""
+    if not isinstance(look.network, FPCN) or look.network.inference == "unmasked":
+        return look.answers.mask is not None, False, False
+    return True, look.network.positioning.mask, look.network.positioning.alpha != "off"
 
 
 def _masks(name: str, look: _Look) -> list[Shown]:

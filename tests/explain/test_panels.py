@@ -112,6 +112,14 @@ def test_the_mask_says_what_was_made_of_it(options: dict[str, Any], words: str) 
     assert mask.lines[1] == words.format(share=mask.outline.mean())
 
 
+def test_the_mask_is_that_of_the_network_that_makes_most_of_it() -> None:
+    networks = {"off": fpcn(mask=False, alpha="off"), "mask": fpcn(alpha="off"), "whole": fpcn(), "other": fpcn()}
+    rows = panels_of(
+        {name: Seer(network, pictures()) for name, network in networks.items()}, [0] * 3, CLASSES, "grad_cam"
+    )
+    assert [shown.heading for shown in rows[0][1:3]] == ["activation map\nwhole", "positioning mask\nwhole"]
+
+
 def test_without_positioning_there_is_no_mask_and_without_a_map_no_heat() -> None:
     (row,) = one(plain(), pictures(1))
     assert [shown.heading for shown in row] == ["photograph", "activation map", "Grad-CAM"]
