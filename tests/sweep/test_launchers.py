@@ -97,7 +97,7 @@ def test_awkward_names_survive_the_command_line(hydra_context: HydraContext) -> 
     words += ["hydra.sweep.subdir='${variant}'"]
     cfg = sweep_config(hydra_context, *words)
     sweeper: Any = Plugins.instance().instantiate_sweeper(hydra_context=hydra_context, task_function=print, config=cfg)
-    (batch,) = sweeper._compose(task_words(cfg))
+    _, batch, _ = sweeper._compose(task_words(cfg))
     assert [job.name for job in batch] == ["resnet18 1", "resnet18 2"]
 
     line = command(cfg, batch[1].overrides, batch[1].folder)
