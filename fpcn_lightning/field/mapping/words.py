@@ -10,8 +10,8 @@ _FEW_PERCENT = 1.0  # of the section without data, or unlike the training pictur
 _SAME_SCALE = 1.05
 _LINE = 100  # characters
 _INTERVALS = (
-    "The intervals hold what the model's own doubts explain. They know nothing of a model that takes one mineral for "
-    "another everywhere."
+    "The intervals hold what the model's own doubts explain. They know nothing of errors in one direction, as along "
+    "boundaries, or of one mineral that is taken for another everywhere: those can be larger."
 )
 
 
