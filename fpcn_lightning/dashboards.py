@@ -81,7 +81,8 @@ def _accuracy() -> Section:
 def _found() -> Section:
     masks = panels.MediaBrowser(title="Where the object is", media_keys=["val/pictures"], num_columns=6)
     ratio = _curve("Share of the picture that is object", "train/object_ratio")
-    return Section(name="Positioning", panels=[masks, ratio], is_open=True)
+    looks = panels.MediaBrowser(title="Where it looks (callbacks=panels)", media_keys=["val/panels"], num_columns=2)
+    return Section(name="Positioning", panels=[masks, looks, ratio], is_open=True)
 
 
 def _learning(*terms: str) -> Section:
