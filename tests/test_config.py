@@ -16,7 +16,7 @@ from tests.conftest import composed
 GROUPS = sorted(
     f"{path.parent.name}={path.stem}"
     for path in config.CONF.glob("*/*.yaml")
-    if path.parent.name not in ("experiment", "ablation")
+    if path.parent.name not in ("experiment", "ablation", "background")
 )
 EXPERIMENTS = sorted(path.stem for path in (config.CONF / "experiment").glob("*.yaml"))
 
@@ -31,6 +31,16 @@ def test_every_choice_of_every_group_composes(choice: str) -> None:
 def test_every_experiment_composes_and_names_itself(experiment: str) -> None:
     cfg = composed(f"+experiment={experiment}")
     assert cfg.name == experiment
+
+
+@pytest.mark.parametrize("background", sorted(path.stem for path in (config.CONF / "background").glob("*.yaml")))
+@pytest.mark.parametrize("row", ["plain", "student"])
+def test_the_rows_of_the_localisation_say_what_they_are(background: str, row: str) -> None:
+    cfg = composed("+experiment=localisation", f"background={background}", f"ablation={row}")
+    assert cfg.variant == f"{row}-{background}"
+    assert cfg.data.synthetic.shortcut == (background == "shortcut")
+    assert (cfg.distillation is not None) == (row == "student")
+    assert cfg.teacher == f"outputs/localisation/full-{background}/seed-0/checkpoints/best.ckpt"
 
 
 # What each row of the ablation switches off, and nothing else.
@@ -51,7 +61,8 @@ ABLATION: dict[str, dict[str, object]] = {
 
 
 def test_the_ablation_sweeps_every_row() -> None:
-    assert ABLATION.keys() == {path.stem for path in (config.CONF / "ablation").glob("*.yaml")}
+    # A student is no part of FPCN that is switched off: it is a row of the experiments that explain.
+    assert ABLATION.keys() | {"student"} == {path.stem for path in (config.CONF / "ablation").glob("*.yaml")}
     sweep = OmegaConf.load(config.CONF / "experiment" / "ablation.yaml")
     assert sorted(sweep.hydra.sweeper.params.ablation.split(",")) == sorted(ABLATION)
 
