@@ -18,10 +18,10 @@ FEWER = {
     # The only backbone that needs no weights: the rows are what is tried.
     "backbones": ["model.backbone=test_resnet"],
     # tests/models/test_every_network.py has all networks: here those that train in a way of their own.
-    "comparison": ["model=majority,googlenet,bilinear_cnn_own,mmal_net_own"],
+    "comparison": ["model=majority,bilinear_cnn_own,mmal_net_own"],
     "opaque_minerals": ["model=swin"],
     "distillation": ["model=mobilenetv2"],
-    "ablation": ["ablation=plain,mask,full"],  # tests/test_config.py holds what each row switches off
+    "ablation": ["ablation=plain,full"],  # tests/test_config.py holds what each row switches off
     "localisation": ["ablation=plain,full", "background=shortcut", "hydra.sweeper.first=[]"],  # gradcam has students
     "pairs": ["model.pairs_per_image=2,4", "model=api_net"],
     "search": ["search.trials=2"],
