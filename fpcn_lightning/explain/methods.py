@@ -132,25 +132,35 @@ def _split(classes: Sequence[int], size: int) -> list[Sequence[int]]:
 
 
 @contextmanager
+def at_inference(network: nn.Module) -> Iterator[None]:
+    """Dropout and batch norm as at inference; afterwards every part is back in its own mode."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
 def _alone(network: Network) -> Iterator[nn.Module]:
     """The layer to look at of a network in evaluation mode that no gradient reaches; everything is put back."""
     layer = network.heat_layer
     if layer is None:
         raise UserError(f"{type(network).__name__} has no map to draw heat of: a network names it in its heat_layer.")
-    modes = [(module, module.training) for module in network.modules()]
     parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in network.parameters()]
     reading = network.inference
-    try:
-        network.eval().requires_grad_(False)
-        network.inference = network.heat_reading
-        yield layer
-    finally:
-        network.inference = reading
-        for module, training in modes:
-            module.training = training
-        for parameter, learns, gradient in parameters:
-            parameter.requires_grad_(learns)
-            parameter.grad = gradient  # the package clears them
+    with at_inference(network):
+        try:
+            network.requires_grad_(False)
+            network.inference = network.heat_reading
+            yield layer
+        finally:
+            network.inference = reading
+            for parameter, learns, gradient in parameters:
+                parameter.requires_grad_(learns)
+                parameter.grad = gradient  # the package clears them
 
 
 def _full_precision(images: Tensor) -> torch.autocast:

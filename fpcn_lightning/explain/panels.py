@@ -3,8 +3,7 @@
 After Figure 5 of "Research on a High-Performance Rock Image Classification Method", Electronics 2023, 12(23), 4805.
 """
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fpcn_lightning.errors import check_choice
-from fpcn_lightning.explain.methods import activation_map, heat_maps
+from fpcn_lightning.explain.methods import activation_map, at_inference, heat_maps
 from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.models.network import Answers, Network, normalised
 
@@ -87,7 +86,7 @@ class _Look(NamedTuple):
 def _look(seer: Seer, method: str) -> _Look:
     network, pictures = seer
     images = normalised(network, pictures)
-    with _at_inference(network), torch.inference_mode():
+    with at_inference(network), torch.inference_mode():
         answers = network.answers(images)
         probabilities = answers.logits[network.inference].float().softmax(1)
     activation = heat = None
@@ -95,18 +94,6 @@ def _look(seer: Seer, method: str) -> _Look:
         activation = activation_map(network, images)
         heat = heat_maps(network, images, probabilities.argmax(1).tolist(), method)
     return _Look(network, pictures.permute(0, 2, 3, 1).cpu().numpy(), answers, probabilities.cpu(), activation, heat)
-
-
-@contextlib.contextmanager
-def _at_inference(network: Network) -> Iterator[None]:
-    """Dropout and batch norm as at inference; afterwards every part is back in its own mode."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _photographs(looks: Mapping[str, _Look], labels: Sequence[int | None], classes: Sequence[str]) -> list[Shown]:

@@ -5,7 +5,6 @@
 and says what is being computed; a start that computes the same goes on, another one is refused.
 """
 
-import contextlib
 import csv
 import importlib.util
 import json
@@ -14,10 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from filelock import FileLock, Timeout
-
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.converted import write_json, write_parquet
+from fpcn_lightning.field.one_process import acquired, release
 from fpcn_lightning.field.results import Row, csv_line, json_line
 
 GROWING = (".csv", ".jsonl")
@@ -51,15 +49,11 @@ class Journal:
         self._note = output.with_name(output.name + ".part.json")
         self._temporary = output.with_name(output.name + ".part")
         output.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(output.with_name(f".{output.name}.lock"), timeout=0)
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise UserError(f"another process is writing {output}: let it finish, or name another file.") from None
+        self._lock = acquired(output.with_name(f".{output.name}.lock"), output, "file")
         try:
             self._begin(task, overwrite=overwrite)
         except BaseException:
-            self._release()
+            release(self._lock)
             raise
 
     def _begin(self, task: Mapping[str, object], *, overwrite: bool) -> None:
@@ -89,12 +83,7 @@ class Journal:
             if error is None:
                 self._finish()
         finally:
-            self._release()
-
-    def _release(self) -> None:
-        with contextlib.suppress(OSError):  # Windows lets nobody remove a file that is open
-            Path(self._lock.lock_file).unlink()
-        self._lock.release()
+            release(self._lock)
 
     def write(self, row: Row) -> None:
         """Add a row, and let the file have it at once."""

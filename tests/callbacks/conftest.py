@@ -1,10 +1,13 @@
 """Runs that log to W&B without a key."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
+from fpcn_lightning.modules.classifier import Classifier
 from tests.tasks.conftest import train
 
 __all__ = ["train"]
@@ -24,3 +27,19 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     wandb.teardown()
     yield
     wandb.teardown()
+
+
+@contextlib.contextmanager
+def power_failure_in_the_second_epoch() -> Iterator[None]:
+    """A training in the block must die in its second epoch; later ones do not."""
+    step = Classifier.training_step
+
+    def dies_in_the_second_epoch(self: Classifier, batch: object, batch_idx: int) -> Tensor:
+        if self.current_epoch == 1:
+            raise RuntimeError("the power is gone")
+        return step(self, batch, batch_idx)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Classifier, "training_step", dies_in_the_second_epoch)
+        with pytest.raises(RuntimeError, match="the power is gone"):
+            yield

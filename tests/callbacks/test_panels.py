@@ -16,7 +16,7 @@ from fpcn_lightning.callbacks.panels import Panels
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.explain.drawing import save
 from fpcn_lightning.explain.panels import Seer, Shown, panels_of
-from fpcn_lightning.modules.classifier import Classifier
+from tests.callbacks.conftest import power_failure_in_the_second_epoch
 from tests.tasks.conftest import Train
 from tests.wandb_record import offline_runs
 
@@ -98,20 +98,9 @@ def test_no_picture_leaves_the_machine_unless_wanted(train: Train) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on_with_its_panels(
-    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    step = Classifier.training_step
-
-    def dies_in_the_second_epoch(self: Classifier, batch: object, batch_idx: int) -> Tensor:
-        if self.current_epoch == 1:
-            raise RuntimeError("the power is gone")
-        return step(self, batch, batch_idx)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Classifier, "training_step", dies_in_the_second_epoch)
-    with pytest.raises(RuntimeError, match="the power is gone"):
+def test_an_interrupted_run_goes_on_with_its_panels(train: Train, tmp_path: Path) -> None:
+    with power_failure_in_the_second_epoch():
         train("model=plain", *EVERY_EPOCH, folder="run")
-    monkeypatch.setattr(Classifier, "training_step", step)
     (tmp_path / "run" / "panels" / "epoch-0007.png").touch()  # of a longer run that this one replaces
     folder, _ = train("model=plain", *EVERY_EPOCH, folder="run")
     assert drawn(folder) == ["epoch-0001.png", "epoch-0002.png"]

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from torch import Tensor
 
-from fpcn_lightning.modules.classifier import Classifier
+from tests.callbacks.conftest import power_failure_in_the_second_epoch
 from tests.tasks.conftest import Train
 from tests.wandb_record import Recorded, offline_runs
 
@@ -83,18 +82,9 @@ def test_no_picture_leaves_the_machine_unless_wanted(train: Train) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on_in_its_own_w_and_b_run(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = Classifier.training_step
-
-    def dies_in_the_second_epoch(self: Classifier, batch: object, batch_idx: int) -> Tensor:
-        if self.current_epoch == 1:
-            raise RuntimeError("the power is gone")
-        return step(self, batch, batch_idx)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Classifier, "training_step", dies_in_the_second_epoch)
-    with pytest.raises(RuntimeError, match="the power is gone"):
+def test_an_interrupted_run_goes_on_in_its_own_w_and_b_run(train: Train) -> None:
+    with power_failure_in_the_second_epoch():
         train("model=plain", "logger=wandb")
-    monkeypatch.setattr(Classifier, "training_step", step)
     folder, _ = train("model=plain", "logger=wandb")
     broken, whole = offline_runs(folder)
     assert broken.run["run_id"] == whole.run["run_id"]

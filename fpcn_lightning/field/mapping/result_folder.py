@@ -4,10 +4,9 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.mapping.kept import FILES, KEY
+from fpcn_lightning.field.one_process import acquired, release
 
 CLASS_MAP, CONFIDENCE_MAP, OVERVIEW = "class_map.tif", "confidence_map.tif", "overview.png"
 AREAS, GRAINS, CONTACTS, GRAIN_SIZES = "areas.csv", "grains.csv", "contacts.csv", "grain_sizes.csv"
@@ -35,11 +34,7 @@ def result_folder(output: Path, section: Path, *, overwrite: bool) -> Iterator[P
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{output} cannot be made ({error.strerror}): name another folder with --output.") from error
-    lock = FileLock(output / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UserError(f"another process is writing {output}: let it finish, or name another folder.") from None
+    lock = acquired(output / ".lock", output, "folder")
     try:
         _check_ours(unfinished)
         _check_section(output, section)
@@ -56,9 +51,7 @@ def result_folder(output: Path, section: Path, *, overwrite: bool) -> Iterator[P
         yield unfinished
         _remove(unfinished)
     finally:
-        with contextlib.suppress(OSError):  # Windows lets nobody remove a file that is open
-            Path(lock.lock_file).unlink()
-        lock.release()
+        release(lock)
 
 
 @contextlib.contextmanager
