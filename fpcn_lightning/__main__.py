@@ -1,6 +1,6 @@
 """`python -m fpcn_lightning`."""
 
-from fpcn_lightning.main import main
+from fpcn_lightning.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -48,7 +48,7 @@ class CacheConfig:
 
 @dataclass
 class SyntheticConfig:
-    """The embedded example sets (`fpcn_lightning.data.synthetic`)."""
+    """The embedded example sets (`fpcn_lightning.data.synthetic.dataset`)."""
 
     kind: str = "rocks"  # rocks | minerals | sections
     images_per_class: int = 200
@@ -118,7 +118,7 @@ class OptimisationConfig:
     frozen_batch_norm: str = "fixed"  # fixed | update: do its running statistics move meanwhile
     frozen_learning_rate: float | None = None  # of the head meanwhile; null: as afterwards
     frozen_weight_decay: float | None = None  # of the head meanwhile; null: as afterwards
-    thaw_from_best: bool = False  # then go on from the best epoch so far, with a fresh optimiser
+    unfreeze_from_best: bool = False  # then go on from the best epoch so far, with a fresh optimiser
     channels_last: bool = True
 
 

@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from fpcn_lightning import config
-from fpcn_lightning.data.synthetic import make_synthetic
+from fpcn_lightning.data.synthetic.dataset import make_synthetic
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from fpcn_lightning.report.results import Result, read_result
+from fpcn_lightning.runs.results import Result, read_result
 
 NETWORK = """
 from torch import nn
 
-from fpcn_lightning.models.network import Answers, Network, Views
+from fpcn_lightning.models.network import NetworkOutput, Network, Views
 
 
 class Toy(Network):
@@ -28,8 +28,8 @@ class Toy(Network):
     def trunk(self):
         return self.body
 
-    def answers(self, images):
-        return Answers({"plain": self.head(self.body(images))})
+    def predict(self, images):
+        return NetworkOutput({"plain": self.head(self.body(images))})
 
     def views(self, images, labels):
         features = self.body(images)

@@ -34,7 +34,7 @@ def uses(path: Path, *packages: str) -> list[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_only_the_entry_and_the_tasks_know_hydra(path: Path) -> None:
-    if path.parts[0] == "tasks" or path.name in ("main.py", "build.py", "config.py", "config_errors.py"):
+    if path.parts[0] == "tasks" or path.parts[0] == "cli" or path.name in ("build.py", "config.py"):
         pytest.skip("may know Hydra")
     assert not uses(path, "hydra", "omegaconf")
 
@@ -63,7 +63,7 @@ def test_a_sweep_knows_runs_by_their_records_alone(path: Path) -> None:
 @pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "report"], ids=str)
 def test_report_knows_only_itself_and_errors(path: Path) -> None:
     ours = uses(path, "fpcn_lightning")
-    assert all(name.startswith(("fpcn_lightning.report", "fpcn_lightning.errors")) for name in ours)
+    assert all(name.startswith(("fpcn_lightning.report", "fpcn_lightning.runs", "fpcn_lightning.errors")) for name in ours)
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "field"], ids=str)
@@ -93,7 +93,7 @@ def test_only_the_export_knows_the_field(path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("fpcn_lightning.main", ("torch", "lightning", "timm", "matplotlib", "numpy")),
+        ("fpcn_lightning.cli.main", ("torch", "lightning", "timm", "matplotlib", "numpy")),
         ("fpcn_lightning.data.images", ("torch", "sklearn", "hydra")),
         ("fpcn_lightning.report.table", ("torch", "hydra", "omegaconf", "numpy")),
         ("fpcn_lightning.report.write", ("torch", "hydra", "omegaconf")),

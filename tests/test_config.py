@@ -7,10 +7,10 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from fpcn_lightning import build, config
-from fpcn_lightning.config_errors import explain_config_error, first_error
+from fpcn_lightning.cli.config_errors import explain_config_error, first_error
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.record import config_hash, relative
-from fpcn_lightning.report.sameness import decisive
+from fpcn_lightning.runs.recording import config_hash, relative
+from fpcn_lightning.runs.sameness import decisive
 from tests.conftest import composed
 
 GROUPS = sorted(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fpcn_lightning.config import CONF
-from fpcn_lightning.report.results import find_results
+from fpcn_lightning.runs.results import find_results
 from tests.conftest import composed
 
 # Of a long grid, two values of each key show as much.

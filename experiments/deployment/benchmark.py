@@ -24,7 +24,7 @@ from fpcn_lightning.deploy.onnx_files import write_onnx
 from fpcn_lightning.deploy.quantise import write_int8
 from fpcn_lightning.deploy.wrapper import Deployed
 from fpcn_lightning.models.plain import Plain
-from fpcn_lightning.record import device_name
+from fpcn_lightning.runs.recording import device_name
 
 CLASSES, CALIBRATION_PICTURES, OPSET = 7, 100, 18
 BASELINE = "PyTorch, eager"

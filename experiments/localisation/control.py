@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fpcn_lightning import build, checkpoints
+from fpcn_lightning import build
 from fpcn_lightning.explain.study import Study, spread
+from fpcn_lightning.modules import checkpoints
 
 MEASURES = ("energy_inside", "changed_background")
 

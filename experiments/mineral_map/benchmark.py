@@ -32,8 +32,8 @@ import tifffile
 from numpy.typing import NDArray
 from skimage.measure import label
 
-from fpcn_lightning.data.section_files import write_section
-from fpcn_lightning.data.sections import CLASSES
+from fpcn_lightning.data.synthetic.section_files import write_section
+from fpcn_lightning.data.synthetic.sections import CLASSES
 
 Classes = NDArray[np.uint8]
 RESULTS = ("areas.csv", "grains.csv", "contacts.csv", "class_map.tif", "confidence_map.tif")

@@ -9,13 +9,13 @@ import lightning.pytorch as lightning
 import numpy as np
 from lightning.pytorch.utilities.seed import isolate_rng
 
-from fpcn_lightning.callbacks.loggers import RunLogger
-from fpcn_lightning.callbacks.wandb_outcome import shown_pictures
-from fpcn_lightning.callbacks.wandb_run import trouble_tolerated
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.explain.drawing import draw, save
 from fpcn_lightning.explain.methods import METHODS
 from fpcn_lightning.explain.panels import Seer, Shown, panels_of
+from fpcn_lightning.tracking.loggers import RunLogger
+from fpcn_lightning.tracking.wandb_outcome import shown_pictures
+from fpcn_lightning.tracking.wandb_run import trouble_tolerated
 
 if TYPE_CHECKING:
     from fpcn_lightning.data.datamodule import RockDataModule

@@ -17,10 +17,10 @@ from fpcn_lightning.data.cache import PictureCache, cache_key, default_directory
 from fpcn_lightning.data.images import Shape
 from fpcn_lightning.data.index import Found, Index, find, scan, write_refused
 from fpcn_lightning.data.masks import OBJECT, marked_paths, read_mask
-from fpcn_lightning.data.pictures import Batch, Picture, RockPictures
+from fpcn_lightning.data.pictures import Batch, RockPictures, Sample
 from fpcn_lightning.data.sampler import BalancedBatches, EveryImageOnce, Step
 from fpcn_lightning.data.split import Split, all_test, make_split, read_split, write_split
-from fpcn_lightning.data.synthetic import folder_name, make_synthetic
+from fpcn_lightning.data.synthetic.dataset import folder_name, make_synthetic
 from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.errors import UserError
 
@@ -134,7 +134,7 @@ class RockDataModule(lightning.LightningDataModule):
         rows = {file.name: row for row, file in enumerate(found)}
         numbers = {name: number for number, name in enumerate(self.classes)}
         pictures = [
-            Picture(
+            Sample(
                 path=item.path,
                 label=numbers[item.label],
                 cached=rows[item.name],

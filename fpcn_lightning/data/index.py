@@ -44,7 +44,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class IndexedImage:
     """A file that was decoded whole; the first five fields are those of `Found`."""
 
     name: str
@@ -72,7 +72,7 @@ class Index:
 
     root: Path  # the absolute path that `find` was given
     classes: tuple[str, ...]  # those with at least one picture
-    pictures: tuple[Picture, ...]
+    pictures: tuple[IndexedImage, ...]
     refused: tuple[Refused, ...]
 
 
@@ -149,7 +149,7 @@ def scan(
         if isinstance(result, str):
             unreadable.append(Refused(file.name, file.label, result))
         else:
-            pictures.append(Picture(file.name, file.path, file.label, file.group, file.published, *result))
+            pictures.append(IndexedImage(file.name, file.path, file.label, file.group, file.published, *result))
     if len(unreadable) > max_unreadable_share * len(found):
         raise UserError(
             f"{len(unreadable)} of {len(found)} files ({len(unreadable) / len(found):.1%}) of {root} cannot be read, "
@@ -274,7 +274,7 @@ def _examples(refused: Sequence[Refused]) -> str:
     return "; ".join(f"{item.name} ({item.reason})" for item in refused[:3])
 
 
-def _conflicts(pictures: Sequence[Picture]) -> dict[str, Refused]:
+def _conflicts(pictures: Sequence[IndexedImage]) -> dict[str, Refused]:
     """Every copy of a picture that lies under several labels, by name."""
     labels = defaultdict(set)
     for picture in pictures:

@@ -16,13 +16,13 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.report.sameness import flatten
-from fpcn_lightning.report.whole_file import whole, write_whole
+from fpcn_lightning.runs.atomic_write import atomic_write, write_text_atomically
+from fpcn_lightning.runs.sameness import flatten
 
 KEY_NAME = "key.json"
 SCHEMA = 1
 
-Answer = Callable[[int], NDArray[np.float32]]
+EpochLogits = Callable[[int], NDArray[np.float32]]
 """The logits [N, C] of the N training pictures in an epoch, in the order of the split."""
 
 
@@ -56,7 +56,7 @@ class LogitsStore:
             self._opened = {number: self._read(number)}  # one epoch at a time is in use
         return self._opened[number]
 
-    def fill(self, epochs: int, answer: Answer, progress: Callable[[int], object] = int) -> int:
+    def fill(self, epochs: int, prediction: EpochLogits, progress: Callable[[int], object] = int) -> int:
         """Compute what is missing of the epochs 0 to `epochs` - 1; those that another process is at are its share.
 
         Args:
@@ -71,22 +71,22 @@ class LogitsStore:
             UserError: a file is damaged.
         """
         wanted = range(epochs)
-        computed = sum(self._fill(number, answer, progress, wait=False) for number in wanted)
-        computed += sum(self._fill(number, answer, progress, wait=True) for number in wanted)
+        computed = sum(self._fill(number, prediction, progress, wait=False) for number in wanted)
+        computed += sum(self._fill(number, prediction, progress, wait=True) for number in wanted)
         return computed
 
     def has(self, number: int) -> bool:
         """Whether an epoch is there."""
         return self._path(number).exists()
 
-    def _fill(self, number: int, answer: Answer, progress: Callable[[int], object], *, wait: bool) -> bool:
+    def _fill(self, number: int, prediction: EpochLogits, progress: Callable[[int], object], *, wait: bool) -> bool:
         if self.has(number):
             return False
         try:
             with FileLock(self.folder / f".epoch-{number:04}.lock", timeout=-1 if wait else 0):
                 if self.has(number):
                     return False
-                self._write(number, answer(number))
+                self._write(number, prediction(number))
         except Timeout:
             return False
         progress(number)
@@ -98,7 +98,7 @@ class LogitsStore:
         if not np.isfinite(logits).all():
             raise UserError("the teacher answers with what is no number: it has diverged; train another.")
         try:
-            with whole(self._path(number)) as temporary, temporary.open("wb") as file:
+            with atomic_write(self._path(number)) as temporary, temporary.open("wb") as file:
                 np.save(file, logits.astype(np.float32), allow_pickle=False)
         except OSError as error:
             raise _unwritable(self.folder, error) from error
@@ -126,7 +126,7 @@ class LogitsStore:
             if self.folder.is_dir() and any(not path.name.startswith(".") for path in self.folder.iterdir()):
                 raise UserError(f"distillation.store={self.folder} is no store of a teacher's answers, and not empty.")
             try:
-                write_whole(path, text)
+                write_text_atomically(path, text)
             except OSError as error:
                 raise _unwritable(self.folder, error) from error
         try:

@@ -27,7 +27,7 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Picture:
+class Sample:
     """Where a picture of the index lies, its row in the cache, and what its views are drawn by."""
 
     path: Path
@@ -57,7 +57,7 @@ class RockPictures(Dataset[Batch]):
     """
 
     def __init__(
-        self, pictures: Sequence[Picture], augmentation: Augmentation, seed: int, cache: PictureCache | None
+        self, pictures: Sequence[Sample], augmentation: Augmentation, seed: int, cache: PictureCache | None
     ) -> None:
         self.pictures = pictures
         self.augmentation = augmentation

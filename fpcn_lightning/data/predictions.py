@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.index import FOREIGN_NAMES
-from fpcn_lightning.report.answers import COLUMNS
+from fpcn_lightning.runs.predictions import COLUMNS
 
 
 def write_predictions(
@@ -37,9 +37,9 @@ def write_predictions(
         writer = csv.writer(file)
         writer.writerow([*COLUMNS, *data.classes])
         for row in order:
-            answer, mask = probabilities[row], data.true_mask(positions[row])
-            best = int(answer.argmax())
+            prediction, mask = probabilities[row], data.true_mask(positions[row])
+            best = int(prediction.argmax())
             words = (data.index.pictures[positions[row]].name, data.classes[labels[row]], data.classes[best])
             found = None if object_ratios is None else object_ratios[row]
-            numbers = (answer[best], found, None if mask is None else mask.mean(), *answer)
+            numbers = (prediction[best], found, None if mask is None else mask.mean(), *prediction)
             writer.writerow([*words, *("" if number is None else f"{number:.4f}" for number in numbers)])

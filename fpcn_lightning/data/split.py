@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fpcn_lightning.data.index import FOREIGN_NAMES, SIDES, Index, Picture, read_rows
+from fpcn_lightning.data.index import FOREIGN_NAMES, SIDES, Index, IndexedImage, read_rows
 from fpcn_lightning.errors import UserError
 
 _SCHEMA = 1
@@ -120,7 +120,7 @@ def read_split(index: Index, path: Path) -> Split:
     return _checked(index, _clusters(index.pictures), [rows[picture.name]["side"] for picture in index.pictures])
 
 
-def _clusters(pictures: Sequence[Picture]) -> Clusters:
+def _clusters(pictures: Sequence[IndexedImage]) -> Clusters:
     """Pictures tied by a shared group or digest, directly or through others (union-find)."""
     parent = list(range(len(pictures)))
 
@@ -141,7 +141,7 @@ def _clusters(pictures: Sequence[Picture]) -> Clusters:
     return list(clusters.values())
 
 
-def _published_sides(pictures: Sequence[Picture], clusters: Clusters) -> list[str]:
+def _published_sides(pictures: Sequence[IndexedImage], clusters: Clusters) -> list[str]:
     """The published side of each picture, or dropped for a leak; all on the training side where none was published."""
     unknown = [picture.name for picture in pictures if picture.published is None]
     if len(unknown) == len(pictures):
@@ -215,7 +215,7 @@ def _checked(index: Index, clusters: Clusters, sides: Sequence[str]) -> Split:
     return Split(**on, fingerprint=_fingerprint(pictures, sides))
 
 
-def _too_few(label: str, side: str, pictures: Sequence[Picture], clusters: Clusters) -> str:
+def _too_few(label: str, side: str, pictures: Sequence[IndexedImage], clusters: Clusters) -> str:
     holding = [cluster for cluster in clusters if any(pictures[position].label == label for position in cluster)]
     total = sum(picture.label == label for picture in pictures)
     return (
@@ -224,6 +224,6 @@ def _too_few(label: str, side: str, pictures: Sequence[Picture], clusters: Clust
     )
 
 
-def _fingerprint(pictures: Sequence[Picture], sides: Sequence[str]) -> str:
+def _fingerprint(pictures: Sequence[IndexedImage], sides: Sequence[str]) -> str:
     rows = sorted((item.name, item.digest, item.label, side) for item, side in zip(pictures, sides, strict=True))
     return hashlib.sha256(json.dumps([_SCHEMA, rows]).encode()).hexdigest()[:16]

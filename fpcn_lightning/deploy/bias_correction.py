@@ -91,5 +91,5 @@ def _mean_inputs(source: Path, names: list[str], batches: Iterator[Pictures]) ->
         model.graph.output.append(onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     outputs = [f"{name}_mean_input" for name in names]
-    answers = [session.run(outputs, batch) for batch in batches]
-    return {name: np.mean(means, axis=0) for name, means in zip(names, zip(*answers, strict=True), strict=True)}
+    predictions = [session.run(outputs, batch) for batch in batches]
+    return {name: np.mean(means, axis=0) for name, means in zip(names, zip(*predictions, strict=True), strict=True)}

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fpcn_lightning.checkpoints import Loaded
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.deploy import calibration, executorch_files, manifests
-from fpcn_lightning.deploy.answers import Both, Side, logits_of
 from fpcn_lightning.deploy.card import Calibrated, card
 from fpcn_lightning.deploy.manifests import FLOAT, INT8, PHONE_FLOAT, PHONE_INT8
-from fpcn_lightning.deploy.measure import answered, judge, measured, unknown
+from fpcn_lightning.deploy.measure import judge, measured, predicted, unknown
 from fpcn_lightning.deploy.onnx_files import write_onnx
+from fpcn_lightning.deploy.predictions import Both, Side, logits_of
 from fpcn_lightning.deploy.quantise import write_int8
 from fpcn_lightning.deploy.wrapper import Deployed
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.manifest import CARD_NAME
+from fpcn_lightning.modules.checkpoints import Loaded
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def fill(
     said = {}
     for name, entry in files.items():
         logger.info("measuring %s", name)
-        said[name] = answered(folder, name, data, look_at_test=look_at_test)
+        said[name] = predicted(folder, name, data, look_at_test=look_at_test)
         judge(name, entry, said[name], reference, options["most_drop"])
         files[name] = measured(entry, said[name], reference, options["coverage"])
     manifests.write_manifest(folder, deployed, data.augmentation, files, **about)

@@ -33,8 +33,8 @@ def fitted_temperature(positions: Tensor, logits: Tensor, labels: Tensor) -> flo
     doubt = 1 / (len(truth) + 1)
 
     def cost(exponent: float) -> float:
-        answers = voted(positions, logits.double() / math.exp(exponent))
-        return float(functional.cross_entropy(answers, truth, label_smoothing=doubt))
+        predictions = voted(positions, logits.double() / math.exp(exponent))
+        return float(functional.cross_entropy(predictions, truth, label_smoothing=doubt))
 
     found = minimize_scalar(cost, bounds=(math.log(LEAST), math.log(MOST)), method="bounded")
     return math.exp(float(found.x))

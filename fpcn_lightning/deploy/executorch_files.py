@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from fpcn_lightning.deploy.answers import Ask
+from fpcn_lightning.deploy.predictions import Ask
 from fpcn_lightning.deploy.wrapper import Deployed
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.quiet import silenced
+from fpcn_lightning.library_warnings import silenced
 
 
 def check_installed() -> None:
@@ -84,8 +84,8 @@ def runner(path: Path) -> Ask:
     def ask(views: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         with _silent():
             # Cloned: the runtime answers the next picture into the same memory.
-            answers = [[part.clone() for part in method.execute([view[None]])] for view in torch.from_numpy(views)]
-        return tuple(torch.cat(parts).numpy() for parts in zip(*answers, strict=True))
+            predictions = [[part.clone() for part in method.execute([view[None]])] for view in torch.from_numpy(views)]
+        return tuple(torch.cat(parts).numpy() for parts in zip(*predictions, strict=True))
 
     return ask
 

@@ -6,7 +6,7 @@ import torch
 
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.deploy import calibration, executorch_files
-from fpcn_lightning.deploy.answers import Ask, Both, Side, side_of
+from fpcn_lightning.deploy.predictions import Ask, Both, Side, side_of
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.manifest import ModelFile
@@ -15,7 +15,7 @@ from fpcn_lightning.field.model import BundleModel
 PARITY = 1e-4  # of probability, between PyTorch and a file in float32
 
 
-def answered(folder: Path, name: str, data: RockDataModule, *, look_at_test: bool) -> Both:
+def predicted(folder: Path, name: str, data: RockDataModule, *, look_at_test: bool) -> Both:
     """What the file `name` of the bundle in `folder` says."""
     ask = _opened(folder, name)
     validation = side_of(ask, data.val_dataloader(), f"validation, {name}")

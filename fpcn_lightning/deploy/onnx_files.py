@@ -7,7 +7,7 @@ import torch
 
 from fpcn_lightning.deploy.wrapper import OUTPUTS, Deployed
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.quiet import silenced
+from fpcn_lightning.library_warnings import silenced
 
 EXAMPLES = 2  # a batch of one would be taken for the only size there is
 

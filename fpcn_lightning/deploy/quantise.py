@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fpcn_lightning.deploy.bias_correction import correct_biases
-from fpcn_lightning.quiet import silenced
+from fpcn_lightning.library_warnings import silenced
 
 BATCH = 8  # pictures
 FIRST = 3  # layers with weights that are not rounded; the very first normalises

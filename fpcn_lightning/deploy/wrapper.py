@@ -47,10 +47,10 @@ class Deployed(nn.Module):
         normalised = self.normalised(images)
         explained = self.network.explained(normalised)
         logits = self.network(normalised) if explained is None else explained.logits
-        answers = self.answers(logits)
-        return answers if explained is None else (*answers, explained.maps)
+        predictions = self.predictions(logits)
+        return predictions if explained is None else (*predictions, explained.maps)
 
-    def answers(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def predictions(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities [B, C] and score [B] that belong to logits [B, C]."""
         probabilities = (logits / self.temperature).softmax(1)
         return probabilities, logits.logsumexp(1) if self.score == "energy" else probabilities.amax(1)

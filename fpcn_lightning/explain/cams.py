@@ -60,7 +60,7 @@ class BoundedScoreCAM(ScoreCAM):  # type: ignore[misc]
         masks = functional.interpolate(masks, image.shape[1:], mode="bilinear", align_corners=True)
         low, high = masks.amin((2, 3), keepdim=True), masks.amax((2, 3), keepdim=True)
         logits = self.model(image * ((masks - low) / (high - low + 1e-8)))
-        return torch.stack([target(answer) for answer in logits]).float().cpu()
+        return torch.stack([target(prediction) for prediction in logits]).float().cpu()
 
 
 CLASSES = {

@@ -18,7 +18,7 @@ from PIL import Image
 from fpcn_lightning.data.augment import LUMINANCE
 from fpcn_lightning.explain.panels import Shown
 from fpcn_lightning.report.canvas import new_figure, shortened
-from fpcn_lightning.report.whole_file import whole
+from fpcn_lightning.runs.atomic_write import atomic_write
 
 _SIDE = 256  # pixels of a panel
 _COLOUR_MAP = "viridis"  # readable by the colour-blind, and in grey
@@ -54,7 +54,7 @@ def draw(rows: Sequence[Sequence[Shown]], title: str = "") -> Figure:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a PNG, or replace it, in a single step."""
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
     return path
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from fpcn_lightning.errors import check_choice
 from fpcn_lightning.explain.methods import activation_map, at_inference, heat_maps
 from fpcn_lightning.models.fpcn import FPCN
-from fpcn_lightning.models.network import Answers, Network, normalised
+from fpcn_lightning.models.network import Network, NetworkOutput, normalised
 
 TITLES = {
     "grad_cam": "Grad-CAM",
@@ -77,7 +77,7 @@ class _Look(NamedTuple):
 
     network: Network
     pictures: NDArray[np.uint8]  # [B, S, S, 3]
-    answers: Answers
+    predictions: NetworkOutput
     probabilities: Tensor  # [B, C]
     activation: NDArray[np.float32] | None  # [B, h, w]
     heat: NDArray[np.float32] | None  # [B, S, S]
@@ -87,13 +87,15 @@ def _look(seer: Seer, method: str) -> _Look:
     network, pictures = seer
     images = normalised(network, pictures)
     with at_inference(network), torch.inference_mode():
-        answers = network.answers(images)
-        probabilities = answers.logits[network.inference].float().softmax(1)
+        predictions = network.predict(images)
+        probabilities = predictions.logits[network.inference].float().softmax(1)
     activation = heat = None
     if network.heat_layer is not None:
         activation = activation_map(network, images)
         heat = heat_maps(network, images, probabilities.argmax(1).tolist(), method)
-    return _Look(network, pictures.permute(0, 2, 3, 1).cpu().numpy(), answers, probabilities.cpu(), activation, heat)
+    return _Look(
+        network, pictures.permute(0, 2, 3, 1).cpu().numpy(), predictions, probabilities.cpu(), activation, heat
+    )
 
 
 def _photographs(looks: Mapping[str, _Look], labels: Sequence[int | None], classes: Sequence[str]) -> list[Shown]:
@@ -110,7 +112,7 @@ def _located(looks: Mapping[str, _Look]) -> list[list[Shown]]:
         heading = _heading("activation map", name)
         pairs = zip(look.pictures, look.activation, strict=True)
         columns.append([Shown(picture, heading, overlay=_scaled(values)) for picture, values in pairs])
-    if look.answers.mask is not None:
+    if look.predictions.mask is not None:
         columns.append(_masks(name, look))
     return columns
 
@@ -118,13 +120,13 @@ def _located(looks: Mapping[str, _Look]) -> list[list[Shown]]:
 def _positions(look: _Look) -> tuple[bool, bool, bool]:
     """How much a network makes of where the object is: of two, the one that makes more is the larger."""
     if not isinstance(look.network, FPCN) or look.network.inference == "unmasked":
-        return look.answers.mask is not None, False, False
+        return look.predictions.mask is not None, False, False
     return True, look.network.positioning.mask, look.network.positioning.alpha != "off"
 
 
 def _masks(name: str, look: _Look) -> list[Shown]:
-    assert look.answers.mask is not None
-    masks = look.answers.mask.cpu().numpy()
+    assert look.predictions.mask is not None
+    masks = look.predictions.mask.cpu().numpy()
     heading, shares = _heading("positioning mask", name), masks.mean((1, 2)).tolist()
     return [
         Shown(picture, heading, (f"object {share:.0%}", *_use(look.network, share)), outline=mask)
@@ -146,13 +148,13 @@ def _use(network: Network, share: float) -> tuple[str, ...]:
 
 def _heat(name: str, look: _Look, labels: Sequence[int | None], classes: Sequence[str], title: str) -> list[Shown]:
     heats = [None] * len(look.pictures) if look.heat is None else list(look.heat)
-    heading = _heading("answer" if look.heat is None else title, name)
-    sure, answered = (values.tolist() for values in look.probabilities.max(1))
+    heading = _heading("prediction" if look.heat is None else title, name)
+    sure, predicted = (values.tolist() for values in look.probabilities.max(1))
     column = []
     for row, (picture, label, heat) in enumerate(zip(look.pictures, labels, heats, strict=True)):
-        correct = None if label is None else answered[row] == label
+        correct = None if label is None else predicted[row] == label
         verdict = () if correct is None else ("right" if correct else "wrong",)
-        lines = [classes[answered[row]], ", ".join((f"{sure[row]:.0%}", *verdict))]
+        lines = [classes[predicted[row]], ", ".join((f"{sure[row]:.0%}", *verdict))]
         if heat is not None and not heat.any():
             lines.append("no place speaks for it")
         column.append(Shown(picture, heading, tuple(lines), overlay=heat, correct=correct))

@@ -16,7 +16,7 @@ from fpcn_lightning.explain.measures import above_mean, energy_inside, overlap, 
 from fpcn_lightning.explain.methods import heat_maps
 from fpcn_lightning.explain.perturbation import Ask, change, deletion, insertion, painted_over
 from fpcn_lightning.models.network import Network, normalised
-from fpcn_lightning.report.heat_record import CHANGED, LOST
+from fpcn_lightning.runs.heat_maps import CHANGED, LOST
 
 BACKGROUND = "background"
 AT_ONCE = 8  # pictures
@@ -48,7 +48,7 @@ class Study:
     def rows(self, positions: Sequence[int]) -> list[Row]:
         """Measure the middles of pictures, each with the class that the network answers.
 
-        A row has the columns of `fpcn_lightning.report.heat_record`. Pictures without a true mask have no place to
+        A row has the columns of `fpcn_lightning.runs.heat_maps`. Pictures without a true mask have no place to
         compare with; what else is marked in them is painted over all the same.
         """
         with_curves = set(spread(positions, self.curves))
@@ -72,17 +72,17 @@ class Study:
         images, labels, _ = self.data.pictures.centres(group)
         pictures = images.permute(0, 2, 3, 1).contiguous().numpy()
         probabilities = ask(pictures)
-        answered = probabilities.argmax(1)
-        heats = heat_maps(self.network, normalised(self.network, images), answered.tolist(), self.method)
+        predicted = probabilities.argmax(1)
+        heats = heat_maps(self.network, normalised(self.network, images), predicted.tolist(), self.method)
         found = self._found(images)
         for number, position in enumerate(group):
             name, classes = self.data.index.pictures[position].name, self.data.classes
-            row: Row = {"name": name, "label": classes[labels[number]], "predicted": classes[answered[number]]}
+            row: Row = {"name": name, "label": classes[labels[number]], "predicted": classes[predicted[number]]}
             row |= {
-                "confidence": float(probabilities[number, answered[number]]),
+                "confidence": float(probabilities[number, predicted[number]]),
                 "empty": float(not heats[number].any()),
             }
-            masks, label = self.data.centre_masks(position), int(answered[number])
+            masks, label = self.data.centre_masks(position), int(predicted[number])
             row |= _places(heats[number], masks.get(OBJECT), None if found is None else found[number])
             row |= _changes(ask, pictures[number], masks, label)
             if position in with_curves:
@@ -93,7 +93,7 @@ class Study:
     @torch.inference_mode()
     def _found(self, images: Tensor) -> NDArray[np.bool_] | None:
         """The positioning masks [B, S, S] at the size of the pictures, of a network that has any."""
-        mask = self.network.answers(normalised(self.network, images)).mask
+        mask = self.network.predict(normalised(self.network, images)).mask
         if mask is None:
             return None
         side = images.shape[2:]
@@ -108,12 +108,14 @@ def spread(positions: Sequence[int], count: int) -> list[int]:
 
 def asker(network: Network) -> Ask:
     """What a network in evaluation mode says of pictures uint8 [N, S, S, 3]: probabilities [N, C]."""
-    other_reading = network.heat_reading != network.inference
+    other_inference_mode = network.heat_inference_mode != network.inference
 
     @torch.inference_mode()
     def ask(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         images = normalised(network, torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2))
-        logits = network.answers(images).logits[network.heat_reading] if other_reading else network(images)
+        logits = (
+            network.predict(images).logits[network.heat_inference_mode] if other_inference_mode else network(images)
+        )
         probabilities: NDArray[np.float32] = logits.float().softmax(1).numpy()
         return probabilities
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from fpcn_lightning.data.augment import Augmentation, View
 from fpcn_lightning.data.images import MAX_PIXELS, Shape, UnreadableImage, decode, read_file
-from fpcn_lightning.field.ahead import ahead
 from fpcn_lightning.field.model import BundleModel, Outputs
+from fpcn_lightning.field.prefetch import ahead
 
 MOST_WORKERS = 4
 
@@ -34,7 +34,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """What is said of one file: everything from `probabilities` on, or `error`.
 
     Attributes:
@@ -74,7 +74,7 @@ class _Row(NamedTuple):
     activation_map: NDArray[np.float32] | None  # [C, h, w]
 
 
-def classify_file(model: BundleModel, path: Path, *, coverage: float | None = None) -> Answer:
+def classify_file(model: BundleModel, path: Path, *, coverage: float | None = None) -> Prediction:
     """Classify one picture; see `classify`."""
     return next(classify(model, [path], coverage=coverage))
 
@@ -86,7 +86,7 @@ def classify(
     batch_size: int = 8,
     coverage: float | None = None,
     workers: int | None = None,
-) -> Iterator[Answer]:
+) -> Iterator[Prediction]:
     """Classify pictures, one answer each in the order of the paths.
 
     Args:
@@ -107,7 +107,7 @@ def classify(
         return _cut(model.bundle.views, path)
 
     groups = _groups(ahead(cut, paths, workers, max(batch_size, 2 * workers)), batch_size)
-    return (answer for group in groups for answer in _answers(model, group, batch_size, quantile))
+    return (prediction for group in groups for prediction in _predictions(model, group, batch_size, quantile))
 
 
 def _cut(views: Augmentation, path: Path) -> _Cut:
@@ -146,15 +146,17 @@ def _groups(pictures: Iterable[_Cut], batch_size: int) -> Iterator[list[_Cut]]:
         yield group
 
 
-def _answers(model: BundleModel, group: list[_Cut], batch_size: int, quantile: float | None) -> Iterator[Answer]:
+def _predictions(
+    model: BundleModel, group: list[_Cut], batch_size: int, quantile: float | None
+) -> Iterator[Prediction]:
     tiles = [tile for picture in group for tile in picture.pixels]
     batches = [model(np.stack(tiles[start : start + batch_size])) for start in range(0, len(tiles), batch_size)]
     rows = (row for batch in batches for row in _rows(batch))
     for picture in group:
         if picture.error is None:
-            yield _answer(model, picture, list(islice(rows, len(picture.views))), quantile)
+            yield _prediction(model, picture, list(islice(rows, len(picture.views))), quantile)
         else:
-            yield Answer(picture.path, picture.error)
+            yield Prediction(picture.path, picture.error)
 
 
 def _rows(batch: Outputs) -> Iterator[_Row]:
@@ -162,13 +164,13 @@ def _rows(batch: Outputs) -> Iterator[_Row]:
     return map(_Row, batch.probabilities, batch.score, maps)
 
 
-def _answer(model: BundleModel, picture: _Cut, rows: list[_Row], quantile: float | None) -> Answer:
+def _prediction(model: BundleModel, picture: _Cut, rows: list[_Row], quantile: float | None) -> Prediction:
     probabilities = np.mean([row.probabilities for row in rows], axis=0)
     score = float(np.mean([row.score for row in rows]))
     if not (np.isfinite(probabilities).all() and np.isfinite(score)):
-        return Answer(picture.path, "the network gives no number for this picture")
+        return Prediction(picture.path, "the network gives no number for this picture")
     maps = [row.activation_map for row in rows if row.activation_map is not None]
-    return Answer(
+    return Prediction(
         path=picture.path,
         probabilities=probabilities,
         score=score,

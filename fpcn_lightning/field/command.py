@@ -117,7 +117,7 @@ def _predict(options: argparse.Namespace) -> int:
     from fpcn_lightning.field.sources import is_list
 
     if options.output is None and options.source.is_file() and not is_list(options.source):
-        return _answer(options)
+        return _prediction(options)
     try:
         summary = predict(
             options.bundle,
@@ -139,18 +139,18 @@ def _predict(options: argparse.Namespace) -> int:
     return NOTHING_READ if summary.unreadable == summary.pictures else 0
 
 
-def _answer(options: argparse.Namespace) -> int:
+def _prediction(options: argparse.Namespace) -> int:
     """One photograph, answered on the screen."""
     from fpcn_lightning.field.bundle import read_bundle
     from fpcn_lightning.field.classify import classify_file
     from fpcn_lightning.field.model import BundleModel
     from fpcn_lightning.field.results import Table
-    from fpcn_lightning.field.screen import answer_text
+    from fpcn_lightning.field.screen import predict_text
 
     model = BundleModel(read_bundle(options.bundle), options.file, options.threads)
-    answer = classify_file(model, options.source, coverage=options.sets)
-    print(answer_text(answer, Table(model.bundle.classes, options.top)))
-    return NOTHING_READ if answer.error is not None else 0
+    prediction = classify_file(model, options.source, coverage=options.sets)
+    print(predict_text(prediction, Table(model.bundle.classes, options.top)))
+    return NOTHING_READ if prediction.error is not None else 0
 
 
 def _map(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import read_bundle
-from fpcn_lightning.field.classify import Answer, classify
+from fpcn_lightning.field.classify import Prediction, classify
 from fpcn_lightning.field.journal import Journal
 from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.field.results import Table, shown
@@ -97,9 +97,9 @@ def predict(
             fates = Counter(map(_fate, journal.earlier))
             done = {row["path"] for row in journal.earlier}
             waiting = [path for path in paths if shown(path) not in done]
-            answers = classify(model, waiting, batch_size=batch_size, coverage=coverage)
-            for answer in _watched(answers, len(paths), len(paths) - len(waiting), progress):
-                row = table.row(answer)
+            predictions = classify(model, waiting, batch_size=batch_size, coverage=coverage)
+            for prediction in _watched(predictions, len(paths), len(paths) - len(waiting), progress):
+                row = table.row(prediction)
                 journal.write(row)
                 fates[_fate(row)] += 1
     except OSError as error:
@@ -122,6 +122,6 @@ def _fate(row: Mapping[str, object]) -> str | _Fate:
     return _Fate.UNKNOWN if row["unknown"] in (True, "true") else str(row["class_1"])
 
 
-def _watched(answers: Iterable[Answer], total: int, done: int, progress: bool) -> Iterable[Answer]:
+def _watched(predictions: Iterable[Prediction], total: int, done: int, progress: bool) -> Iterable[Prediction]:
     # Without a terminal there is no bar.
-    return tqdm(answers, "classifying", total, initial=done, unit="picture", disable=None if progress else True)
+    return tqdm(predictions, "classifying", total, initial=done, unit="picture", disable=None if progress else True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fpcn_lightning.field.checked import FORMULA_SIGNS, plain
-from fpcn_lightning.field.classify import Answer
+from fpcn_lightning.field.classify import Prediction
 
 Row = dict[str, object]
 
@@ -44,20 +44,20 @@ class Table:
         best = [f"{word}_{rank}" for rank in self.ranks for word in ("class", "probability")]
         return ["path", *best, "unknown", "score", *["prediction_set"] * self.sets, "error"]
 
-    def row(self, answer: Answer) -> Row:
+    def row(self, prediction: Prediction) -> Row:
         """The cells of an answer by column, None where there is nothing to say."""
         row: Row = dict.fromkeys(self.columns)
-        row["path"] = shown(answer.path)
-        if answer.probabilities is None or answer.score is None:
-            row["error"] = plain(" ".join((answer.error or "").split()))
+        row["path"] = shown(prediction.path)
+        if prediction.probabilities is None or prediction.score is None:
+            row["error"] = plain(" ".join((prediction.error or "").split()))
             return row
-        best = np.argsort(-answer.probabilities, kind="stable")
+        best = np.argsort(-prediction.probabilities, kind="stable")
         for rank, position in zip(self.ranks, best, strict=False):
             row[f"class_{rank}"] = self.classes[position]
-            row[f"probability_{rank}"] = round(float(answer.probabilities[position]), DIGITS)
-        row |= {"unknown": answer.unknown, "score": round(answer.score, DIGITS)}
+            row[f"probability_{rank}"] = round(float(prediction.probabilities[position]), DIGITS)
+        row |= {"unknown": prediction.unknown, "score": round(prediction.score, DIGITS)}
         if self.sets:
-            row["prediction_set"] = list(answer.prediction_set or ())
+            row["prediction_set"] = list(prediction.prediction_set or ())
         return row
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.field.bundle import Bundle
-from fpcn_lightning.field.classify import Answer
+from fpcn_lightning.field.classify import Prediction
 from fpcn_lightning.field.manifest import ModelFile
 from fpcn_lightning.field.predict import Summary
 from fpcn_lightning.field.results import Table, shown
@@ -17,17 +17,17 @@ def summary_text(summary: Summary) -> str:
     return f"{summary.pictures} pictures in {shown(summary.output)}\n{lines}"
 
 
-def answer_text(answer: Answer, table: Table) -> str:
+def predict_text(prediction: Prediction, table: Table) -> str:
     """The answer for one picture."""
-    row = table.row(answer)
-    if answer.error is not None:
+    row = table.row(prediction)
+    if prediction.error is not None:
         return f"{row['path']}: {row['error']}"
     lines = [str(row["path"])]
-    if answer.unknown:
+    if prediction.unknown:
         lines.append("  unknown: this does not look like the pictures that the model was trained with. Its best guess:")
     lines.append(_aligned({str(row[f"class_{rank}"]): f"{row[f'probability_{rank}']:.1%}" for rank in table.ranks}))
-    if answer.prediction_set is not None:
-        lines.append(f"  prediction set: {', '.join(answer.prediction_set) or 'none'}")
+    if prediction.prediction_set is not None:
+        lines.append(f"  prediction set: {', '.join(prediction.prediction_set) or 'none'}")
     return "\n".join(lines)
 
 

@@ -8,10 +8,10 @@ from fastapi import FastAPI
 from gradio.themes import Font
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.field.classify import Answer
+from fpcn_lightning.field.classify import Prediction
 from fpcn_lightning.field.model import BundleModel
-from fpcn_lightning.field.serve_answers import MOST_PICTURES, about_html, notes_html, reply
-from fpcn_lightning.field.serve_door import Door
+from fpcn_lightning.field.serve_predictions import MOST_PICTURES, about_html, notes_html, reply
+from fpcn_lightning.field.upload_limit import Door
 
 _SWEEP = (60, 600)  # seconds: how often uploads that nobody asked about are deleted, and from which age on
 _CALLS_WAITING = 20
@@ -52,8 +52,8 @@ def page(model: BundleModel, max_megabytes: int) -> gradio.Blocks:
     def look_at(uploads: list[str], progress: gradio.Progress = gradio.Progress()) -> tuple[None, str]:  # noqa: B008
         """Empty the drop zone and show the answers."""
 
-        def watched(answers: Iterator[Answer], total: int) -> Iterable[Answer]:
-            shown: Iterable[Answer] = progress.tqdm(answers, total=total, desc="Looking", unit="pictures")
+        def watched(predictions: Iterator[Prediction], total: int) -> Iterable[Prediction]:
+            shown: Iterable[Prediction] = progress.tqdm(predictions, total=total, desc="Looking", unit="pictures")
             return shown
 
         try:

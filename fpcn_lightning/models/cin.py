@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.models.channel_interaction import channel_weights
-from fpcn_lightning.models.network import Answers, Contrasted, Views
+from fpcn_lightning.models.network import Contrasted, NetworkOutput, Views
 from fpcn_lightning.models.on_backbone import OnBackbone
 from fpcn_lightning.models.pairs import select_pairs
 
@@ -90,10 +90,10 @@ class CIN(OnBackbone):
         self.attention_scale = attention_scale
         self.pairs, self.pairs_per_image, self.most_pairs = pairs, pairs_per_image, most_pairs
 
-    def answers(self, images: Tensor) -> Answers:
+    def predict(self, images: Tensor) -> NetworkOutput:
         """Logits [B, C]."""
         seen = self._interaction(images)
-        return Answers({"plain": self.head(self._pooled(seen.weights, seen.means))})
+        return NetworkOutput({"plain": self.head(self._pooled(seen.weights, seen.means))})
 
     def views(self, images: Tensor, labels: Tensor) -> Views:
         """Every picture once, by itself; beside them the embeddings of pairs."""

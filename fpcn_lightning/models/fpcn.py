@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.models.contrast import PairContrast
-from fpcn_lightning.models.network import Answers, Explained, Views, average, contributions, explained_average
+from fpcn_lightning.models.network import Explained, NetworkOutput, Views, average, contributions, explained_average
 from fpcn_lightning.models.on_backbone import OnBackbone
 from fpcn_lightning.models.positioning import Alpha, Located, PoolOver, Positioning, area, pool
 
@@ -60,7 +60,7 @@ class FPCN(OnBackbone):
         UserError: a value that its part does not know.
     """
 
-    readings = ("as_trained", "unmasked")
+    inference_modes = ("as_trained", "unmasked")
 
     def __init__(
         self,
@@ -121,11 +121,11 @@ class FPCN(OnBackbone):
         self.pool_over: PoolOver = "map" if pool_over == "mask" and not mask else pool_over
         self.choose_inference(inference)
 
-    def answers(self, images: Tensor) -> Answers:
+    def predict(self, images: Tensor) -> NetworkOutput:
         """Logits [B, C] of both readings, and where the object was found, also where the mask is off."""
         features, located, maps = self._positioned(images)
         logits = {"as_trained": self._alone(features), "unmasked": self.head(average(maps))}
-        return Answers(logits, located.inside, located.inside.float().mean((1, 2)))
+        return NetworkOutput(logits, located.inside, located.inside.float().mean((1, 2)))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C] of the configured reading; an unmasked one does not look for the object at all."""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from fpcn_lightning.models.network import Answers, Network, Views
+from fpcn_lightning.models.network import Network, NetworkOutput, Views
 
 
 class Majority(Network):
@@ -37,9 +37,9 @@ class Majority(Network):
         with torch.no_grad():
             self.logarithms.copy_((counts / counts.sum()).clamp(min=0.5 / counts.sum()).log())
 
-    def answers(self, images: Tensor) -> Answers:
+    def predict(self, images: Tensor) -> NetworkOutput:
         """Logits [B, C], the same for every picture."""
-        return Answers({"plain": self._logits(images)})
+        return NetworkOutput({"plain": self._logits(images)})
 
     def views(self, images: Tensor, labels: Tensor) -> Views:
         """Every picture once, by the share of its class."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.models.backbones import FeatureMaps
 from fpcn_lightning.models.crops import crop_and_resize, enclosing_cells, pixel_boxes
-from fpcn_lightning.models.network import Answers, Views, average
+from fpcn_lightning.models.network import NetworkOutput, Views, average
 from fpcn_lightning.models.on_backbone import OnBackbone
 from fpcn_lightning.models.positioning import Located, Positioning
 from fpcn_lightning.models.windows import WINDOWS, WindowSet, choose_parts
@@ -46,7 +46,7 @@ class MMALNet(OnBackbone):
         UserError: unknown windows or reading, a negative number of epochs, a backbone without a block before its last.
     """
 
-    readings = ("object", "raw")
+    inference_modes = ("object", "raw")
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class MMALNet(OnBackbone):
         self.choose_inference(inference)
 
     @property
-    def heat_reading(self) -> str:
+    def heat_inference_mode(self) -> str:
         """The raw branch: the object branch takes a mere box from the map of the whole picture."""
         return "raw"
 
@@ -81,12 +81,12 @@ class MMALNet(OnBackbone):
         """Train the raw branch alone in the first epochs."""
         self.raw_alone = epoch < self.raw_epochs
 
-    def answers(self, images: Tensor) -> Answers:
+    def predict(self, images: Tensor) -> NetworkOutput:
         """Logits [B, C] of both readings, and where the object was found."""
         maps = self.backbone(images)
         located = self.positioning(*maps)
         logits = {"object": self._classify(self._object(images, located)[1]), "raw": self._classify(maps.last)}
-        return Answers(logits, located.inside, located.object_ratio)
+        return NetworkOutput(logits, located.inside, located.object_ratio)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C] of the configured reading; the raw one does not look for the object at all."""

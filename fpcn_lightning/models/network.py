@@ -59,7 +59,7 @@ class Contrasted(NamedTuple):
     same_class: Tensor
 
 
-class Answers(NamedTuple):
+class NetworkOutput(NamedTuple):
     """What inference gives. B pictures, C classes; a mask only where the network positions the object."""
 
     logits: dict[str, Tensor]  # [B, C] of every reading, by its name
@@ -86,7 +86,7 @@ class Network(nn.Module, ABC):
         fixed_size: it takes pictures of the size that it was built for, and no other.
     """
 
-    readings: tuple[str, ...] = ("plain",)
+    inference_modes: tuple[str, ...] = ("plain",)
     inference: str = "plain"
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -100,7 +100,7 @@ class Network(nn.Module, ABC):
         """The pretrained part, which `optimisation.freeze_epochs` holds still."""
 
     @abstractmethod
-    def answers(self, images: Tensor) -> Answers:
+    def predict(self, images: Tensor) -> NetworkOutput:
         """What inference says of pictures [B, 3, S, S], in every reading."""
 
     @abstractmethod
@@ -120,7 +120,7 @@ class Network(nn.Module, ABC):
         return None
 
     @property
-    def heat_reading(self) -> str:
+    def heat_inference_mode(self) -> str:
         """The reading that heat maps explain, in which the first map of `heat_layer` leads to the answer."""
         return self.inference
 
@@ -132,16 +132,16 @@ class Network(nn.Module, ABC):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C] of the configured reading."""
-        return self.answers(images).logits[self.inference]
+        return self.predict(images).logits[self.inference]
 
-    def choose_inference(self, reading: str) -> None:
+    def choose_inference(self, inference_mode: str) -> None:
         """Make `reading` the one that `forward` uses.
 
         Raises:
             UserError: it is none of `readings`.
         """
-        check_choice("model.inference", reading, self.readings)
-        self.inference = reading
+        check_choice("model.inference", inference_mode, self.inference_modes)
+        self.inference = inference_mode
 
 
 def normalised(network: Network, images: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from fpcn_lightning.models.backbones import Backbone
-from fpcn_lightning.models.network import Answers, Network, Views
+from fpcn_lightning.models.network import Network, NetworkOutput, Views
 
 
 class SingleView(Network):
@@ -18,9 +18,9 @@ class SingleView(Network):
     def features(self, images: Tensor) -> Tensor:
         """The vectors [B, D] of pictures [B, 3, S, S]."""
 
-    def answers(self, images: Tensor) -> Answers:
+    def predict(self, images: Tensor) -> NetworkOutput:
         """Logits [B, C]."""
-        return Answers({"plain": self.head(self.features(images))})
+        return NetworkOutput({"plain": self.head(self.features(images))})
 
     def views(self, images: Tensor, labels: Tensor) -> Views:
         """Every picture once, by itself."""

@@ -11,7 +11,7 @@ from fpcn_lightning.errors import check_choice
 from fpcn_lightning.models.attention_maps import ATTENTION_MAPS, Attended, AttentionMaps
 from fpcn_lightning.models.bilinear_pooling import bilinear_pool
 from fpcn_lightning.models.channel_interaction import channel_weights
-from fpcn_lightning.models.network import Answers, Views
+from fpcn_lightning.models.network import NetworkOutput, Views
 from fpcn_lightning.models.on_backbone import OnBackbone
 from fpcn_lightning.models.pairs import random_pairs
 
@@ -67,9 +67,9 @@ class PCANet(OnBackbone):
         self.head = nn.Linear(self.feature_dim, classes)
         self.co_attention_features = co_attention_features
 
-    def answers(self, images: Tensor) -> Answers:
+    def predict(self, images: Tensor) -> NetworkOutput:
         """Logits [B, C]."""
-        return Answers({"plain": self.head(FEATURE_NORM * bilinear_pool(*self.attended(images)))})
+        return NetworkOutput({"plain": self.head(FEATURE_NORM * bilinear_pool(*self.attended(images)))})
 
     def views(self, images: Tensor, labels: Tensor) -> Views:
         """Every picture as it is and erased, and two views of every pair."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fpcn_lightning.errors import UserError, closest
 from fpcn_lightning.models import weights
 from fpcn_lightning.models.backbones import IMAGENET_MEAN, IMAGENET_STD, TORCHVISION_HEADS
-from fpcn_lightning.models.network import Answers, Network, Views
+from fpcn_lightning.models.network import Network, NetworkOutput, Views
 
 AUXILIARY_WEIGHT = 0.3  # Szegedy et al., CVPR 2015, section 5
 
@@ -60,9 +60,9 @@ class TorchvisionNetwork(Network):
         last = parts[-1]
         return last[-2] if isinstance(last, nn.Sequential) and isinstance(last[-1], nn.MaxPool2d) else last
 
-    def answers(self, images: Tensor) -> Answers:
+    def predict(self, images: Tensor) -> NetworkOutput:
         """Logits [B, C]."""
-        return Answers({"plain": self.head(_split(self.body(images))[0])})
+        return NetworkOutput({"plain": self.head(_split(self.body(images))[0])})
 
     def views(self, images: Tensor, labels: Tensor) -> Views:
         """Every picture once, by the classifier and by each auxiliary one."""

@@ -19,17 +19,17 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.losses.center import CenterLoss
 from fpcn_lightning.losses.contrastive import contrastive_loss
 from fpcn_lightning.losses.ranking import score_ranking
-from fpcn_lightning.models.network import Answers, Network, Views
+from fpcn_lightning.models.network import Network, NetworkOutput, Views
 from fpcn_lightning.modules import optimisation as optimisation_rules
 from fpcn_lightning.modules.metrics import summarise
 from fpcn_lightning.modules.voting import averaged, first_rows, voted
-from fpcn_lightning.report.results import Metrics
+from fpcn_lightning.runs.results import Metrics
 
 STEP_STREAM = 3  # keeps dropout's draws apart from those of sampler and augmentation under the same seed
 RECORD = "fpcn_lightning"  # the checkpoint's key for what describes the network
 
 
-class Answered(NamedTuple):
+class SplitPredictions(NamedTuple):
     """The answers to one side of the split in the configured reading; N pictures, C classes, on the CPU."""
 
     positions: Tensor  # long [N], of the pictures in the index
@@ -80,8 +80,8 @@ class Classifier(lightning.LightningModule):
         # Some backbones keep parameters that never learn, such as fixed position embeddings.
         self._trunk = [parameter for parameter in network.trunk.parameters() if parameter.requires_grad]
         self.measured: dict[str, dict[str, Metrics]] = {"validation": {}, "test": {}}
-        self.answered: dict[str, Answered] = {}
-        self._kept: list[tuple[Tensor, Tensor, Answers]] = []
+        self.predictions: dict[str, SplitPredictions] = {}
+        self._kept: list[tuple[Tensor, Tensor, NetworkOutput]] = []
 
     def normalised(self, images: Tensor) -> Tensor:
         """Pictures [B, 3, S, S], values 0..255, as the network expects them."""
@@ -106,7 +106,7 @@ class Classifier(lightning.LightningModule):
             parameter.requires_grad_(not frozen)
         self.network.begin_epoch(self.current_epoch)
         if self.current_epoch == self.optimisation["freeze_epochs"] > 0:
-            self._thaw()
+            self._unfreeze()
         self.network.trunk.train()  # Lightning brings back after validation what was frozen before it
         if frozen and self.optimisation["frozen_batch_norm"] == "fixed":
             for module in self.network.trunk.modules():
@@ -191,11 +191,11 @@ class Classifier(lightning.LightningModule):
         """What learns in training beside the network."""
         return ()
 
-    def _thaw(self) -> None:
+    def _unfreeze(self) -> None:
         """The second step of a training in two steps begins: its rates, and the best epoch of the first if wanted."""
         optimiser = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimiser, torch.optim.Optimizer)
-        if self.optimisation["thaw_from_best"]:
+        if self.optimisation["unfreeze_from_best"]:
             self._load_best()
             optimiser.state.clear()
         if self.optimisation["schedule"] not in optimisation_rules.WITHOUT_COURSE:
@@ -218,9 +218,9 @@ class Classifier(lightning.LightningModule):
         checkpoint[RECORD] = self.record
 
     def _keep(self, batch: Batch) -> None:
-        answers = self.network.answers(self.normalised(batch.images))
-        logits = {name: values.float() for name, values in answers.logits.items()}
-        self._kept.append((batch.positions, batch.labels, Answers(logits, object_ratio=answers.object_ratio)))
+        predictions = self.network.predict(self.normalised(batch.images))
+        logits = {name: values.float() for name, values in predictions.logits.items()}
+        self._kept.append((batch.positions, batch.labels, NetworkOutput(logits, object_ratio=predictions.object_ratio)))
 
     def _measure(self, side: str, prefix: str) -> None:
         kept, self._kept = self._kept, []
@@ -229,22 +229,22 @@ class Classifier(lightning.LightningModule):
         real = positions != PADDING
         positions, labels = positions[real], labels[real]
         first = first_rows(positions)
-        for reading in self.network.readings:
-            rows = self._gathered(torch.cat([item[2].logits[reading] for item in kept]))[real]
+        for inference_mode in self.network.inference_modes:
+            rows = self._gathered(torch.cat([item[2].logits[inference_mode] for item in kept]))[real]
             logits = voted(positions, rows)
-            self.measured[side][reading] = summarise(logits, labels[first])
-            if reading == self.network.inference:
+            self.measured[side][inference_mode] = summarise(logits, labels[first])
+            if inference_mode == self.network.inference:
                 ratios = self._object_ratios([item[2] for item in kept], real, positions)
-                self.answered[side] = Answered(positions[first].cpu(), logits.softmax(1).cpu(), ratios)
+                self.predictions[side] = SplitPredictions(positions[first].cpu(), logits.softmax(1).cpu(), ratios)
         if side == "validation" and self.trainer.state.fn != TrainerFn.FITTING:
             return  # a second look at the best epoch is no point of the learning curve
         chosen = self.measured[side][self.network.inference]
         values = {f"{prefix}/{name}": _number(chosen[name]) for name in ("accuracy", "macro_f1", "loss")}
         self.log_dict(values, prog_bar=side == "validation")
 
-    def _object_ratios(self, kept: list[Answers], real: Tensor, positions: Tensor) -> Tensor | None:
+    def _object_ratios(self, kept: list[NetworkOutput], real: Tensor, positions: Tensor) -> Tensor | None:
         """What the network found to be object in the pictures at `positions` of `real` rows, if it positions at all."""
-        ratios = [answers.object_ratio for answers in kept if answers.object_ratio is not None]
+        ratios = [predictions.object_ratio for predictions in kept if predictions.object_ratio is not None]
         return averaged(positions, self._gathered(torch.cat(ratios))[real].float()).cpu() if ratios else None
 
     def _gathered(self, values: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
-from fpcn_lightning.report.results import Metrics
+from fpcn_lightning.runs.results import Metrics
 
 
 def summarise(logits: Tensor, labels: Tensor) -> Metrics:

@@ -15,7 +15,7 @@ SCHEDULES = ("cosine", "constant", "every", "milestones", "plateau")
 WITHOUT_COURSE = ("constant", "plateau")  # schedules that do not depend on the number of the epoch
 RATES = ("learning_rate", "head_learning_rate_factor", "frozen_learning_rate")
 NEVER_NEGATIVE = (*RATES, "momentum", "weight_decay", "frozen_weight_decay", "freeze_epochs", "patience")
-FROZEN = ("frozen_learning_rate", "frozen_weight_decay", "thaw_from_best")  # mean nothing where nothing is frozen
+FROZEN = ("frozen_learning_rate", "frozen_weight_decay", "unfreeze_from_best")  # mean nothing where nothing is frozen
 
 
 def check(options: Mapping[str, Any]) -> None:
@@ -39,7 +39,7 @@ def check(options: Mapping[str, Any]) -> None:
     if unused and not options["freeze_epochs"]:
         raise UserError(
             f"optimisation.{unused[0]} is of the frozen epochs: set optimisation.freeze_epochs, or {unused[0]}="
-            f"{'false' if unused[0] == 'thaw_from_best' else 'null'}."
+            f"{'false' if unused[0] == 'unfreeze_from_best' else 'null'}."
         )
     has_frozen_rates = options["frozen_learning_rate"] is not None or options["frozen_weight_decay"] is not None
     if has_frozen_rates and options["schedule"] not in WITHOUT_COURSE:

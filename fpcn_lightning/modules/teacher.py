@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fpcn_lightning.checkpoints import Loaded, load
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.network import Network
+from fpcn_lightning.modules.checkpoints import Loaded, load
 
 # Keys of `data` in which teacher and student must agree, with what the absence of one means in an old checkpoint.
 SAME_VIEWS = {"crop": None, "tiles": False}
@@ -56,7 +56,7 @@ def read_teacher(path: Path) -> tuple[Teacher, str]:
     """The teacher of a checkpoint of ours, and the SHA-256 of the file.
 
     Raises:
-        UserError: what `fpcn_lightning.checkpoints.load` finds wrong, or the file changes meanwhile.
+        UserError: what `fpcn_lightning.modules.checkpoints.load` finds wrong, or the file changes meanwhile.
     """
     digest = file_hash(path)
     try:

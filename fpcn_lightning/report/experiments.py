@@ -10,11 +10,11 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.report.comparison import partners, places_in_groups, with_estimates
 from fpcn_lightning.report.curves import epochs_to_reach, validation_accuracy
 from fpcn_lightning.report.measured import Measured, measure
-from fpcn_lightning.report.plan import Plan, find_plans
-from fpcn_lightning.report.results import Run, find_results
 from fpcn_lightning.report.rows import Row, variant_rows
 from fpcn_lightning.report.settings import Settings, read_settings
 from fpcn_lightning.report.variants import Variant, sort_into_variants
+from fpcn_lightning.runs.plan import Plan, find_plans
+from fpcn_lightning.runs.results import Run, find_results
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _experiment(
     name: str, variants: Sequence[Variant], plans: Sequence[tuple[Path, Plan]], left_out: Sequence[str]
 ) -> Experiment:
     runs = [run for variant in variants for run in (*variant.tested, *variant.others)]
-    remarks = [*left_out, *(f"{each.name} is not averaged: {each.quarrel}." for each in variants if each.quarrel)]
+    remarks = [*left_out, *(f"{each.name} is not averaged: {each.mismatch}." for each in variants if each.mismatch)]
     settings, places = _settings(runs, remarks), places_in_groups(variants)
     measured = _measured(variants, remarks)
     partner_of = partners(settings, places, measured, remarks)
@@ -86,7 +86,7 @@ def _experiment(
             if place := places.get(variant.name):
                 row = replace(row, group=place["group"], side=place["side"])
             # The answers are those of one reading.
-            if variant.name in measured and row.accuracy is not None and row.reading == variant.reading:
+            if variant.name in measured and row.accuracy is not None and row.inference_mode == variant.inference_mode:
                 row = with_estimates(row, measured, partner_of, remarks)
             rows.append(row)
     folders = {folder for folder, _ in runs}
@@ -111,7 +111,7 @@ def _settings(runs: Sequence[Run], remarks: list[str]) -> Settings:
 def _measured(variants: Sequence[Variant], remarks: list[str]) -> dict[str, Measured]:
     measured = {}
     for variant in variants:
-        if variant.tested and variant.quarrel is None:
+        if variant.tested and variant.mismatch is None:
             try:
                 measured[variant.name] = measure(variant)
             except UserError as error:
@@ -127,7 +127,7 @@ def _described(variant: Variant, settings: Settings) -> list[Row]:
         rows[0] = replace(rows[0], remark=" ".join(remark.split()))
     paper, reach = (settings.get("paper") or {}).get(variant.name), settings.get("reach")
     for place, row in enumerate(rows):
-        if row.accuracy is not None and row.reading == variant.reading:
+        if row.accuracy is not None and row.inference_mode == variant.inference_mode:
             row = replace(row, paper=None if paper is None else paper / 100)
             rows[place] = row if reach is None else _with_reach(row, variant, reach)
     return rows

@@ -10,12 +10,12 @@ from fpcn_lightning.report.rows import Row
 
 NOT_KNOWN = "-"
 NEVER = "never"
-TEXT_HEADINGS = frozenset({"experiment", "variant", "group", "side", "reading", "seeds", "status"})
+TEXT_HEADINGS = frozenset({"experiment", "variant", "group", "side", "inference_mode", "seeds", "status"})
 # Headings of columns that are always there: any other is left out where no row has anything to say under it.
 _LASTING_HEADINGS = frozenset(
     {
         "variant",
-        "reading",
+        "inference_mode",
         "seeds",
         "accuracy % ± binomial SE",
         "SD over seeds",
@@ -147,7 +147,7 @@ def _line(row: Row, mark: str | None, reaches: Sequence[float]) -> dict[str, str
         "variant": _marked(row.variant, at_variant),
         "group": row.group or NOT_KNOWN,
         "side": row.side or NOT_KNOWN,
-        "reading": row.reading or NOT_KNOWN,
+        "inference_mode": row.inference_mode or NOT_KNOWN,
         "seeds": " ".join(map(str, row.seeds)),
         "accuracy % ± binomial SE": accuracy_cell(row),
         "95 % interval": NOT_KNOWN if row.accuracy_low is None else f"[{ends[0]}, {ends[1]}]",

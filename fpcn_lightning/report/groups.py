@@ -104,8 +104,10 @@ def groups_csv(experiments: Sequence[tuple[str, Sequence[Group]]]) -> str:
 def _group(experiment: Experiment, name: str, places: Mapping[str, Within]) -> Group:
     side_of = {variant: place["side"] for variant, place in places.items()}
     sides, baseline = list(side_of.values()), next(iter(places.values()))["baseline"]
-    reading = {variant.name: variant.reading for variant in experiment.variants}
-    rows = [row for row in experiment.rows if row.variant in side_of and row.reading == reading[row.variant]]
+    inference_mode = {variant.name: variant.inference_mode for variant in experiment.variants}
+    rows = [
+        row for row in experiment.rows if row.variant in side_of and row.inference_mode == inference_mode[row.variant]
+    ]
     paper, gains = (
         {side_of[variant]: value / 100 for variant, value in values.items() if variant in side_of}
         for values in (experiment.settings.get("paper") or {}, experiment.settings.get("paper_gains") or {})

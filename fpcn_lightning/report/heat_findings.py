@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from fpcn_lightning.report import bootstrap
 from fpcn_lightning.report.bootstrap import Estimate
 from fpcn_lightning.report.formats import percent, with_interval
-from fpcn_lightning.report.heat_record import CHANGED
 from fpcn_lightning.report.localisation import WITHOUT_BACKGROUND, WITHOUT_OBJECT, Comparison, Localised
+from fpcn_lightning.runs.heat_maps import CHANGED
 
 
 def findings(found: Sequence[Localised], comparisons: Sequence[Comparison]) -> list[str]:

@@ -11,13 +11,13 @@ import numpy as np
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.report import bootstrap
-from fpcn_lightning.report.answers import read_clusters
 from fpcn_lightning.report.bootstrap import Estimate, Sample
 from fpcn_lightning.report.comparison import places_in_groups
 from fpcn_lightning.report.experiments import Experiment
 from fpcn_lightning.report.formats import NOT_KNOWN, percent, with_interval
-from fpcn_lightning.report.heat_record import CHANGED, Measured, read_heat
 from fpcn_lightning.report.variants import Variant
+from fpcn_lightning.runs.heat_maps import CHANGED, Measured, read_heat
+from fpcn_lightning.runs.predictions import read_clusters
 
 WITHOUT_BACKGROUND, WITHOUT_OBJECT = f"{CHANGED}background", f"{CHANGED}object"
 # What a table shows of the measures, by column of `heat_maps.csv`.

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.report.answers import read_answers, read_clusters
 from fpcn_lightning.report.bootstrap import Sample
 from fpcn_lightning.report.variants import Variant
+from fpcn_lightning.runs.predictions import read_clusters, read_predictions
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ def measure(variant: Variant) -> Measured:
     Raises:
         UserError: a file is missing or damaged, or the runs were not tested on the same pictures and groups.
     """
-    answers = [read_answers(run) for run in variant.tested]
-    first, data = answers[0], variant.tested[0][1]["data"]
-    if any(each.names != first.names for each in answers):
+    predictions = [read_predictions(run) for run in variant.tested]
+    first, data = predictions[0], variant.tested[0][1]["data"]
+    if any(each.names != first.names for each in predictions):
         raise UserError("its runs were tested on different pictures.")
     clusters = [read_clusters(folder, first.names) for folder, _ in variant.tested]
     if any(not np.array_equal(each, clusters[0]) for each in clusters):
         raise UserError("its runs put the test pictures into different groups.")
     sample = Sample(
         seeds=tuple(result["seed"] for _, result in variant.tested),
-        outcomes=np.stack([each.correct for each in answers]),
+        outcomes=np.stack([each.correct for each in predictions]),
         clusters=clusters[0],
     )
-    found = np.stack([each.object_ratio for each in answers]).mean(axis=0)
+    found = np.stack([each.object_ratio for each in predictions]).mean(axis=0)
     return Measured(data["fingerprint"] if data else "", first.names, sample, found, first.true_object_ratio)

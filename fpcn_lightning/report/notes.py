@@ -6,8 +6,8 @@ from fpcn_lightning.report.bootstrap import LEVEL, REPLICATES
 from fpcn_lightning.report.experiments import Experiment
 from fpcn_lightning.report.footnotes import footnotes
 from fpcn_lightning.report.measured import Measured
-from fpcn_lightning.report.results import Result, Run
 from fpcn_lightning.report.rows import Row
+from fpcn_lightning.runs.results import Result, Run
 
 
 def notes(experiment: Experiment) -> list[str]:
@@ -17,7 +17,7 @@ def notes(experiment: Experiment) -> list[str]:
     return [
         *(_about_numbers(averaged) if averaged else []),
         *_about_intervals(experiment),
-        *_about_readings(experiment, averaged),
+        *_about_inference_modes(experiment, averaged),
         *_about_the_paper(experiment),
         *footnotes(experiment.rows),
         *_about_reach(averaged),
@@ -78,9 +78,9 @@ def _clusters(measured: Measured) -> int:
     return len(set(measured.sample.clusters.tolist()))
 
 
-def _about_readings(experiment: Experiment, rows: Sequence[Row]) -> list[str]:
-    configured = {(variant.name, variant.reading) for variant in experiment.variants}
-    if all((row.variant, row.reading) in configured for row in rows):
+def _about_inference_modes(experiment: Experiment, rows: Sequence[Row]) -> list[str]:
+    configured = {(variant.name, variant.inference_mode) for variant in experiment.variants}
+    if all((row.variant, row.inference_mode) in configured for row in rows):
         return []
     return [
         "A reading is a way of inference of the same trained network, the configured one first. The answers to single "

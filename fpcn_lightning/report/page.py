@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fpcn_lightning.report.ending import ending
 from fpcn_lightning.report.experiments import Experiment
 from fpcn_lightning.report.formats import NOT_KNOWN, TEXT_HEADINGS, cells, percent, with_interval
 from fpcn_lightning.report.groups import group_cells, group_notes, groups_of
@@ -20,9 +19,10 @@ from fpcn_lightning.report.localisation import comparison_cells, heat_cells
 from fpcn_lightning.report.notes import notes
 from fpcn_lightning.report.object_ratio import BinRow
 from fpcn_lightning.report.panels import as_jpeg, last_panels
-from fpcn_lightning.report.results import Result, Run
-from fpcn_lightning.report.sameness import decisive, flatten
 from fpcn_lightning.report.variants import Variant
+from fpcn_lightning.runs.results import Result, Run
+from fpcn_lightning.runs.sameness import decisive, flatten
+from fpcn_lightning.runs.status import ending
 
 _ABSENT = "absent"
 _HEAT_CAPTION = "What the networks of the first seed look at; each heat map is scaled by itself."
@@ -186,7 +186,7 @@ def _split(result: Result) -> str:
 def _run(run: Run, folder: Path) -> dict[str, Any]:
     place, result = run
     inside, ended = os.path.relpath(place, folder), ending(run)
-    reading = result["reading"]
+    inference_mode = result["inference_mode"]
     tested = result["metrics"]["test"] if result["metrics"] else {}
     return {
         "folder": inside,
@@ -194,7 +194,7 @@ def _run(run: Run, folder: Path) -> dict[str, Any]:
         "variant": result["variant"],
         "seed": result["seed"],
         "status": ended.status,
-        "accuracy": percent(tested[reading]["accuracy"]) if reading in tested else NOT_KNOWN,
+        "accuracy": percent(tested[inference_mode]["accuracy"]) if inference_mode in tested else NOT_KNOWN,
         "epochs": NOT_KNOWN if result["epochs"] is None else result["epochs"],
         "seconds": NOT_KNOWN if result["seconds"]["total"] is None else f"{result['seconds']['total']:.0f}",
         "started": result["started"],

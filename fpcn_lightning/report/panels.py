@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from fpcn_lightning.report.results import Run
 from fpcn_lightning.report.variants import Variant
+from fpcn_lightning.runs.results import Run
 
 _NAME = re.compile(r"^epoch-(\d+)\.png$")
 _WIDEST = 1400  # pixels

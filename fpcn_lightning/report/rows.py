@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fpcn_lightning.report.ending import ending
-from fpcn_lightning.report.results import Result, Run
 from fpcn_lightning.report.variants import Variant
+from fpcn_lightning.runs.results import Result, Run
+from fpcn_lightning.runs.status import ending
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Row:
 
     experiment: str
     variant: str
-    reading: str | None
+    inference_mode: str | None
     seeds: tuple[int, ...]
     status: str
     error: str | None = None
@@ -80,37 +80,37 @@ class Row:
 def variant_rows(variant: Variant) -> list[Row]:
     """The rows of a variant: the configured reading first, runs without figures last, by seed."""
     results = [result for _, result in variant.tested]
-    if variant.quarrel is None:
-        names = {name for result in results for name in _readings(result)}
+    if variant.mismatch is None:
+        names = {name for result in results for name in _inference_modes(result)}
         rows = [
-            _mean_row(name, [result for result in results if name in _readings(result)])
-            for name in sorted(names, key=lambda name: (name != variant.reading, name))
+            _mean_row(name, [result for result in results if name in _inference_modes(result)])
+            for name in sorted(names, key=lambda name: (name != variant.inference_mode, name))
         ]
     else:
         seeds = tuple(result["seed"] for result in results)
-        rows = [Row(variant.experiment, variant.name, variant.reading, seeds, "not averaged", variant.quarrel)]
+        rows = [Row(variant.experiment, variant.name, variant.inference_mode, seeds, "not averaged", variant.mismatch)]
     without = [_blank_row(run) for run in variant.others]
     without += [Row(variant.experiment, variant.name, None, (seed,), "missing") for seed in variant.missing]
     return rows + sorted(without, key=lambda row: row.seeds)
 
 
-def _readings(result: Result) -> Sequence[str]:
+def _inference_modes(result: Result) -> Sequence[str]:
     return list(result["metrics"]["test"]) if result["metrics"] else []
 
 
-def _mean_row(reading: str, results: Sequence[Result]) -> Row:
-    metrics = [result["metrics"]["test"][reading] for result in results if result["metrics"]]
+def _mean_row(inference_mode: str, results: Sequence[Result]) -> Row:
+    metrics = [result["metrics"]["test"][inference_mode] for result in results if result["metrics"]]
     accuracies = [one["accuracy"] for one in metrics]
     accuracy = statistics.fmean(accuracies)
     images = metrics[0]["images"]
     network = results[0]["network"]
     # What inference costs was measured of the configured reading alone.
-    measured = results if reading == results[0]["reading"] else []
+    measured = results if inference_mode == results[0]["inference_mode"] else []
     training_macs = _mean_or_none([_training_macs(result) for result in results])
     return Row(
         experiment=results[0]["experiment"],
         variant=results[0]["variant"],
-        reading=reading,
+        inference_mode=inference_mode,
         seeds=tuple(result["seed"] for result in results),
         status="finished",
         images=images,
@@ -149,4 +149,4 @@ def _blank_row(run: Run) -> Row:
     result = run[1]
     status, error = ending(run)
     status = "not tested" if status == "finished" else status
-    return Row(result["experiment"], result["variant"], result["reading"], (result["seed"],), status, error)
+    return Row(result["experiment"], result["variant"], result["inference_mode"], (result["seed"],), status, error)

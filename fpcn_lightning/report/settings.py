@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import NotRequired, TypedDict, cast
 
 from fpcn_lightning.errors import UserError, check_choice
-from fpcn_lightning.report.contract import check
-from fpcn_lightning.report.results import Run
+from fpcn_lightning.runs.results import Run
+from fpcn_lightning.runs.schema_check import check
 
 PAPER_COSTS = ("parameters", "mflops", "milliseconds")
 

@@ -24,10 +24,10 @@ from fpcn_lightning.report.canvas import (
 )
 from fpcn_lightning.report.curves import validation_accuracy
 from fpcn_lightning.report.experiments import Experiment
-from fpcn_lightning.report.results import Result
-from fpcn_lightning.report.sameness import flatten
 from fpcn_lightning.report.settings import read_settings
 from fpcn_lightning.report.variants import Variant
+from fpcn_lightning.runs.results import Result
+from fpcn_lightning.runs.sameness import flatten
 
 PAIRS_IN_A_BATCH = "pairs_in_a_batch"
 _HIGHLIGHTED = 6
@@ -98,7 +98,7 @@ class _Span(NamedTuple):
 
 
 def _span(variant: Variant) -> _Span | None:
-    if variant.quarrel is not None:
+    if variant.mismatch is not None:
         return None
     curves = [curve for folder, _ in variant.tested if (curve := validation_accuracy(folder))]
     if not curves:

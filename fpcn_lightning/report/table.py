@@ -6,9 +6,9 @@ Only runs that differ in nothing but the seed are averaged; a run without figure
 from collections.abc import Iterable, Sequence
 
 from fpcn_lightning.report.formats import TEXT_HEADINGS, cells, to_markdown
-from fpcn_lightning.report.results import Run
 from fpcn_lightning.report.rows import Row, variant_rows
 from fpcn_lightning.report.variants import sort_into_variants
+from fpcn_lightning.runs.results import Run
 
 _PAGE_WIDTH = 1000  # characters; more than any row
 _LEFT_TO_FILES = (

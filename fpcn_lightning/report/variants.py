@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fpcn_lightning.report.plan import Plan
-from fpcn_lightning.report.results import Result, Run
-from fpcn_lightning.report.sameness import decisive
+from fpcn_lightning.runs.plan import Plan
+from fpcn_lightning.runs.results import Result, Run
+from fpcn_lightning.runs.sameness import decisive
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Variant:
     tested: tuple[Run, ...]
     others: tuple[Run, ...]
     missing: tuple[int, ...]
-    quarrel: str | None
+    mismatch: str | None
 
     @property
-    def reading(self) -> str | None:
+    def inference_mode(self) -> str | None:
         """The configured way of inference; None where no run was tested."""
-        return self.tested[0][1]["reading"] if self.tested else None
+        return self.tested[0][1]["inference_mode"] if self.tested else None
 
 
 def sort_into_variants(runs: Iterable[Run], plans: Sequence[tuple[Path, Plan]] = ()) -> list[Variant]:
@@ -62,14 +62,14 @@ def _variant(experiment: str, name: str, runs: Sequence[Run], missing: Sequence[
     ordered = sorted(runs, key=lambda run: (run[1]["seed"], run[0]))
     tested = tuple(run for run in ordered if _is_tested(run[1]))
     others = tuple(run for run in ordered if not _is_tested(run[1]))
-    return Variant(experiment, name, tested, others, tuple(sorted(missing)), _quarrel(tested))
+    return Variant(experiment, name, tested, others, tuple(sorted(missing)), _mismatch(tested))
 
 
 def _is_tested(result: Result) -> bool:
     return result["status"] == "finished" and bool(result["metrics"] and result["metrics"]["test"])
 
 
-def _quarrel(runs: Sequence[Run]) -> str | None:
+def _mismatch(runs: Sequence[Run]) -> str | None:
     """What keeps runs from being averaged: all must agree with the first in everything but the seed, used once."""
     for folder, result in runs[1:]:
         first_folder, first = runs[0]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import submitit
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.sweep.elsewhere import lost, run_here
 from fpcn_lightning.sweep.jobs import Ended, Job
+from fpcn_lightning.sweep.remote import lost, run_here
 
 if TYPE_CHECKING:
     from fpcn_lightning.sweep.overview import Overview

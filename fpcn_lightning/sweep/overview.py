@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fpcn_lightning.report.ending import LOG_NAME
+from fpcn_lightning.runs.status import LOG_NAME
 from fpcn_lightning.sweep.jobs import Ended, Job, Outcome
 from fpcn_lightning.sweep.slots import Slot
 

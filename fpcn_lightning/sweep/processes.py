@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.report.ending import LOG_NAME
-from fpcn_lightning.report.results import RESULT_NAME
-from fpcn_lightning.sweep import leash
+from fpcn_lightning.runs.results import RESULT_NAME
+from fpcn_lightning.runs.status import LOG_NAME
+from fpcn_lightning.sweep import die_with_parent
 from fpcn_lightning.sweep.jobs import Ended, Job
 from fpcn_lightning.sweep.slots import Slot
 
@@ -92,12 +92,12 @@ def _start(job: Job, slot: Slot) -> _Running:
     inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
     environment = {**inherited, "PYTHONUNBUFFERED": "1", **slot.environment}
     before = _state_of_result(job.folder)
-    leashed = [sys.executable, "-I", "-S", str(leash.__file__), str(os.getpid()), *job.command]
+    wrapped = [sys.executable, "-I", "-S", str(die_with_parent.__file__), str(os.getpid()), *job.command]
     with (job.folder / LOG_NAME).open("a", encoding="utf-8") as log:
         log.write(f"$ {shlex.join(job.command)}\n")
         log.flush()
         process = subprocess.Popen(
-            leashed,
+            wrapped,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

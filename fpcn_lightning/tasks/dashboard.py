@@ -5,8 +5,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from fpcn_lightning import build
-from fpcn_lightning.callbacks.wandb_run import wandb_mode
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.tracking.wandb_run import wandb_mode
 
 
 def run(cfg: DictConfig) -> None:
@@ -20,7 +20,7 @@ def run(cfg: DictConfig) -> None:
         raise UserError("task=dashboard reads the project from logger.wandb.project: leave logger=wandb as it is.")
     online = wandb_mode() == "online"
     try:
-        from fpcn_lightning import dashboards
+        from fpcn_lightning.tracking import dashboards
     except ImportError as error:
         raise UserError("task=dashboard needs wandb-workspaces: pip install 'fpcn-lightning[dashboards]'.") from error
     import wandb

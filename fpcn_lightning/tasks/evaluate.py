@@ -11,15 +11,15 @@ from omegaconf import DictConfig
 
 from fpcn_lightning import build
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.quiet import quiet_libraries
-from fpcn_lightning.record import check_names, is_first_process, new_result, recorded
-from fpcn_lightning.report.results import Result
+from fpcn_lightning.library_warnings import quiet_libraries
 from fpcn_lightning.report.table import print_table, summarise
-from fpcn_lightning.tasks.outcome import describe, leave_answers
+from fpcn_lightning.runs.recording import check_names, is_first_process, new_result, recorded
+from fpcn_lightning.runs.results import Result
+from fpcn_lightning.tasks.outcome import describe, leave_predictions
 
 if TYPE_CHECKING:
-    from fpcn_lightning.checkpoints import Loaded
     from fpcn_lightning.data.datamodule import RockDataModule
+    from fpcn_lightning.modules.checkpoints import Loaded
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def run(cfg: DictConfig) -> None:
     Raises:
         UserError: no checkpoint is given, it cannot be used, or the folder has classes that it does not know.
     """
-    from fpcn_lightning import checkpoints
+    from fpcn_lightning.modules import checkpoints
 
     if cfg.checkpoint is None:
         raise UserError("checkpoint is not set: give the file to test, checkpoint=RUN/checkpoints/best.ckpt.")
@@ -90,7 +90,7 @@ def _evaluate(
     if not trainer.is_global_zero:
         return
     data.write_record(folder)
-    leave_answers(module, data, folder)
+    leave_predictions(module, data, folder)
 
 
 def _seen_in_training(checkpoint: Path, data: "RockDataModule") -> int | None:

@@ -11,14 +11,14 @@ from omegaconf import DictConfig
 
 from fpcn_lightning import build
 from fpcn_lightning.errors import UserError, check_choice
-from fpcn_lightning.quiet import quiet_libraries
-from fpcn_lightning.record import check_names
+from fpcn_lightning.library_warnings import quiet_libraries
+from fpcn_lightning.runs.recording import check_names
 from fpcn_lightning.tasks.own_pictures import own_pictures
 
 if TYPE_CHECKING:
-    from fpcn_lightning.checkpoints import Loaded
     from fpcn_lightning.data.datamodule import RockDataModule
     from fpcn_lightning.explain.panels import Seer
+    from fpcn_lightning.modules.checkpoints import Loaded
     from fpcn_lightning.report.experiments import Experiment
 
 logger = logging.getLogger(__name__)
@@ -57,8 +57,8 @@ def _check(options: Mapping[str, Any]) -> None:
 
 def _explain_source(section: dict[str, Any], checkpoint: Path, source: Path) -> None:
     """Panels of pictures from anywhere, as many pages as it takes."""
-    from fpcn_lightning.explain.chosen import labels_by_folder, middles, readable
     from fpcn_lightning.explain.panels import Seer
+    from fpcn_lightning.explain.selection import labels_by_folder, middles, readable
     from fpcn_lightning.field.sources import find_pictures
 
     networks = _beside(section, checkpoint)
@@ -78,8 +78,8 @@ def _explain_source(section: dict[str, Any], checkpoint: Path, source: Path) -> 
 def _explain_own(section: dict[str, Any], checkpoint: Path) -> None:
     """Panels and measures of a network, and of those beside it, on the pictures that none of them has seen."""
     from fpcn_lightning.report.heat_findings import findings
-    from fpcn_lightning.report.heat_record import HEAT_NAME
     from fpcn_lightning.report.localisation import localised
+    from fpcn_lightning.runs.heat_maps import HEAT_NAME
 
     networks = _beside(section, checkpoint)
     for name, loaded in networks.items():
@@ -152,7 +152,7 @@ def _identity(loaded: "Loaded") -> str:
 
 
 def _load(checkpoint: Path) -> "Loaded":
-    from fpcn_lightning import checkpoints
+    from fpcn_lightning.modules import checkpoints
 
     return checkpoints.load(checkpoint)
 
@@ -192,7 +192,7 @@ def _measure(section: dict[str, Any], loaded: "Loaded", data: "RockDataModule", 
     from filelock import FileLock
 
     from fpcn_lightning.explain.study import Study
-    from fpcn_lightning.report.heat_record import read_heat, write_heat
+    from fpcn_lightning.runs.heat_maps import read_heat, write_heat
 
     options = section["explain"]
     asked = {key: options[key] for key in ("method", "measured", "curves", "steps")}

@@ -8,8 +8,8 @@ from omegaconf import DictConfig
 
 from fpcn_lightning import build
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.quiet import quiet_libraries
-from fpcn_lightning.record import check_names
+from fpcn_lightning.library_warnings import quiet_libraries
+from fpcn_lightning.runs.recording import check_names
 from fpcn_lightning.tasks.own_pictures import own_pictures
 
 logger = logging.getLogger(__name__)
@@ -24,9 +24,9 @@ def run(cfg: DictConfig) -> None:
     """
     if cfg.checkpoint is None:
         raise UserError("checkpoint is not set: give the file to export, checkpoint=RUN/checkpoints/best.ckpt.")
-    from fpcn_lightning import checkpoints
     from fpcn_lightning.deploy import bundle
     from fpcn_lightning.deploy.one_step import check_free, in_one_step
+    from fpcn_lightning.modules import checkpoints
 
     quiet_libraries()
     section = build.plain(cfg)

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fpcn_lightning.record import device_name
-from fpcn_lightning.report.results import ImageCounts, Result
+from fpcn_lightning.runs.recording import device_name
+from fpcn_lightning.runs.results import ImageCounts, Result
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def describe(result: Result, data: "RockDataModule", network: "Network") -> None:
     """Fill in what a result says about its data, its network and its device."""
-    from fpcn_lightning import cost
+    from fpcn_lightning.profiling import cost
 
     sides = ImageCounts(train=len(data.split.train), validation=len(data.split.validation), test=len(data.split.test))
     result["data"] = {
@@ -33,12 +33,12 @@ def describe(result: Result, data: "RockDataModule", network: "Network") -> None
         "weights": network.weights_source,
     }
     result["device"] = device_name()
-    result["reading"] = network.inference
+    result["inference_mode"] = network.inference
 
 
 def time_network(result: Result, data: "RockDataModule", network: "Network", device: "torch.device") -> None:
     """Fill in how long the network, now trained, takes for one view on the run's device."""
-    from fpcn_lightning.latency import milliseconds
+    from fpcn_lightning.profiling.latency import milliseconds
 
     if result["network"]:
         side = data.augmentation.evaluation_side
@@ -53,14 +53,14 @@ def class_counts(data: "RockDataModule") -> "Tensor":
     return labels.bincount(minlength=len(data.classes))
 
 
-def leave_answers(module: "Classifier", data: "RockDataModule", folder: Path) -> None:
+def leave_predictions(module: "Classifier", data: "RockDataModule", folder: Path) -> None:
     """Write the answers to the test pictures, the worst first, and the confusion matrix of the configured reading."""
     from fpcn_lightning.data.predictions import write_predictions
-    from fpcn_lightning.report.answers import ANSWERS_NAME
     from fpcn_lightning.report.figures import confusion_matrix
+    from fpcn_lightning.runs.predictions import PREDICTIONS_NAME
 
-    positions, probabilities, ratios = module.answered["test"]
+    positions, probabilities, ratios = module.predictions["test"]
     found = None if ratios is None else ratios.numpy()
-    write_predictions(folder / ANSWERS_NAME, data, positions.tolist(), probabilities.numpy(), found)
+    write_predictions(folder / PREDICTIONS_NAME, data, positions.tolist(), probabilities.numpy(), found)
     measured = module.measured["test"][module.network.inference]
     confusion_matrix(measured["confusion"], data.classes, folder / "confusion_matrix.png")

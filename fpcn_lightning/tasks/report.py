@@ -4,12 +4,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from fpcn_lightning.callbacks.wandb_report import log_report
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.report.experiments import read_experiments
 from fpcn_lightning.report.notes import notes
 from fpcn_lightning.report.table import print_table
 from fpcn_lightning.report.write import write_report
+from fpcn_lightning.tracking.wandb_report import log_report
 
 
 def run(cfg: DictConfig) -> None:

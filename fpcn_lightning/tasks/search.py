@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from fpcn_lightning import build
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.record import command_line
-from fpcn_lightning.report.results import RESULT_NAME, read_result
-from fpcn_lightning.report.sameness import decisive
+from fpcn_lightning.runs.recording import command_line
+from fpcn_lightning.runs.results import RESULT_NAME, read_result
+from fpcn_lightning.runs.sameness import decisive
 from fpcn_lightning.sweep.jobs import Ended, Job
 from fpcn_lightning.sweep.overview import Overview
 from fpcn_lightning.sweep.processes import run_jobs
@@ -106,7 +106,7 @@ class _Search:
         if not self.study.same_pictures(result["data"]["fingerprint"]):
             self.study.fail(number, "the pictures or their sides have changed since the search began")
             return
-        measured = result["metrics"]["validation"][str(result["reading"])]
+        measured = result["metrics"]["validation"][str(result["inference_mode"])]
         seconds = result["seconds"]["fit"]
         self.study.finish(number, measured["accuracy"], images=measured["images"], seconds=seconds)
 

@@ -13,13 +13,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from fpcn_lightning import build
-from fpcn_lightning.callbacks.wandb_run import RUN_FILE
 from fpcn_lightning.errors import ANOTHER_CONFIG, UserError
-from fpcn_lightning.quiet import quiet_libraries
-from fpcn_lightning.record import check_names, held, is_first_process, new_result, recorded, relative
-from fpcn_lightning.report.results import RESULT_NAME, Result, read_result
+from fpcn_lightning.library_warnings import quiet_libraries
 from fpcn_lightning.report.table import print_table, summarise
-from fpcn_lightning.tasks.outcome import class_counts, describe, leave_answers, time_network
+from fpcn_lightning.runs.recording import check_names, held, is_first_process, new_result, recorded, relative
+from fpcn_lightning.runs.results import RESULT_NAME, Result, read_result
+from fpcn_lightning.tasks.outcome import class_counts, describe, leave_predictions, time_network
+from fpcn_lightning.tracking.wandb_run import RUN_FILE
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fpcn_lightning.data.datamodule import RockDataModule
     from fpcn_lightning.models.network import Network
     from fpcn_lightning.modules.classifier import Classifier
-    from fpcn_lightning.modules.teaching import Teaching
+    from fpcn_lightning.modules.distillation import Teaching
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def run(cfg: DictConfig) -> None:
     Raises:
         UserError: the folder holds the result of another config, or what any part of the run finds wrong.
     """
-    from fpcn_lightning.report.heat_record import forget_heat
+    from fpcn_lightning.runs.heat_maps import forget_heat
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     section = build.plain(cfg)
@@ -118,11 +118,11 @@ def _is_finished(folder: Path, result: Result, *, overwrite: bool) -> bool:
 def _train(section: Mapping[str, Any], folder: Path, result: Result) -> None:
     from lightning.pytorch import seed_everything
 
-    from fpcn_lightning.callbacks.loggers import closed_afterwards
-    from fpcn_lightning.callbacks.speed import Speed
-    from fpcn_lightning.checkpoints import make_record
+    from fpcn_lightning.modules.checkpoints import make_record
     from fpcn_lightning.modules.classifier import Classifier
-    from fpcn_lightning.modules.teaching import Teaching
+    from fpcn_lightning.modules.distillation import Teaching
+    from fpcn_lightning.profiling.throughput import Speed
+    from fpcn_lightning.tracking.loggers import closed_afterwards
 
     quiet_libraries()
     seed, size = section["seed"], section["data"]["crop"]
@@ -166,7 +166,7 @@ def _train(section: Mapping[str, Any], folder: Path, result: Result) -> None:
 
 def _network(section: Mapping[str, Any], data: "RockDataModule", result: Result) -> "Network":
     """The network, not yet trained, and what it costs in the record."""
-    from fpcn_lightning.cost import training_macs
+    from fpcn_lightning.profiling.cost import training_macs
 
     size, classes = section["data"]["crop"], len(data.classes)
     network = build.network(section["model"], classes, size)
@@ -185,7 +185,7 @@ def _interrupted(folder: Path, data: "RockDataModule") -> str | None:
     Raises:
         UserError: it is damaged, or the pictures or their sides are not those that it was trained with.
     """
-    from fpcn_lightning.checkpoints import read
+    from fpcn_lightning.modules.checkpoints import read
 
     path = folder / LAST
     if not path.exists():
@@ -225,8 +225,8 @@ def _measure(trainer: "Trainer", module: "Classifier", data: "RockDataModule", f
     """Measure the best epoch on validation and, once, on test; leave the answers and the pictures of it."""
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    from fpcn_lightning.callbacks.wandb_outcome import log_outcome
     from fpcn_lightning.report.figures import learning_curves
+    from fpcn_lightning.tracking.wandb_outcome import log_outcome
 
     checkpoint = trainer.checkpoint_callback
     best = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
@@ -236,7 +236,7 @@ def _measure(trainer: "Trainer", module: "Classifier", data: "RockDataModule", f
     if looks_at_test:
         trainer.test(module, data, ckpt_path=best or None, verbose=False, weights_only=True)
     result["seconds"]["test"] = round(time.monotonic() - began, 1)
-    if not all(answered.probabilities.isfinite().all() for answered in module.answered.values()):
+    if not all(predicted.probabilities.isfinite().all() for predicted in module.predictions.values()):
         raise UserError("the network answers with what is no number: it has diverged; lower the learning rate.")
     result["metrics"] = {"validation": module.measured["validation"], "test": module.measured["test"]}
     if not trainer.is_global_zero:
@@ -244,7 +244,7 @@ def _measure(trainer: "Trainer", module: "Classifier", data: "RockDataModule", f
     time_network(result, data, module.network, trainer.strategy.root_device)
     result["checkpoint"] = Path(best).relative_to(folder).as_posix() if best else None
     if looks_at_test:
-        leave_answers(module, data, folder)
+        leave_predictions(module, data, folder)
     log_outcome(trainer.loggers, module, data, result)
     if (folder / "metrics.csv").exists():
         learning_curves(folder / "metrics.csv", folder / "learning_curves.png")

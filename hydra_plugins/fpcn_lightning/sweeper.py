@@ -135,15 +135,15 @@ def _first_line(error: Exception) -> str:
 
 
 def _place_to_look(folder: Path) -> Path:
-    from fpcn_lightning.report.ending import LOG_NAME
+    from fpcn_lightning.runs.status import LOG_NAME
 
     return folder / LOG_NAME if (folder / LOG_NAME).exists() else folder
 
 
 def _write_plan(folder: Path, jobs: Sequence[ComposedJob]) -> bool:
     """Note what is going to be trained; whether anything is, so that there will be something to report on."""
-    from fpcn_lightning.record import check_names, command_line
-    from fpcn_lightning.sweep.plan import PlannedJob, check_folders, write_plan
+    from fpcn_lightning.runs.plan import PlannedJob, check_folders, write_plan
+    from fpcn_lightning.runs.recording import check_names, command_line
 
     for job in jobs:
         check_names(job.config.name, job.config.variant)

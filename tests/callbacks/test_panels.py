@@ -16,8 +16,8 @@ from fpcn_lightning.callbacks.panels import Panels
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.explain.drawing import save
 from fpcn_lightning.explain.panels import Seer, Shown, panels_of
-from tests.callbacks.conftest import power_failure_in_the_second_epoch
 from tests.tasks.conftest import Train
+from tests.tracking.conftest import power_failure_in_the_second_epoch
 from tests.wandb_record import offline_runs
 
 EVERY_EPOCH = ("callbacks=panels", "callbacks.panels.every=1", "callbacks.panels.pictures=2")

@@ -17,7 +17,7 @@ PICTURES, CLASSES = 5, 3
 KEY = {"teacher": "a" * 64, "data": "f00d", "views": {"crop": 64, "resize": 72, "seed": 0}}
 
 
-def answers(epoch: int) -> NDArray[np.float32]:
+def predictions(epoch: int) -> NDArray[np.float32]:
     numbers = np.arange(PICTURES * CLASSES, dtype=np.float32).reshape(PICTURES, CLASSES)
     return numbers + 100 * epoch
 
@@ -29,42 +29,42 @@ def store(folder: Path, key: Mapping[str, Any] = KEY) -> LogitsStore:
 def test_every_epoch_is_asked_for_once_and_read_back_as_it_was_said(tmp_path: Path) -> None:
     asked: list[int] = []
 
-    def answer(epoch: int) -> NDArray[np.float32]:
+    def prediction(epoch: int) -> NDArray[np.float32]:
         asked.append(epoch)
-        return answers(epoch)
+        return predictions(epoch)
 
-    assert store(tmp_path).fill(3, answer) == 3
+    assert store(tmp_path).fill(3, prediction) == 3
     again = store(tmp_path)
-    assert again.fill(3, answer) == 0
+    assert again.fill(3, prediction) == 0
     assert asked == [0, 1, 2]
     for epoch in (2, 0, 1):
-        np.testing.assert_array_equal(again.epoch(epoch), answers(epoch))
+        np.testing.assert_array_equal(again.epoch(epoch), predictions(epoch))
 
 
 def test_a_pass_that_was_cut_off_goes_on_and_a_longer_training_adds_epochs(tmp_path: Path) -> None:
     def breaks(epoch: int) -> NDArray[np.float32]:
         if epoch == 2:
             raise KeyboardInterrupt
-        return answers(epoch)
+        return predictions(epoch)
 
     with pytest.raises(KeyboardInterrupt):
         store(tmp_path).fill(4, breaks)
     done: list[int] = []
-    assert store(tmp_path).fill(4, answers, done.append) == 2
+    assert store(tmp_path).fill(4, predictions, done.append) == 2
     assert done == [2, 3]
-    assert store(tmp_path).fill(6, answers) == 2
+    assert store(tmp_path).fill(6, predictions) == 2
     assert not list((tmp_path / "store").glob(".*.npy*"))
 
 
-def slow_answers(epoch: int) -> NDArray[np.float32]:
+def slow_predictions(epoch: int) -> NDArray[np.float32]:
     import time
 
     time.sleep(0.2)
-    return answers(epoch)
+    return predictions(epoch)
 
 
 def fill(folder: Path, counts: Any) -> None:
-    counts.put(store(folder).fill(6, slow_answers))
+    counts.put(store(folder).fill(6, slow_predictions))
 
 
 @pytest.mark.slow
@@ -78,7 +78,7 @@ def test_two_processes_share_the_epochs_out(tmp_path: Path) -> None:
     for process in both:
         process.join()
     assert sum(computed) == 6
-    assert all(np.array_equal(store(tmp_path).epoch(epoch), answers(epoch)) for epoch in range(6))
+    assert all(np.array_equal(store(tmp_path).epoch(epoch), predictions(epoch)) for epoch in range(6))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_two_processes_share_the_epochs_out(tmp_path: Path) -> None:
     ],
 )
 def test_a_stale_store_is_refused_and_says_why(tmp_path: Path, changed: dict[str, Any], named: str) -> None:
-    store(tmp_path).fill(1, answers)
+    store(tmp_path).fill(1, predictions)
     with pytest.raises(UserError, match=rf"is stale: its {named} is"):
         store(tmp_path, KEY | changed)
     assert store_name(KEY) != store_name(KEY | changed)
@@ -107,16 +107,16 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"\x80\x04cos\nsystem\n"])
 def test_a_damaged_epoch_names_its_file(tmp_path: Path, content: bytes) -> None:
-    store(tmp_path).fill(1, answers)
+    store(tmp_path).fill(1, predictions)
     (tmp_path / "store" / "epoch-0000.npy").write_bytes(content)
     with pytest.raises(UserError, match=r"epoch-0000\.npy"):
         store(tmp_path).epoch(0)
 
 
 def test_an_epoch_of_other_pictures_or_of_objects_is_refused(tmp_path: Path) -> None:
-    store(tmp_path).fill(1, answers)
+    store(tmp_path).fill(1, predictions)
     path = tmp_path / "store" / "epoch-0000.npy"
-    np.save(path, answers(0)[:-1])
+    np.save(path, predictions(0)[:-1])
     with pytest.raises(UserError, match="5 pictures"):
         store(tmp_path).epoch(0)
     np.save(path, np.array([[{"a": 1}]], dtype=object), allow_pickle=True)

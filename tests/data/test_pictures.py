@@ -12,15 +12,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fpcn_lightning.cli.main import run_task
 from fpcn_lightning.data import index as index_module
 from fpcn_lightning.data import pictures as pictures_module
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.index import MASKS, read_rows
 from fpcn_lightning.data.sampler import PADDING, Step
 from fpcn_lightning.data.tiles import Tiling
-from fpcn_lightning.main import run_task
 from fpcn_lightning.modules.classifier import Classifier
-from fpcn_lightning.report.results import read_result
+from fpcn_lightning.runs.results import read_result
 from tests.conftest import composed
 from tests.data.test_datamodule import batches, forbidden, noise, prepared, rows
 from tests.modules.test_classifier import classifier
@@ -187,7 +187,7 @@ def test_the_true_mask_is_that_of_the_whole_picture(photographs: Path) -> None:
             assert mask_found.mean() == pytest.approx(0.5, abs=0.02)
 
 
-class Answers(lightning.Callback):
+class Prediction(lightning.Callback):
     """Leaves what a process answered and measured in a file of its own."""
 
     def __init__(self, folder: Path) -> None:
@@ -195,12 +195,12 @@ class Answers(lightning.Callback):
 
     def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         module = cast(Classifier, pl_module)
-        positions, probabilities, _ = module.answered["test"]
-        answers = dict(zip(positions.tolist(), probabilities, strict=True))
-        torch.save((answers, module.measured["test"]["plain"]), self.folder / f"{trainer.global_rank}.pt")
+        positions, probabilities, _ = module.predictions["test"]
+        predictions = dict(zip(positions.tolist(), probabilities, strict=True))
+        torch.save((predictions, module.measured["test"]["plain"]), self.folder / f"{trainer.global_rank}.pt")
 
 
-def answered(root: Path, folder: Path, processes: int, **changes: Any) -> tuple[dict[int, Tensor], dict[str, Any]]:
+def predicted(root: Path, folder: Path, processes: int, **changes: Any) -> tuple[dict[int, Tensor], dict[str, Any]]:
     """What an untrained network answers to the test side, the same in all processes."""
     folder.mkdir()
     trainer = lightning.Trainer(
@@ -212,46 +212,46 @@ def answered(root: Path, folder: Path, processes: int, **changes: Any) -> tuple[
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[Answers(folder)],
+        callbacks=[Prediction(folder)],
     )
     trainer.test(classifier(), tiled(root, **changes), verbose=False)
     left = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(processes)]
     first: tuple[dict[int, Tensor], dict[str, Any]] = left[0]
-    for answers, measured in left[1:]:
+    for predictions, measured in left[1:]:
         assert measured == first[1]
-        assert all(torch.equal(answer, answers[position]) for position, answer in first[0].items())
+        assert all(torch.equal(prediction, predictions[position]) for position, prediction in first[0].items())
     return first
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's hints about workers
 @torch.no_grad()
-def test_one_answer_a_picture(photographs: Path, tmp_path: Path) -> None:
+def test_one_prediction_a_picture(photographs: Path, tmp_path: Path) -> None:
     data, module = tiled(photographs), classifier().eval()
-    answers, measured = answered(photographs, tmp_path / "one", 1)
-    assert [*answers] == [*data.split.test]
+    predictions, measured = predicted(photographs, tmp_path / "one", 1)
+    assert [*predictions] == [*data.split.test]
     assert measured["images"] == len(data.split.test)
     right, losses = 0, []
-    for position, answer in answers.items():
+    for position, prediction in predictions.items():
         picture = data.pictures.pictures[position]
         whole = reference(picture.path)
         views = TILING.evaluation_views(picture.shape)
         tiles = [whole[:, view.top : view.top + CROP, view.left : view.left + CROP] for view in views]
         mean = torch.stack([module(tile[None])[0].softmax(0) for tile in tiles]).mean(0)
-        torch.testing.assert_close(answer, mean, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(prediction, mean, rtol=1e-4, atol=1e-6)
         right += int(mean.argmax()) == picture.label
         losses.append(-mean[picture.label].log())
-    assert measured["accuracy"] == right / len(answers)
+    assert measured["accuracy"] == right / len(predictions)
     assert measured["loss"] == pytest.approx(float(torch.stack(losses).mean()), rel=1e-4)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_two_processes_vote_as_one(photographs: Path, tmp_path: Path) -> None:
-    alone, measured_alone = answered(photographs, tmp_path / "one", 1)
-    together, measured = answered(photographs, tmp_path / "two", 2, evaluation_batch_size=6)
+    alone, measured_alone = predicted(photographs, tmp_path / "one", 1)
+    together, measured = predicted(photographs, tmp_path / "two", 2, evaluation_batch_size=6)
     assert together.keys() == alone.keys()
-    for position, answer in alone.items():
-        torch.testing.assert_close(together[position], answer, rtol=1e-5, atol=1e-6)
+    for position, prediction in alone.items():
+        torch.testing.assert_close(together[position], prediction, rtol=1e-5, atol=1e-6)
     assert measured["confusion"] == measured_alone["confusion"]
     assert measured["loss"] == pytest.approx(measured_alone["loss"], rel=1e-5)
 
@@ -267,10 +267,10 @@ def test_a_run_on_tiles_from_end_to_end_twice_the_same(photographs: Path, tmp_pa
         run_task(composed(*words, *tiles, "data.evaluation_batch_size=12", f"output={folder}", folder=folder))
         result = read_result(folder / "result.json")
         assert result["status"] == "finished"
-        answers = read_rows(folder / "test_predictions.csv", ("name",))
+        predictions = read_rows(folder / "test_predictions.csv", ("name",))
         assert result["metrics"] is not None
         measured = result["metrics"]["test"]["plain"]
         assert measured is not None
-        assert len({row["name"] for row in answers}) == len(answers) == measured["images"] == 4
-        seen.append((result["metrics"], answers))
+        assert len({row["name"] for row in predictions}) == len(predictions) == measured["images"] == 4
+        seen.append((result["metrics"], predictions))
     assert seen[0] == seen[1]

@@ -10,23 +10,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fpcn_lightning.data.index import SIDES, Index, Picture
+from fpcn_lightning.data.index import SIDES, Index, IndexedImage
 from fpcn_lightning.data.split import Split, all_test, make_split, read_split, write_split
 from fpcn_lightning.errors import UserError
 
 
 def item(
     name: str, label: str, digest: str | None = None, group: str | None = None, published: str | None = None
-) -> Picture:
-    return Picture(name, Path("/rocks") / name, label, group, published, digest or f"sha1 of {name}", 10, 10)
+) -> IndexedImage:
+    return IndexedImage(name, Path("/rocks") / name, label, group, published, digest or f"sha1 of {name}", 10, 10)
 
 
-def index_of(pictures: Sequence[Picture], root: str = "/rocks") -> Index:
+def index_of(pictures: Sequence[IndexedImage], root: str = "/rocks") -> Index:
     ordered = tuple(sorted(pictures, key=lambda picture: picture.name))
     return Index(Path(root), tuple(sorted({picture.label for picture in ordered})), ordered, ())
 
 
-def singles(**sizes: int) -> list[Picture]:
+def singles(**sizes: int) -> list[IndexedImage]:
     return [item(f"{label}/{number:03}.jpg", label) for label, size in sizes.items() for number in range(size)]
 
 
@@ -139,7 +139,7 @@ def test_the_fingerprint_sees_digest_label_and_name() -> None:
         assert other.fingerprint != split.fingerprint
 
 
-def published(train: int, test: int, validation: int = 0) -> list[Picture]:
+def published(train: int, test: int, validation: int = 0) -> list[IndexedImage]:
     counts = {"train": train, "validation": validation, "test": test}
     return [
         item(f"{side}/{label}/{number:03}.jpg", label, f"{side} {label} {number}", published=side)

@@ -47,7 +47,7 @@ def test_tiles_are_fitted_by_the_mean_of_their_probabilities() -> None:
     assert cost(found) < min(cost(found * 1.05), cost(found / 1.05))
 
 
-def test_a_side_without_a_mistake_does_not_make_all_answers_certain() -> None:
+def test_a_side_without_a_mistake_does_not_make_all_predictions_certain() -> None:
     labels = torch.arange(100) % 4
     logits = functional.one_hot(labels, 4).double()
     found = fitted_temperature(torch.arange(100), logits, labels)
@@ -57,12 +57,12 @@ def test_a_side_without_a_mistake_does_not_make_all_answers_certain() -> None:
 def test_calibration_error_agrees_with_a_loop() -> None:
     logits, labels = drawn(500, 2.0)
     probabilities = logits.softmax(1).float()
-    confidence, answer = probabilities.max(1)
+    confidence, prediction = probabilities.max(1)
     expected = 0.0
     for number in range(BINS):
         inside = (confidence > number / BINS) & (confidence <= (number + 1) / BINS)
         if inside.any():
-            right = (answer[inside] == labels[inside]).double().mean()
+            right = (prediction[inside] == labels[inside]).double().mean()
             expected += float(inside.double().mean() * (right - confidence[inside].mean()).abs())
     assert calibration_error(probabilities, labels) == pytest.approx(expected, abs=1e-5)
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fpcn_lightning.deploy.answers import Both, Side
 from fpcn_lightning.deploy.measure import PARITY, judge, measured, unknown
+from fpcn_lightning.deploy.predictions import Both, Side
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.manifest import ModelFile
 
@@ -25,8 +25,8 @@ def entry(precision: str) -> ModelFile:
 
 def side(wrong: int, shift: float = 0.0) -> Side:
     """200 answers, the first `wrong` of them to the other class; scores 0 to 199."""
-    answers = torch.where(torch.arange(200) < wrong, 1 - LABELS, LABELS)
-    probabilities: Tensor = 0.2 + 0.6 * torch.nn.functional.one_hot(answers, 2).double()
+    predictions = torch.where(torch.arange(200) < wrong, 1 - LABELS, LABELS)
+    probabilities: Tensor = 0.2 + 0.6 * torch.nn.functional.one_hot(predictions, 2).double()
     return Side(LABELS, probabilities + torch.tensor([shift, -shift]), torch.arange(200.0))
 
 

@@ -26,8 +26,8 @@ def pictures(count: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def asked(path: Path, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-    answers: list[NDArray[np.float32]] = onnxruntime.InferenceSession(path).run(None, {"images": images})
-    return answers
+    predictions: list[NDArray[np.float32]] = onnxruntime.InferenceSession(path).run(None, {"images": images})
+    return predictions
 
 
 @pytest.fixture(scope="module")
@@ -56,16 +56,16 @@ def files(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_any_number_of_pictures_is_answered_as_by_pytorch(
+def test_any_number_of_pictures_is_predicted_as_by_pytorch(
     count: int, deployed: Deployed, files: dict[str, Path]
 ) -> None:
     images = pictures(count, seed=30)
     with torch.no_grad():
         expected = deployed(torch.from_numpy(images))
-    answers = asked(files["fp32"], images)
-    assert len(answers) == 3
-    for answer, wanted in zip(answers, expected, strict=True):
-        np.testing.assert_allclose(answer, wanted.numpy(), rtol=1e-3, atol=1e-5)
+    predictions = asked(files["fp32"], images)
+    assert len(predictions) == 3
+    for prediction, wanted in zip(predictions, expected, strict=True):
+        np.testing.assert_allclose(prediction, wanted.numpy(), rtol=1e-3, atol=1e-5)
 
 
 def test_eight_bits_say_nearly_the_same_in_a_third_of_the_size(files: dict[str, Path]) -> None:

@@ -39,7 +39,7 @@ def test_bytes_are_prepared_as_in_training() -> None:
 
 
 @torch.no_grad()
-def test_answers_are_calibrated_and_the_score_is_what_its_paper_says() -> None:
+def test_predictions_are_calibrated_and_the_score_is_what_its_paper_says() -> None:
     deployed = Deployed(plain(), "energy")
     deployed.temperature = 0.5
     logits = deployed.logits(pictures())
@@ -63,7 +63,7 @@ EXPLAINED: dict[str, dict[str, Any]] = {
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["plain", *EXPLAINED])
-def test_the_activation_map_sums_up_to_the_answer(name: str) -> None:
+def test_the_activation_map_sums_up_to_the_prediction(name: str) -> None:
     network = plain() if name == "plain" else fpcn(**EXPLAINED[name])
     deployed = Deployed(network)
     logits = deployed.logits(pictures())
@@ -77,6 +77,6 @@ def test_the_activation_map_sums_up_to_the_answer(name: str) -> None:
 
 
 @torch.no_grad()
-def test_where_the_answer_is_not_linear_in_a_map_there_is_none() -> None:
+def test_where_the_prediction_is_not_linear_in_a_map_there_is_none() -> None:
     for network in (fpcn(), LeNet(4, 64)):
         assert len(Deployed(network)(pictures())) == 2

@@ -17,7 +17,7 @@ from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.models.lenet import LeNet
 from fpcn_lightning.models.majority import Majority
 from fpcn_lightning.models.mmal_net import MMALNet
-from fpcn_lightning.models.network import Answers, Network, Views, average
+from fpcn_lightning.models.network import Network, NetworkOutput, Views, average
 from fpcn_lightning.models.plain import Plain
 from fpcn_lightning.models.torchvision_network import TorchvisionNetwork
 
@@ -133,11 +133,11 @@ class Mirror(Network):
     def heat_layer(self) -> nn.Module:
         return self.layer
 
-    def answers(self, images: Tensor) -> Answers:
+    def predict(self, images: Tensor) -> NetworkOutput:
         logits = self.head(average(self.layer(images).add_(1)))
         if self.twice:
             logits = logits + 5 * self.head(average(self.layer(images[..., : images.shape[-1] // 2])))
-        return Answers({"plain": logits})
+        return NetworkOutput({"plain": logits})
 
     def views(self, images: Tensor, labels: Tensor) -> Views:
         raise NotImplementedError

@@ -57,7 +57,7 @@ def test_every_method_has_a_title() -> None:
     assert set(TITLES) == set(METHODS)
 
 
-def test_a_row_shows_what_each_network_saw_found_and_answered() -> None:
+def test_a_row_shows_what_each_network_saw_found_and_predicted() -> None:
     small, large = pictures(side=64), pictures(side=96)
     networks = {"baseline": plain(), "FPCN": fpcn()}
     rows = panels_of(
@@ -80,11 +80,11 @@ def test_a_row_shows_what_each_network_saw_found_and_answered() -> None:
             mean, std = torch.tensor(network.mean).view(3, 1, 1), torch.tensor(network.std).view(3, 1, 1)
             with torch.no_grad():
                 logits = network.eval()((seen[number : number + 1] / 255 - mean) / std)
-            sure, answer = logits.softmax(1)[0].max(0)
+            sure, prediction = logits.softmax(1)[0].max(0)
             label = (0, 1, None)[number]
-            assert shown.lines[0] == CLASSES[int(answer)]
+            assert shown.lines[0] == CLASSES[int(prediction)]
             assert shown.lines[1].startswith(f"{sure:.0%}")
-            assert shown.correct is (None if label is None else int(answer) == label)
+            assert shown.correct is (None if label is None else int(prediction) == label)
             assert shown.lines[1].endswith({True: "right", False: "wrong", None: "%"}[shown.correct])
             assert shown.overlay is not None
             assert 0 <= shown.overlay.min() <= shown.overlay.max() <= 1
@@ -124,7 +124,7 @@ def test_without_positioning_there_is_no_mask_and_without_a_map_no_heat() -> Non
     (row,) = one(plain(), pictures(1))
     assert [shown.heading for shown in row] == ["photograph", "activation map", "Grad-CAM"]
     (row,) = one(Majority(len(CLASSES), 64), pictures(1))
-    assert [shown.heading for shown in row] == ["photograph", "answer"]
+    assert [shown.heading for shown in row] == ["photograph", "prediction"]
     assert [shown.overlay for shown in row] == [None, None]
     assert row[1].lines == ("basalt", "25%, right")
 

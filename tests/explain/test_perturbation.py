@@ -98,14 +98,14 @@ def test_a_region_is_painted_in_the_colour_of_the_rest() -> None:
     np.testing.assert_array_equal(ROCK, before)
 
 
-def test_change_of_an_answer() -> None:
-    answers = np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2]], np.float32)
-    changed = change(lambda _: answers, ROCK, ROCK, 1)
+def test_change_of_an_prediction() -> None:
+    predictions = np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2]], np.float32)
+    changed = change(lambda _: predictions, ROCK, ROCK, 1)
     assert not changed.kept
     assert changed.drop == pytest.approx(0.4)
     assert changed.distance == pytest.approx(0.4)
-    assert change(lambda _: answers[[0, 0]], ROCK, ROCK, 1) == Change(True, 0.0, 0.0)
-    assert change(lambda _: answers[[1, 0]], ROCK, ROCK, 1).drop == pytest.approx(-0.4)
+    assert change(lambda _: predictions[[0, 0]], ROCK, ROCK, 1) == Change(True, 0.0, 0.0)
+    assert change(lambda _: predictions[[1, 0]], ROCK, ROCK, 1).drop == pytest.approx(-0.4)
 
 
 def test_other_sizes_are_refused() -> None:

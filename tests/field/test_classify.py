@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fpcn_lightning.data.images import open_image
-from fpcn_lightning.data.pictures import Picture, RockPictures
+from fpcn_lightning.data.pictures import RockPictures, Sample
 from fpcn_lightning.data.sampler import Step
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import read_bundle
-from fpcn_lightning.field.classify import Answer, classify, classify_file
+from fpcn_lightning.field.classify import Prediction, classify, classify_file
 from fpcn_lightning.field.model import BundleModel, Outputs
 from tests.field.conftest import COLOURS, SIDE, MakeBundle, paint
 
@@ -56,14 +56,14 @@ def test_the_network_sees_what_it_saw_in_testing(
 ) -> None:
     bundle = read_bundle(make_bundle(**({"views": views} if views else {})))
     model = Watched(bundle)
-    answers = list(classify(model, photographs, batch_size=4))
+    predictions = list(classify(model, photographs, batch_size=4))
     shapes = [bundle.views.shape(*open_image(path).shape[:2]) for path in photographs]
-    pictures = [Picture(path, 0, 0, shape, 0) for path, shape in zip(photographs, shapes, strict=True)]
+    pictures = [Sample(path, 0, 0, shape, 0) for path, shape in zip(photographs, shapes, strict=True)]
     batch = RockPictures(pictures, bundle.views, 0, None)[Step(None, tuple(range(len(pictures))))]
     trained = batch.images.permute(0, 2, 3, 1).numpy()[batch.positions.numpy() >= 0]
     np.testing.assert_array_equal(np.concatenate(model.seen), trained)
     assert max(len(images) for images in model.seen) == 4
-    assert [answer.seen.shape for answer in answers if answer.seen] == shapes
+    assert [prediction.seen.shape for prediction in predictions if prediction.seen] == shapes
 
 
 def test_tiles_of_a_picture_are_averaged(make_bundle: MakeBundle, tmp_path: Path) -> None:
@@ -72,34 +72,34 @@ def test_tiles_of_a_picture_are_averaged(make_bundle: MakeBundle, tmp_path: Path
     Image.fromarray(pixels).save(tmp_path / "two.png")
     paths = [paint(tmp_path / "green.png", "green", (SIDE, SIDE)), tmp_path / "two.png"]
     model = BundleModel(read_bundle(make_bundle(views={**TILES, "tile_scale": 1})))
-    _, answer = classify(model, paths)
+    _, prediction = classify(model, paths)
     tiles = [probabilities(pixels[:, :SIDE]), probabilities(pixels[:, SIDE:])]
-    assert answer.probabilities is not None
-    np.testing.assert_allclose(answer.probabilities, np.mean(tiles, 0), atol=1e-6)
-    assert answer.score == pytest.approx(np.mean([tile.max() for tile in tiles]))
-    assert answer.seen is not None
-    assert [(view.top, view.left) for view in answer.seen.views] == [(0, 0), (0, SIDE)]
-    assert answer.seen.activation_maps is not None
-    assert answer.seen.activation_maps.sum((2, 3)).argmax(1).tolist() == [0, 2]
+    assert prediction.probabilities is not None
+    np.testing.assert_allclose(prediction.probabilities, np.mean(tiles, 0), atol=1e-6)
+    assert prediction.score == pytest.approx(np.mean([tile.max() for tile in tiles]))
+    assert prediction.seen is not None
+    assert [(view.top, view.left) for view in prediction.seen.views] == [(0, 0), (0, SIDE)]
+    assert prediction.seen.activation_maps is not None
+    assert prediction.seen.activation_maps.sum((2, 3)).argmax(1).tolist() == [0, 2]
 
 
-def same(left: Answer, right: Answer) -> bool:
+def same(left: Prediction, right: Prediction) -> bool:
     if left.probabilities is None or right.probabilities is None:
         return left == right
     return left.path == right.path and np.allclose(left.probabilities, right.probabilities, atol=1e-6)
 
 
 @pytest.mark.parametrize("views", [None, TILES], ids=["squashing", "tiling"])
-def test_batches_and_threads_change_no_answer(
+def test_batches_and_threads_change_no_prediction(
     make_bundle: MakeBundle, photographs: list[Path], tmp_path: Path, views: dict[str, object] | None
 ) -> None:
     model = BundleModel(read_bundle(make_bundle(**({"views": views} if views else {}))))
     paths = [tmp_path / "missing.png", *photographs, tmp_path / "gone.png", *photographs]
     alone = [classify_file(model, path) for path in paths]
     for batch_size, workers in ((1, 1), (3, 4), (100, 2)):
-        answers = list(classify(model, paths, batch_size=batch_size, workers=workers))
-        assert all(map(same, answers, alone))
-        assert len(answers) == len(paths)
+        predictions = list(classify(model, paths, batch_size=batch_size, workers=workers))
+        assert all(map(same, predictions, alone))
+        assert len(predictions) == len(paths)
 
 
 def huge_header() -> bytes:
@@ -115,30 +115,33 @@ def huge_header() -> bytes:
     )
 
 
-def test_bad_files_are_answered_with_the_reason(bundle_folder: Path, tmp_path: Path) -> None:
+def test_bad_files_are_predicted_with_the_reason(bundle_folder: Path, tmp_path: Path) -> None:
     good = paint(tmp_path / "good.png")
     contents = {"text.jpg": b"granite", "empty.jpg": b"", "huge.png": huge_header(), "torn.png": good.read_bytes()[:60]}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     bad = [*(tmp_path / name for name in contents), tmp_path, tmp_path / "missing.jpg", tmp_path / "null\0.jpg"]
     model = BundleModel(read_bundle(bundle_folder))
-    answers = list(classify(model, [*bad, good], batch_size=2))
-    assert [answer.path for answer in answers] == [*bad, good]
-    assert all(answer.error and answer.probabilities is None and answer.unknown is None for answer in answers[:-1])
-    assert answers[-1].error is None
-    assert "100000 x 100000" in str(answers[2].error)
+    predictions = list(classify(model, [*bad, good], batch_size=2))
+    assert [prediction.path for prediction in predictions] == [*bad, good]
+    assert all(
+        prediction.error and prediction.probabilities is None and prediction.unknown is None
+        for prediction in predictions[:-1]
+    )
+    assert predictions[-1].error is None
+    assert "100000 x 100000" in str(predictions[2].error)
 
 
 def test_a_line_of_pixels_is_not_enlarged_without_end(make_bundle: MakeBundle, tmp_path: Path) -> None:
     path = paint(tmp_path / "line.png", "red", (300_000, 1))
-    answer = classify_file(BundleModel(read_bundle(make_bundle(views=TILES))), path)
-    assert "are more than the limit of 250 million" in str(answer.error)
+    prediction = classify_file(BundleModel(read_bundle(make_bundle(views=TILES))), path)
+    assert "are more than the limit of 250 million" in str(prediction.error)
 
 
 def test_pictures_unlike_the_trained_ones_are_unknown(bundle_folder: Path, tmp_path: Path) -> None:
     model = BundleModel(read_bundle(bundle_folder))
     paths = [paint(tmp_path / "red.png", "red"), paint(tmp_path / "grey.png", (90, 90, 90))]
-    assert [answer.unknown for answer in classify(model, paths)] == [False, True]
+    assert [prediction.unknown for prediction in classify(model, paths)] == [False, True]
 
 
 def test_prediction_sets_hold_what_cannot_be_ruled_out(bundle_folder: Path, tmp_path: Path) -> None:
@@ -155,7 +158,7 @@ def test_a_coverage_that_the_bundle_lacks_is_refused_at_once(bundle_folder: Path
         classify(BundleModel(read_bundle(bundle_folder)), [], coverage=0.5)
 
 
-def test_numbers_that_are_none_are_no_answer(
+def test_numbers_that_are_none_are_no_prediction(
     bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = BundleModel(read_bundle(bundle_folder))
@@ -180,7 +183,7 @@ def test_paths_are_taken_as_they_are_needed(bundle_folder: Path, tmp_path: Path)
             taken.append(number)
             yield path
 
-    answers = classify(BundleModel(read_bundle(bundle_folder)), endless(), batch_size=4, workers=2)
+    predictions = classify(BundleModel(read_bundle(bundle_folder)), endless(), batch_size=4, workers=2)
     for _ in range(20):
-        next(answers)
+        next(predictions)
     assert 20 <= len(taken) <= 20 + 2 * 4

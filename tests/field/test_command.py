@@ -14,7 +14,7 @@ from tifffile import TiffFile
 
 from fpcn_lightning.field import predict as predict_module
 from fpcn_lightning.field.command import main
-from fpcn_lightning.field.mapping import answers as answers_module
+from fpcn_lightning.field.mapping import predictions as predictions_module
 from tests.field.conftest import MakeBundle, paint
 
 TRAINING = ("torch", "torchvision", "lightning", "pytorch_lightning", "timm", "hydra", "omegaconf", "onnx")
@@ -47,7 +47,7 @@ def photographs(tmp_path: Path) -> Path:
     return tmp_path / "photographs"
 
 
-def test_a_folder_is_answered_without_what_training_needs(
+def test_a_folder_is_predicted_without_what_training_needs(
     bundle_folder: Path, photographs: Path, tmp_path: Path
 ) -> None:
     (photographs / "text.jpg").write_text("no picture")
@@ -103,14 +103,14 @@ def test_a_killed_run_goes_on(bundle_folder: Path, photographs: Path, tmp_path: 
     (photographs / "red.png").unlink()  # done before, so it is not read again
     done = fpcn(*words, folder=tmp_path)
     assert done.returncode == 0
-    answers = rows(output)
-    assert [row["path"] for row in answers] == [f"photographs/{name}" for name in dict.fromkeys(names)]
-    assert [row["class_1"] for row in answers[:4]] == ["red", "green", "blue", "green"]
-    assert [row["unknown"] for row in answers] == ["false"] * 4 + ["true"]
+    predictions = rows(output)
+    assert [row["path"] for row in predictions] == [f"photographs/{name}" for name in dict.fromkeys(names)]
+    assert [row["class_1"] for row in predictions[:4]] == ["red", "green", "blue", "green"]
+    assert [row["unknown"] for row in predictions] == ["false"] * 4 + ["true"]
     assert [path.name for path in tmp_path.glob("predictions*")] == ["predictions.csv"]
 
 
-def test_one_photograph_is_answered_on_the_screen(
+def test_one_photograph_is_predicted_on_the_screen(
     bundle_folder: Path,
     photographs: Path,
     tmp_path: Path,
@@ -187,7 +187,7 @@ def test_mapping_can_be_stopped_and_says_what_is_wrong(
     monkeypatch.chdir(tmp_path)
     paint(tmp_path / "section.tif", "green", (80, 60))
     with monkeypatch.context() as patched:
-        patched.setattr(answers_module, "ahead", stopped)
+        patched.setattr(predictions_module, "ahead", stopped)
         assert main(["map", "bundle", "section.tif", "--threads", "1"]) == 130
     assert "goes on" in capsys.readouterr().err
     assert main(["map", "bundle", "section.tif", "--threads", "1"]) == 0

@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field import predict as predict_module
-from fpcn_lightning.field.classify import Answer, classify
+from fpcn_lightning.field.classify import Prediction, classify
 from fpcn_lightning.field.predict import predict
 from tests.field.conftest import MakeBundle, paint
 
@@ -43,9 +43,9 @@ def read(path: Path) -> list[dict[str, Any]]:
 def cut_off(after: int, *arguments: Any, **options: Any) -> None:
     """A run that is stopped as if by Ctrl-C after so many answers."""
 
-    def stopped(*arguments: Any, **options: Any) -> Iterator[Answer]:
-        answers = classify(*arguments, **options)
-        yield from (next(answers) for _ in range(after))
+    def stopped(*arguments: Any, **options: Any) -> Iterator[Prediction]:
+        predictions = classify(*arguments, **options)
+        yield from (next(predictions) for _ in range(after))
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
@@ -60,17 +60,17 @@ def test_a_run_goes_on_only_with_the_same_question(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     source = photographs.relative_to(tmp_path)
-    cut_off(2, bundle_folder, source, "answers.csv")
+    cut_off(2, bundle_folder, source, "predictions.csv")
     other = {"source": photographs} if change == "source" else {"source": source, "recursive": False}
     with pytest.raises(UserError, match="unfinished results of another"):
-        predict(bundle_folder, output="answers.csv", **other)
+        predict(bundle_folder, output="predictions.csv", **other)
 
 
 def test_two_at_once_do_not_write_one_file(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
-    output = tmp_path / "answers.csv"
+    output = tmp_path / "predictions.csv"
     refused: list[str] = []
 
-    def second(*arguments: Any, **options: Any) -> Iterator[Answer]:
+    def second(*arguments: Any, **options: Any) -> Iterator[Prediction]:
         with pytest.raises(UserError, match="another process is writing") as caught:
             predict(bundle_folder, photographs, output, overwrite=True)
         refused.append(str(caught.value))
@@ -85,7 +85,7 @@ def test_two_at_once_do_not_write_one_file(bundle_folder: Path, photographs: Pat
 
 
 def test_what_is_said_of_a_folder(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
-    output = tmp_path / "new" / "answers.csv"
+    output = tmp_path / "new" / "predictions.csv"
     summary = predict(bundle_folder, photographs, output, top=1, coverage=0.9)
     assert (summary.pictures, summary.classes) == (6, {"red": 2, "green": 1, "blue": 1})
     assert (summary.unknown, summary.unreadable, summary.output) == (1, 1, output)
@@ -129,7 +129,7 @@ def test_a_run_that_was_cut_off_goes_on(
         lines.write_bytes(lines.read_bytes()[:-torn])
     asked: list[Path] = []
 
-    def counted(model: Any, paths: Any, **options: Any) -> Iterator[Answer]:
+    def counted(model: Any, paths: Any, **options: Any) -> Iterator[Prediction]:
         asked.extend(paths)
         return classify(model, paths, **options)
 
@@ -147,7 +147,7 @@ def test_a_run_that_was_cut_off_goes_on(
 def test_a_run_that_was_cut_off_at_once_goes_on(
     bundle_folder: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
 ) -> None:
-    output = tmp_path / "answers.csv"
+    output = tmp_path / "predictions.csv"
     cut_off(0, bundle_folder, photographs, output)
     output.write_bytes(output.read_bytes()[:left])
     predict(bundle_folder, photographs, output)
@@ -157,7 +157,7 @@ def test_a_run_that_was_cut_off_at_once_goes_on(
 def test_it_does_not_go_on_with_another_question(
     make_bundle: MakeBundle, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle, output = make_bundle(), tmp_path / "answers.csv"
+    bundle, output = make_bundle(), tmp_path / "predictions.csv"
     cut_off(2, bundle, photographs, output)
     before = output.read_bytes()
     for source, options in ((photographs, {"top": 2}), (photographs, {"coverage": 0.9}), (photographs / "sub", {})):
@@ -206,12 +206,12 @@ def test_mistakes_are_named_before_anything_is_written(
     bundle_folder: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong: list[tuple[str, dict[str, Any], str]] = [
-        ("answers.xlsx", {}, r"\.csv, \.jsonl, \.json, \.parquet"),
-        ("answers.csv", {"top": 0}, "top=0"),
-        ("answers.csv", {"batch_size": 0}, "batch_size=0"),
-        ("answers.csv", {"threads": -1}, "threads=-1"),
-        ("answers.csv", {"coverage": 0.5}, "coverage 0.5"),
-        ("answers.csv", {"file": "other.onnx"}, r"other\.onnx"),
+        ("predictions.xlsx", {}, r"\.csv, \.jsonl, \.json, \.parquet"),
+        ("predictions.csv", {"top": 0}, "top=0"),
+        ("predictions.csv", {"batch_size": 0}, "batch_size=0"),
+        ("predictions.csv", {"threads": -1}, "threads=-1"),
+        ("predictions.csv", {"coverage": 0.5}, "coverage 0.5"),
+        ("predictions.csv", {"file": "other.onnx"}, r"other\.onnx"),
         ("photo graphs/0.jpg/answers.csv", {}, "cannot be written"),
     ]
     for name, options, message in wrong:
@@ -219,5 +219,5 @@ def test_mistakes_are_named_before_anything_is_written(
             predict(bundle_folder, photographs, tmp_path / name, **options)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"fpcn-lightning\[parquet\]"):
-        predict(bundle_folder, photographs, tmp_path / "answers.parquet")
+        predict(bundle_folder, photographs, tmp_path / "predictions.parquet")
     assert not list(tmp_path.glob("answers*"))

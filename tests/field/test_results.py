@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fpcn_lightning.field.classify import Answer
+from fpcn_lightning.field.classify import Prediction
 from fpcn_lightning.field.results import Table, csv_line, shown
 
 CLASSES = ("granite", "basalt", "gneiss", "schist")
-ANSWER = Answer(
+ANSWER = Prediction(
     Path("a.jpg"),
     probabilities=np.array([0.1, 0.6, 0.1, 0.2], np.float32),
     score=0.6123456789,
@@ -36,7 +36,7 @@ def test_no_more_classes_are_named_than_there_are() -> None:
 
 
 def test_a_file_that_cannot_be_read_has_nothing_but_the_reason() -> None:
-    row = Table(CLASSES).row(Answer(Path("a.jpg"), "two\nlines \x1b[31m"))
+    row = Table(CLASSES).row(Prediction(Path("a.jpg"), "two\nlines \x1b[31m"))
     assert {column: cell for column, cell in row.items() if cell is not None} == {
         "path": "a.jpg",
         "error": "two lines ?[31m",

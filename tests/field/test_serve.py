@@ -18,12 +18,12 @@ import uvicorn
 from PIL import Image
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.field import serve_answers
+from fpcn_lightning.field import serve_predictions as serve_predictions
 from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.classify import classify_file
 from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.field.serve import serve
-from fpcn_lightning.field.serve_answers import make_card, reply
+from fpcn_lightning.field.serve_predictions import make_card, reply
 from tests.field.conftest import MakeBundle, colour_network, paint
 
 
@@ -57,7 +57,7 @@ def table_of(html: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(base64.b64decode(found[1]).decode())))
 
 
-def test_every_picture_gets_its_answer(model: BundleModel, uploads: list[Path]) -> None:
+def test_every_picture_gets_its_prediction(model: BundleModel, uploads: list[Path]) -> None:
     html = reply(model, uploads)
     assert "3 pictures: 1 recognised,\n1 unknown, 1 unreadable." in html
     assert re.findall(r"<h2>(.+)</h2>", html) == ["red", "Unknown", "Unreadable"]
@@ -77,7 +77,7 @@ def test_the_csv_says_the_same(model: BundleModel, uploads: list[Path]) -> None:
     assert float(rows[0]["probability_1"]) == pytest.approx(float(expected[0].probabilities[0]), abs=1e-6)
 
 
-def test_pictures_are_deleted_once_answered(model: BundleModel, uploads: list[Path]) -> None:
+def test_pictures_are_deleted_once_predicted(model: BundleModel, uploads: list[Path]) -> None:
     reply(model, uploads)
     assert not any(path.exists() for path in uploads)
 
@@ -88,7 +88,7 @@ def test_pictures_are_deleted_also_when_the_network_fails(
     def failing(*_: object) -> Iterator[Any]:
         raise UserError("the network failed")
 
-    monkeypatch.setattr(serve_answers, "classify", failing)
+    monkeypatch.setattr(serve_predictions, "classify", failing)
     with pytest.raises(UserError):
         reply(model, uploads)
     assert not any(path.exists() for path in uploads)
@@ -137,7 +137,7 @@ def test_tiles_are_shown_on_the_whole_picture(make_bundle: MakeBundle, tmp_path:
 def test_only_so_many_pictures_at_a_time(
     model: BundleModel, uploads: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serve_answers, "MOST_PICTURES", 2)
+    monkeypatch.setattr(serve_predictions, "MOST_PICTURES", 2)
     html = reply(model, uploads)
     assert "1 more were left out" in html
     assert len(table_of(html)) == 2

@@ -61,10 +61,10 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 
 
 def test_the_page_names_its_bundle(client: TestClient) -> None:
-    answer = client.get("/")
-    assert answer.status_code == 200
-    assert "colours" in answer.text
-    assert "fonts.googleapis" not in answer.text + client.get("/theme.css").text
+    prediction = client.get("/")
+    assert prediction.status_code == 200
+    assert "colours" in prediction.text
+    assert "fonts.googleapis" not in prediction.text + client.get("/theme.css").text
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", __file__, "https://example.org/", "file:///etc/passwd"])
@@ -76,8 +76,8 @@ def test_no_file_of_this_computer_is_given_out(client: TestClient, call: str, ta
 @pytest.mark.parametrize("path", ["/assets/", "/static/"])
 def test_no_way_leads_out_of_the_page_s_own_files(client: TestClient, path: str) -> None:
     for climb in ("../" * 12, "%2e%2e/" * 12, "..%2f" * 12):
-        answer = client.get(f"{path}{climb}etc/passwd")
-        assert answer.status_code in (403, 404)
+        prediction = client.get(f"{path}{climb}etc/passwd")
+        assert prediction.status_code in (403, 404)
 
 
 @pytest.mark.parametrize("path", ["/monitoring", "/gradio_api/info", "/gradio_api/runs", "/docs", "/openapi.json"])
@@ -86,13 +86,13 @@ def test_what_the_page_does_not_need_is_not_there(client: TestClient, path: str)
 
 
 def test_uploads_are_bounded_one_by_one(client: TestClient) -> None:
-    answer = client.post("/gradio_api/upload", files={"files": ("large.jpg", bytes(2 * 2**20))})
-    assert answer.status_code == 413
+    prediction = client.post("/gradio_api/upload", files={"files": ("large.jpg", bytes(2 * 2**20))})
+    assert prediction.status_code == 413
 
 
 def test_uploads_are_bounded_together(client: TestClient) -> None:
-    answer = client.post("/gradio_api/upload", content=b"", headers={"content-length": str(60 * 2**20)})
-    assert answer.status_code == 413
+    prediction = client.post("/gradio_api/upload", content=b"", headers={"content-length": str(60 * 2**20)})
+    assert prediction.status_code == 413
     unknown_length = client.post("/gradio_api/upload", content=iter([b"bytes"]))
     assert unknown_length.status_code == 413
 

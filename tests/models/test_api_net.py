@@ -5,11 +5,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fpcn_lightning import cost
 from fpcn_lightning.losses.ranking import score_ranking
 from fpcn_lightning.models.api_net import APINet
 from fpcn_lightning.models.network import average
 from fpcn_lightning.models.plain import Plain
+from fpcn_lightning.profiling import cost
 
 
 def api_net(**changes: object) -> APINet:

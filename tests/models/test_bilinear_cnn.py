@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from fpcn_lightning import build, cost
+from fpcn_lightning import build
 from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.models.bilinear_cnn import BilinearCNN
 from fpcn_lightning.modules.classifier import Classifier
+from fpcn_lightning.profiling import cost
 from tests.conftest import composed
 
 
@@ -29,7 +30,7 @@ def labels_of(count: int) -> Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize("backbone", ["test_resnet", "torchvision.alexnet"])
-def test_answers_agree_with_a_loop_over_pictures(backbone: str) -> None:
+def test_predictions_agree_with_a_loop_over_pictures(backbone: str) -> None:
     network = bilinear_cnn(96, backbone).eval()
     images = pictures(2, 96)
     maps = network.backbone(images).last
@@ -145,14 +146,14 @@ def test_learns_twelve_pictures_by_heart() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [32, 50, 96, 160])
-def test_any_size_of_pictures_is_answered(size: int) -> None:
+def test_any_size_of_pictures_is_predicted(size: int) -> None:
     network = bilinear_cnn().eval()
     for count in (1, 2):
         assert network(pictures(count, size)).shape == (count, 3)
 
 
 @torch.no_grad()
-def test_black_pictures_and_dead_maps_are_answered() -> None:
+def test_black_pictures_and_dead_maps_are_predicted() -> None:
     network = bilinear_cnn(64, "torchvision.vgg11").eval()
     for parameter in network.backbone.parameters():
         parameter.zero_()
@@ -162,7 +163,7 @@ def test_black_pictures_and_dead_maps_are_answered() -> None:
 
 
 @torch.no_grad()
-def test_export_gives_the_same_answers_to_any_batch() -> None:
+def test_export_gives_the_same_predictions_to_any_batch() -> None:
     network = bilinear_cnn().eval()
     dynamic = {"images": {0: torch.export.Dim("batch")}}
     exported = torch.export.export(network, (pictures(2),), dynamic_shapes=dynamic).module()
@@ -200,7 +201,7 @@ def test_own_recipe_has_two_steps() -> None:
         "freeze_epochs": 55,
         "frozen_learning_rate": 1.0,
         "frozen_weight_decay": 1e-8,
-        "thaw_from_best": True,
+        "unfreeze_from_best": True,
         "learning_rate": 1e-2,
         "head_learning_rate_factor": 1.0,
         "weight_decay": 1e-5,

@@ -5,11 +5,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fpcn_lightning import cost
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.losses.contrastive import contrastive_loss
 from fpcn_lightning.models.backbones import Backbone, FeatureMaps
 from fpcn_lightning.models.cin import CIN, neighbour_means
+from fpcn_lightning.profiling import cost
 
 
 class FixedMaps(Backbone):
@@ -83,13 +83,13 @@ def test_mean_of_a_convolution_is_linear_in_the_means_of_what_it_sees(size: tupl
 def test_self_channel_interaction_agrees_with_a_loop(scale: Any) -> None:
     maps = random_maps(3)
     network = cin(maps, attention_scale=scale)
-    answers = network(pictures(3))
+    predictions = network(pictures(3))
     views = network.views(pictures(3), torch.tensor([0, 1, 2]))
     for image, x in enumerate(maps):
         z = convolved(network, mixed(attention(network, x), x)) + x
         torch.testing.assert_close(views.features[image], z.mean((1, 2)))
-        torch.testing.assert_close(answers[image], network.head.weight @ z.mean((1, 2)) + network.head.bias)
-    torch.testing.assert_close(views.logits, answers)
+        torch.testing.assert_close(predictions[image], network.head.weight @ z.mean((1, 2)) + network.head.bias)
+    torch.testing.assert_close(views.logits, predictions)
     assert views.targets.tolist() == [0, 1, 2]
 
 
@@ -176,7 +176,7 @@ def test_inference_needs_nothing_that_belongs_to_pairs() -> None:
 
 
 @torch.no_grad()
-def test_large_activations_give_finite_answers() -> None:
+def test_large_activations_give_finite_predictions() -> None:
     maps = 1000 * random_maps(2).float()
     for scale in ("mean", "none"):
         network = cin(maps, attention_scale=scale)

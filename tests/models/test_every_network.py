@@ -45,15 +45,15 @@ def pictures(count: int, size: int = SIZE) -> Tensor:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_answers_to_one_picture_are_those_to_it_in_a_batch(name: str) -> None:
+def test_predictions_to_one_picture_are_those_to_it_in_a_batch(name: str) -> None:
     inspected, batch = network(name), pictures(3)
     with torch.no_grad():
-        together = inspected.answers(batch)
-        alone = inspected.answers(batch[:1])
-    assert tuple(together.logits) == inspected.readings
-    for reading, logits in together.logits.items():
+        together = inspected.predict(batch)
+        alone = inspected.predict(batch[:1])
+    assert tuple(together.logits) == inspected.inference_modes
+    for inference_mode, logits in together.logits.items():
         assert logits.shape == (3, CLASSES)
-        torch.testing.assert_close(alone.logits[reading], logits[:1], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(alone.logits[inference_mode], logits[:1], rtol=1e-3, atol=1e-4)
     with torch.no_grad():
         torch.testing.assert_close(inspected(batch), together.logits[inspected.inference])
 
@@ -65,8 +65,8 @@ def test_any_size_goes_in(name: str) -> None:
         config = build.plain(composed(f"model={name}", "trainer=smoke"))
         inspected = build.network(config["model"], CLASSES, LARGER).eval()
     with torch.no_grad():
-        answers = inspected.answers(pictures(2, LARGER))
-        assert all(logits.shape == (2, CLASSES) for logits in answers.logits.values())
+        predictions = inspected.predict(pictures(2, LARGER))
+        assert all(logits.shape == (2, CLASSES) for logits in predictions.logits.values())
         labels = torch.tensor([0, 0])
         views = inspected.views(pictures(2, LARGER), labels)
     assert views.own_logits.shape == (2, CLASSES)
@@ -93,7 +93,7 @@ def test_the_loss_reaches_every_parameter(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-def test_export_gives_the_same_answers_to_any_batch(name: str) -> None:
+def test_export_gives_the_same_predictions_to_any_batch(name: str) -> None:
     inspected = network(name)
     dynamic = ({0: torch.export.Dim("batch", min=1, max=64)},)
     program = torch.export.export(inspected, (pictures(2),), dynamic_shapes=dynamic).module()

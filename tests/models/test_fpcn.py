@@ -98,7 +98,7 @@ def test_with_all_off_it_is_plain_bit_for_bit(
         assert torch.equal(mine.grad, other.grad), name
     fpcn.eval()
     plain.eval()
-    for logits in (fpcn(images), *fpcn.answers(images).logits.values()):
+    for logits in (fpcn(images), *fpcn.predict(images).logits.values()):
         assert torch.equal(logits, plain(images))
 
 
@@ -117,8 +117,8 @@ def test_with_all_off_it_is_plain_under_mixed_precision() -> None:
 @pytest.mark.parametrize(("switch", "value"), [("mask", True), ("alpha", "area"), ("contrast", True)])
 def test_each_switch_alone_makes_a_difference(switch: str, value: bool | str) -> None:
     networks = [preset("fpcn", **OFF), preset("fpcn", **(OFF | {switch: value}))]
-    answers = [network.eval()(pictures(2)) for network in networks]
-    assert not torch.allclose(answers[0], answers[1])
+    predictions = [network.eval()(pictures(2)) for network in networks]
+    assert not torch.allclose(predictions[0], predictions[1])
 
 
 # --- what training sees -------------------------------------------------------------------------------------------
@@ -298,27 +298,27 @@ def test_authors_inference_is_the_head_on_the_mean_of_the_map() -> None:
     maps = network.backbone.model.get_submodule("").forward_features(images)
     expected = maps.mean((2, 3)) @ network.head.weight.T + network.head.bias
     torch.testing.assert_close(network(images), expected)
-    torch.testing.assert_close(network.answers(images).logits["unmasked"], expected)
+    torch.testing.assert_close(network.predict(images).logits["unmasked"], expected)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
-def test_no_answer_depends_on_the_other_pictures(name: str) -> None:
+def test_no_prediction_depends_on_the_other_pictures(name: str) -> None:
     network = preset(name).eval()
     images = pictures(5)
-    together = network.answers(images).logits
+    together = network.predict(images).logits
     for image in range(5):
-        alone = network.answers(images[image : image + 1]).logits
-        for reading in network.readings:
-            torch.testing.assert_close(alone[reading][0], together[reading][image], rtol=1e-4, atol=1e-5)
+        alone = network.predict(images[image : image + 1]).logits
+        for inference_mode in network.inference_modes:
+            torch.testing.assert_close(alone[inference_mode][0], together[inference_mode][image], rtol=1e-4, atol=1e-5)
     order = torch.tensor([3, 1, 4, 0, 2])
-    for reading, logits in network.answers(images[order]).logits.items():
-        torch.testing.assert_close(logits, together[reading][order], rtol=1e-4, atol=1e-5)
+    for inference_mode, logits in network.predict(images[order]).logits.items():
+        torch.testing.assert_close(logits, together[inference_mode][order], rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
-def test_labels_change_no_answer_and_leave_no_state(name: str) -> None:
+def test_labels_change_no_prediction_and_leave_no_state(name: str) -> None:
     network = preset(name).eval()
     before, state = network(pictures(4)), {key: value.clone() for key, value in network.state_dict().items()}
     first = network.views(pictures(4), torch.tensor([0, 0, 1, 1]))
@@ -330,27 +330,27 @@ def test_labels_change_no_answer_and_leave_no_state(name: str) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
-def test_forward_is_the_chosen_reading(name: str) -> None:
+def test_forward_is_the_chosen_inference_mode(name: str) -> None:
     network = preset(name).eval()
-    answers = network.answers(pictures(2)).logits
-    assert tuple(answers) == network.readings
+    predictions = network.predict(pictures(2)).logits
+    assert tuple(predictions) == network.inference_modes
     assert network.inference == {"fpcn": "as_trained", "fpcn_official": "unmasked"}[name]
-    for reading in network.readings:
-        network.choose_inference(reading)
-        assert torch.equal(network(pictures(2)), answers[reading])
-    assert not torch.allclose(answers["as_trained"], answers["unmasked"])
+    for inference_mode in network.inference_modes:
+        network.choose_inference(inference_mode)
+        assert torch.equal(network(pictures(2)), predictions[inference_mode])
+    assert not torch.allclose(predictions["as_trained"], predictions["unmasked"])
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
-def test_reading_as_trained_pairs_a_picture_with_itself(name: str) -> None:
+def test_inference_mode_as_trained_pairs_a_picture_with_itself(name: str) -> None:
     network = preset(name).eval()
     views = network.views(pictures(2), torch.tensor([0, 1]))
     for image, features in enumerate(views.features):
         mutual = fused(network, features, features, "relu" if name == "fpcn" else "none")
         gated = features * mutual if name == "fpcn" else features + features * torch.sigmoid(mutual * features)
         expected = network.head.weight @ gated + network.head.bias
-        for found in (network.answers(pictures(2)).logits["as_trained"][image], views.own_logits[image]):
+        for found in (network.predict(pictures(2)).logits["as_trained"][image], views.own_logits[image]):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -368,16 +368,16 @@ def test_map_that_tells_nothing_is_all_object(name: str, value: float) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
 @pytest.mark.parametrize("size", [32, 50, 96, 160])
-def test_any_size_of_pictures_is_answered(name: str, size: int) -> None:
+def test_any_size_of_pictures_is_predicted(name: str, size: int) -> None:
     network = preset(name).eval()
     views = network.views(pictures(2, size), torch.tensor([0, 1]))
     assert views.logits.isfinite().all()
-    assert all(logits.shape == (2, 3) for logits in network.answers(pictures(2, size)).logits.values())
+    assert all(logits.shape == (2, 3) for logits in network.predict(pictures(2, size)).logits.values())
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("inference", FPCN.readings)
-def test_export_gives_the_same_answer(inference: str) -> None:
+@pytest.mark.parametrize("inference", FPCN.inference_modes)
+def test_export_gives_the_same_prediction(inference: str) -> None:
     network = preset("fpcn", inference=inference).eval()
     exported = torch.export.export(network, (pictures(1),)).module()
     torch.testing.assert_close(exported(pictures(1)), network(pictures(1)))
@@ -426,7 +426,7 @@ def test_presets_differ_as_paper_and_code_do() -> None:
 
 
 @pytest.mark.parametrize("elsewhere", ["fusion", "head"])
-def test_dropout_is_off_in_the_answers_and_on_in_training(elsewhere: str) -> None:
+def test_dropout_is_off_in_the_predictions_and_on_in_training(elsewhere: str) -> None:
     network = preset("fpcn_official")
     network.backbone.eval()
     (network.contrast.fusion.dropout if elsewhere == "fusion" else network.contrast.dropout).p = 0.0

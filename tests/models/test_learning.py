@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from fpcn_lightning import build
+from fpcn_lightning.cli.main import run_task
 from fpcn_lightning.data.pictures import Batch
-from fpcn_lightning.main import run_task
 from fpcn_lightning.modules.classifier import Classifier
 from tests.conftest import composed
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fpcn_lightning import cost
 from fpcn_lightning.models.lenet import LeNet
+from fpcn_lightning.profiling import cost
 
 
 def test_parameters_are_those_of_its_layers() -> None:

@@ -1,11 +1,11 @@
 import torch
 from torch.nn import functional
 
-from fpcn_lightning import cost
 from fpcn_lightning.models.majority import Majority
+from fpcn_lightning.profiling import cost
 
 
-def test_it_answers_with_the_shares_of_the_classes() -> None:
+def test_it_predictions_with_the_shares_of_the_classes() -> None:
     network = Majority(3, 64)
     network.see_class_counts(torch.tensor([20, 50, 30]))
     probabilities = network(torch.rand(4, 3, 64, 64)).softmax(1)

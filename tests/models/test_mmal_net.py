@@ -8,13 +8,14 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from fpcn_lightning import build, cost
+from fpcn_lightning import build
 from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.backbones import Backbone, FeatureMaps
 from fpcn_lightning.models.mmal_net import MMALNet
 from fpcn_lightning.models.windows import WindowSet
 from fpcn_lightning.modules.classifier import Classifier
+from fpcn_lightning.profiling import cost
 from tests.conftest import composed
 
 SHAPES = [
@@ -105,7 +106,7 @@ def part_boxes(maps: Tensor) -> list[list[int]]:
 
 
 @torch.no_grad()
-def test_views_and_answers_agree_with_a_loop_over_pictures() -> None:
+def test_views_and_predictions_agree_with_a_loop_over_pictures() -> None:
     network, images, labels = mmal_net(448).eval(), pictures(3, 448), torch.tensor([2, 0, 1])
     raw, objects, parts, boxes = [], [], [], []
     for image in images:
@@ -124,20 +125,20 @@ def test_views_and_answers_agree_with_a_loop_over_pictures() -> None:
     torch.testing.assert_close(views.logits, torch.cat([*raw, *objects, *parts]), rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(views.own_logits, torch.cat(raw))
     assert views.targets.tolist() == [2, 0, 1, 2, 0, 1, *[2] * 7, *[0] * 7, *[1] * 7]
-    answers = network.answers(images).logits
-    torch.testing.assert_close(answers["raw"], torch.cat(raw))
-    torch.testing.assert_close(answers["object"], torch.cat(objects), rtol=1e-3, atol=1e-4)
+    predictions = network.predict(images).logits
+    torch.testing.assert_close(predictions["raw"], torch.cat(raw))
+    torch.testing.assert_close(predictions["object"], torch.cat(objects), rtol=1e-3, atol=1e-4)
 
 
 def test_mask_is_what_was_located() -> None:
     network = mmal_net(160).eval()
     images = pictures(3, 160)
-    views, answers = network.views(images, labels_of(3)), network.answers(images)
+    views, predictions = network.views(images, labels_of(3)), network.predict(images)
     maps = network.backbone(images)
     inside = network.positioning(maps.last, maps.previous).inside
     torch.testing.assert_close(views.mask, inside.float())
-    torch.testing.assert_close(answers.mask, inside)
-    for ratio in (views.object_ratio, answers.object_ratio):
+    torch.testing.assert_close(predictions.mask, inside)
+    for ratio in (views.object_ratio, predictions.object_ratio):
         torch.testing.assert_close(ratio, inside.float().mean((1, 2)))
 
 
@@ -259,29 +260,29 @@ def test_learns_twelve_pictures_by_heart() -> None:
     assert losses[-1] < 0.5 * losses[5]
     module.eval()
     with torch.no_grad():
-        for reading, logits in module.network.answers(module.normalised(given.images)).logits.items():
-            assert logits.argmax(1).tolist() == given.labels.tolist(), reading
+        for inference_mode, logits in module.network.predict(module.normalised(given.images)).logits.items():
+            assert logits.argmax(1).tolist() == given.labels.tolist(), inference_mode
 
 
 # --- inference ----------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
-def test_forward_is_the_chosen_reading() -> None:
+def test_forward_is_the_chosen_inference_mode() -> None:
     network = mmal_net(160).eval()
-    answers = network.answers(pictures(2, 160)).logits
-    assert tuple(answers) == network.readings
-    assert not torch.allclose(answers["object"], answers["raw"])
-    for reading, passes in (("object", 2), ("raw", 1)):
-        network.choose_inference(reading)
+    predictions = network.predict(pictures(2, 160)).logits
+    assert tuple(predictions) == network.inference_modes
+    assert not torch.allclose(predictions["object"], predictions["raw"])
+    for inference_mode, passes in (("object", 2), ("raw", 1)):
+        network.choose_inference(inference_mode)
         seen = Seen(network)
-        torch.testing.assert_close(network(pictures(2, 160)), answers[reading])
+        torch.testing.assert_close(network(pictures(2, 160)), predictions[inference_mode])
         assert len(seen.passes) == passes
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [32, 50, 96, 160])
-def test_any_size_of_pictures_is_answered(size: int) -> None:
+def test_any_size_of_pictures_is_predicted(size: int) -> None:
     network = mmal_net().eval()
     for count in (1, 2):
         views = network.views(pictures(count, size), labels_of(count))
@@ -315,7 +316,7 @@ def test_map_that_tells_nothing_gives_the_whole_picture(value: float) -> None:
 @pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
-def test_export_gives_the_same_answers_to_any_batch(backbone: str) -> None:
+def test_export_gives_the_same_predictions_to_any_batch(backbone: str) -> None:
     network = mmal_net(160, backbone).eval()
     dynamic = {"images": {0: torch.export.Dim("batch")}}
     exported = torch.export.export(network, (pictures(2, 160),), dynamic_shapes=dynamic).module()

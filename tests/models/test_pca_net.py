@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fpcn_lightning import cost
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.attention_maps import ATTENTION_MAPS, AttentionMaps
 from fpcn_lightning.models.backbones import Backbone
 from fpcn_lightning.models.bilinear_pooling import bilinear_pool
 from fpcn_lightning.models.channel_interaction import channel_weights
 from fpcn_lightning.models.pca_net import PCANet, co_attention, erase
+from fpcn_lightning.profiling import cost
 
 UNUSED = 1_052_672  # of the second block's last convolution and its norm, which the authors keep
 

@@ -17,7 +17,7 @@ def plain(backbone: str = "test_resnet", classes: int = 3) -> Plain:
 
 @torch.no_grad()
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_convnext", "test_vit"])
-def test_answer_is_the_linear_layer_on_the_mean_of_the_map(backbone: str) -> None:
+def test_prediction_is_the_linear_layer_on_the_mean_of_the_map(backbone: str) -> None:
     network = plain(backbone).eval()
     maps = network.backbone(pictures()).last
     _, channels, height, width = maps.shape
@@ -48,10 +48,10 @@ def test_gradient_reaches_every_parameter() -> None:
     assert not [name for name, parameter in network.named_parameters() if parameter.grad is None]
 
 
-def test_there_is_one_reading() -> None:
+def test_there_is_one_inference_mode() -> None:
     network = plain().eval()
     network.choose_inference("plain")
-    assert list(network.answers(pictures()).logits) == list(network.readings) == ["plain"]
+    assert list(network.predict(pictures()).logits) == list(network.inference_modes) == ["plain"]
     with pytest.raises(UserError, match=r"model\.inference=masked is unknown: choose one of plain"):
         network.choose_inference("masked")
 
@@ -66,7 +66,7 @@ def test_trunk_is_all_but_the_head() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
-def test_export_gives_the_same_answer(backbone: str) -> None:
+def test_export_gives_the_same_prediction(backbone: str) -> None:
     network = plain(backbone).eval()
     exported = torch.export.export(network, (pictures(1),)).module()
     torch.testing.assert_close(exported(pictures(1)), network(pictures(1)))

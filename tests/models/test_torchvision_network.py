@@ -4,9 +4,9 @@ import pytest
 import torch
 from torchvision import models
 
-from fpcn_lightning import cost
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.torchvision_network import TorchvisionNetwork
+from fpcn_lightning.profiling import cost
 
 
 def _published(name: str) -> torch.nn.Module:

@@ -332,23 +332,25 @@ def test_padding_counts_nowhere(name: str, side: str) -> None:
     batches = [batch(seed=1), batch(per_class=1, seed=2, padding=5)]
     getattr(run, {"validation": "validate", "test": "test"}[side])(module, loader(*batches), verbose=False)
     measured = module.measured[side]
-    assert tuple(measured) == module.network.readings
+    assert tuple(measured) == module.network.inference_modes
     module.eval()
     real = [(each.images[each.labels >= 0], each.labels[each.labels >= 0]) for each in batches]
-    for reading in module.network.readings:
-        logits = torch.cat([module.network.answers(module.normalised(images)).logits[reading] for images, _ in real])
+    for inference_mode in module.network.inference_modes:
+        logits = torch.cat(
+            [module.network.predict(module.normalised(images)).logits[inference_mode] for images, _ in real]
+        )
         labels = torch.cat([labels for _, labels in real])
-        assert measured[reading]["images"] == len(labels) == 9
-        assert sum(map(sum, measured[reading]["confusion"])) == 9
-        assert measured[reading]["accuracy"] == int((logits.argmax(1) == labels).sum()) / 9
-        assert measured[reading]["loss"] == pytest.approx(cross_entropy(logits, labels), rel=1e-4)
-        if reading == module.network.inference:
-            positions, probabilities, _ = module.answered[side]
+        assert measured[inference_mode]["images"] == len(labels) == 9
+        assert sum(map(sum, measured[inference_mode]["confusion"])) == 9
+        assert measured[inference_mode]["accuracy"] == int((logits.argmax(1) == labels).sum()) / 9
+        assert measured[inference_mode]["loss"] == pytest.approx(cross_entropy(logits, labels), rel=1e-4)
+        if inference_mode == module.network.inference:
+            positions, probabilities, _ = module.predictions[side]
             assert positions.tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2]
             torch.testing.assert_close(probabilities, logits.softmax(1), rtol=1e-4, atol=1e-5)
 
 
-def test_configured_reading_is_logged() -> None:
+def test_configured_inference_mode_is_logged() -> None:
     module, run = classifier("fpcn"), trainer(max_epochs=1)
     run.fit(module, loader(batch()), loader(batch(seed=1)))
     for metric in ("accuracy", "macro_f1", "loss"):

@@ -7,7 +7,7 @@ from torch import Tensor
 from fpcn_lightning.modules.metrics import summarise
 
 
-def answers(predicted: list[int], classes: int) -> Tensor:
+def predictions(predicted: list[int], classes: int) -> Tensor:
     """Logits whose largest entries are `predicted`."""
     generator = torch.Generator().manual_seed(1)
     logits = torch.rand(len(predicted), classes, generator=generator)
@@ -35,7 +35,7 @@ CASES = {
 
 @pytest.mark.parametrize(("predicted", "labels", "classes"), CASES.values(), ids=CASES.keys())
 def test_numbers_agree_with_counting(predicted: list[int], labels: list[int], classes: int) -> None:
-    logits = answers(predicted, classes)
+    logits = predictions(predicted, classes)
     measured = summarise(logits, torch.tensor(labels))
     count = len(labels)
     accuracy = sum(p == t for p, t in zip(predicted, labels, strict=True)) / count
@@ -51,9 +51,9 @@ def test_numbers_agree_with_counting(predicted: list[int], labels: list[int], cl
     assert measured["macro_f1"] == pytest.approx(sum(f1) / len(occurring), abs=1e-6)
     assert measured["macro_recall"] == pytest.approx(sum(recall) / len(occurring), abs=1e-6)
     for true in range(classes):
-        for answer in range(classes):
-            cell = sum(p == answer and t == true for p, t in zip(predicted, labels, strict=True))
-            assert measured["confusion"][true][answer] == cell
+        for prediction in range(classes):
+            cell = sum(p == prediction and t == true for p, t in zip(predicted, labels, strict=True))
+            assert measured["confusion"][true][prediction] == cell
 
 
 def test_loss_is_the_mean_of_negative_log_probabilities() -> None:
@@ -64,8 +64,8 @@ def test_loss_is_the_mean_of_negative_log_probabilities() -> None:
     assert summarise(logits, torch.tensor(labels))["loss"] == pytest.approx(sum(expected) / 2, abs=1e-6)
 
 
-def test_half_precision_answers_are_measured_in_single() -> None:
-    logits, labels = answers([0, 1, 2, 1], 3), torch.tensor([0, 1, 1, 1])
+def test_half_precision_predictions_are_measured_in_single() -> None:
+    logits, labels = predictions([0, 1, 2, 1], 3), torch.tensor([0, 1, 1, 1])
     half = logits.bfloat16()
     assert summarise(half, labels) == summarise(half.float(), labels)
 
@@ -74,5 +74,5 @@ def test_standard_error_of_the_papers_test_set() -> None:
     """93.1 % of 3,926 pictures: 0.40 points (METHODS, section 1.7)."""
     right = round(0.931 * 3926)
     predicted = [0] * right + [1] * (3926 - right)
-    measured = summarise(answers(predicted, 3), torch.zeros(3926, dtype=torch.long))
+    measured = summarise(predictions(predicted, 3), torch.zeros(3926, dtype=torch.long))
     assert measured["accuracy_standard_error"] == pytest.approx(0.0040, abs=5e-5)

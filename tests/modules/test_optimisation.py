@@ -88,7 +88,7 @@ class TwoSteps:
         best = ModelCheckpoint(folder, "best", monitor="val/accuracy", mode="max", enable_version_counter=False)
         last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
         self.module = classifier(
-            "plain", schedule="constant", freeze_epochs=3, frozen_learning_rate=0.5, thaw_from_best=True
+            "plain", schedule="constant", freeze_epochs=3, frozen_learning_rate=0.5, unfreeze_from_best=True
         )
         told(self.module, [0.2, 0.8, 0.4, 0.5, 0.3])
         self.seen, self.heads = Seen(), Heads()
@@ -121,7 +121,7 @@ def test_a_run_that_is_cut_off_between_the_steps_goes_on_bit_for_bit(tmp_path: P
 
 
 def test_the_best_of_the_first_step_needs_a_callback_that_keeps_it() -> None:
-    module = classifier("plain", freeze_epochs=1, thaw_from_best=True)
+    module = classifier("plain", freeze_epochs=1, unfreeze_from_best=True)
     with pytest.raises(UserError, match=r"callbacks\.best"):
         trainer(max_epochs=2).fit(module, loader(batch()), loader(batch()))
 
@@ -135,7 +135,7 @@ def test_the_best_of_the_first_step_needs_a_callback_that_keeps_it() -> None:
         ({"patience": -1}, "patience=-1 must not be negative"),
         ({"frozen_learning_rate": 1.0, "freeze_epochs": 1}, "schedule=constant or plateau, not with cosine"),
         ({"frozen_learning_rate": 1.0}, r"set optimisation\.freeze_epochs, or frozen_learning_rate=null"),
-        ({"thaw_from_best": True}, r"set optimisation\.freeze_epochs, or thaw_from_best=false"),
+        ({"unfreeze_from_best": True}, r"set optimisation\.freeze_epochs, or unfreeze_from_best=false"),
         ({"schedule": "milestones"}, r"milestones, such as \[60,100\]"),
     ],
 )

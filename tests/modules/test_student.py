@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from fpcn_lightning import build
-from fpcn_lightning.checkpoints import Loaded
 from fpcn_lightning.config import DistillationConfig, LossConfig, OptimisationConfig
 from fpcn_lightning.data.logits_store import LogitsStore
+from fpcn_lightning.modules.checkpoints import Loaded
 from fpcn_lightning.modules.student import Student
 from fpcn_lightning.modules.teacher import Teacher
 from tests.modules.test_classifier import CLASSES, SIZE, batch, loader, trainer
@@ -64,14 +64,16 @@ def test_the_loss_is_that_of_the_labels_and_that_of_the_teacher() -> None:
 
 def test_the_store_is_read_at_the_rows_of_the_pictures(tmp_path: Path) -> None:
     store = LogitsStore(tmp_path / "store", {}, 6, CLASSES)
-    answers = np.random.default_rng(0).normal(size=(6, CLASSES)).astype(np.float32)
-    store.fill(1, lambda _: answers)
+    predictions = np.random.default_rng(0).normal(size=(6, CLASSES)).astype(np.float32)
+    store.fill(1, lambda _: predictions)
     given = batch()._replace(positions=torch.tensor([0, 2, 3, 4, 5, 6]))
     module = student(store, loss={"classification": 0.0}, weight=1.0, temperature=2.0)
     total = module.training_step(given, 0)
     with torch.no_grad():
         logits = module.network.views(module.normalised(given.images), given.labels).own_logits
-    assert total.item() == pytest.approx(divergence(logits, torch.tensor(answers[[2, 0, 1, 3, 4, 5]]), 2.0), rel=1e-4)
+    assert total.item() == pytest.approx(
+        divergence(logits, torch.tensor(predictions[[2, 0, 1, 3, 4, 5]]), 2.0), rel=1e-4
+    )
 
 
 def test_in_a_warm_up_the_teacher_counts_less_at_first() -> None:
@@ -123,7 +125,7 @@ def test_function_matching_shows_both_the_same_mixed_pictures(monkeypatch: pytes
     assert flipped.item() != pytest.approx(module.training_step(given, 0).item(), rel=1e-3)
 
 
-def test_a_teacher_answers_the_same_whatever_is_called() -> None:
+def test_a_teacher_predictions_the_same_whatever_is_called() -> None:
     known, images = teacher(), batch().images
     before = known.logits(images)
     module = student()

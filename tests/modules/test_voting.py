@@ -24,13 +24,13 @@ def softmax(row: list[float]) -> list[float]:
 
 
 def test_votes_are_the_mean_of_the_tiles_probabilities(logits: Tensor) -> None:
-    answers = voted(POSITIONS, logits).softmax(1)
-    assert answers.shape == (4, 3)
+    predictions = voted(POSITIONS, logits).softmax(1)
+    assert predictions.shape == (4, 3)
     for row, picture in enumerate(ORDER):
         tiles = [softmax(logits[tile].tolist()) for tile in range(len(POSITIONS)) if POSITIONS[tile] == picture]
         for label in range(3):
             mean = sum(tile[label] for tile in tiles) / len(tiles)
-            assert answers[row, label].item() == pytest.approx(mean, rel=1e-5)
+            assert predictions[row, label].item() == pytest.approx(mean, rel=1e-5)
 
 
 def test_the_cross_entropy_is_the_negative_logarithm_of_the_mean(logits: Tensor) -> None:

@@ -10,14 +10,16 @@ from fpcn_lightning.report import bootstrap
 from fpcn_lightning.report.notes import notes
 from tests.report.run_folders import leave_run
 from tests.report.test_bootstrap import sample_of
-from tests.report.test_experiments import answers_of, only, rows_by_variant
+from tests.report.test_experiments import only, predictions_of, rows_by_variant
 
 
-def leave(folder: Path, name: str, answers: dict[int, np.ndarray], side: str | None = None, **settings: Any) -> None:
+def leave(
+    folder: Path, name: str, predictions: dict[int, np.ndarray], side: str | None = None, **settings: Any
+) -> None:
     """A variant called GROUP-SIDE, or a side that is called otherwise."""
     group = name.partition("-")[0]
     within = {"group": group, "side": side or name.partition("-")[2], "baseline": "scratch"}
-    for seed, right in answers.items():
+    for seed, right in predictions.items():
         config = {"report": {"within": within, **settings}, "model": {"name": name}}
         leave_run(folder / name / f"seed-{seed}", right, variant=name, seed=seed, config=config)
 
@@ -25,14 +27,14 @@ def leave(folder: Path, name: str, answers: dict[int, np.ndarray], side: str | N
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for number, name in enumerate(("swin-tuned", "swin-scratch", "resnet-tuned", "resnet-scratch")):
-        leave(tmp_path, name, {seed: answers_of(10 * number + seed) for seed in (0, 1)})
+        leave(tmp_path, name, {seed: predictions_of(10 * number + seed) for seed in (0, 1)})
     return tmp_path
 
 
 @pytest.mark.parametrize(("group", "first"), [("swin", 0), ("resnet", 20)])
 def test_each_row_is_compared_with_the_baseline_of_its_own_group(folder: Path, group: str, first: int) -> None:
     rows = rows_by_variant(only(folder))
-    tuned, scratch = (sample_of([answers_of(first + side), answers_of(first + side + 1)]) for side in (0, 10))
+    tuned, scratch = (sample_of([predictions_of(first + side), predictions_of(first + side + 1)]) for side in (0, 10))
     gain = bootstrap.difference(tuned, scratch)
     row, baseline = rows[f"{group}-tuned"], rows[f"{group}-scratch"]
     assert (row.difference, row.difference_low, row.difference_high) == (gain.value, gain.low, gain.high)
@@ -48,8 +50,8 @@ def test_notes_name_the_baselines(folder: Path) -> None:
 
 
 def test_more_than_two_sides_and_rows_outside_of_all_groups(folder: Path) -> None:
-    leave(folder, "swin-frozen", {0: answers_of(50), 1: answers_of(51)})
-    leave_run(folder / "lenet", answers_of(60), variant="lenet")
+    leave(folder, "swin-frozen", {0: predictions_of(50), 1: predictions_of(51)})
+    leave_run(folder / "lenet", predictions_of(60), variant="lenet")
     rows = rows_by_variant(only(folder))
     assert rows["swin-frozen"].reference == "swin-scratch"
     assert rows["swin-frozen"].difference is not None
@@ -67,7 +69,7 @@ def test_a_group_without_its_baseline_has_no_differences(folder: Path) -> None:
 
 
 def test_two_rows_cannot_both_be_the_baseline(folder: Path) -> None:
-    leave(folder, "swin-again", {0: answers_of(50), 1: answers_of(51)}, side="scratch")
+    leave(folder, "swin-again", {0: predictions_of(50), 1: predictions_of(51)}, side="scratch")
     experiment = only(folder)
     assert rows_by_variant(experiment)["swin-tuned"].difference is None
     assert any("swin-again, swin-scratch are all its side scratch" in remark for remark in experiment.remarks)
@@ -75,9 +77,9 @@ def test_two_rows_cannot_both_be_the_baseline(folder: Path) -> None:
 
 def test_a_reference_and_groups_exclude_each_other(folder: Path) -> None:
     for name, first in (("swin-tuned", 0), ("swin-scratch", 10)):
-        leave(folder, name, {seed: answers_of(first + seed) for seed in (0, 1)}, reference="resnet-scratch")
+        leave(folder, name, {seed: predictions_of(first + seed) for seed in (0, 1)}, reference="resnet-scratch")
         for name_of_other in ("resnet-tuned", "resnet-scratch"):
-            leave(folder, name_of_other, {0: answers_of(20)}, reference="resnet-scratch")
+            leave(folder, name_of_other, {0: predictions_of(20)}, reference="resnet-scratch")
     experiment = only(folder)
     assert experiment.reference is None
     assert rows_by_variant(experiment)["swin-tuned"].reference == "swin-scratch"

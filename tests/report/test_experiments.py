@@ -8,17 +8,17 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.report import bootstrap
 from fpcn_lightning.report.experiments import Experiment, read_experiments
 from fpcn_lightning.report.notes import notes
-from fpcn_lightning.report.results import write_result
 from fpcn_lightning.report.rows import Row
+from fpcn_lightning.runs.results import write_result
 from tests.report.run_folders import leave_plan, leave_run
 from tests.report.test_bootstrap import sample_of
-from tests.report.test_results import make_failed, make_metrics
+from tests.runs.test_results import make_failed, make_metrics
 
 IMAGES = 80
 REPORT = {"report": {"reference": "full", "paper": {"mask": 92.0}, "source": "Table 3"}}
 
 
-def answers_of(seed: int, chance: float = 0.7) -> np.ndarray:
+def predictions_of(seed: int, chance: float = 0.7) -> np.ndarray:
     drawn: np.ndarray = (np.random.default_rng(seed).random(IMAGES) < chance).astype(int)
     return drawn
 
@@ -40,15 +40,15 @@ def rows_by_variant(experiment: Experiment) -> dict[str, Row]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for seed in (0, 1):
-        leave(tmp_path, "full", seed, answers_of(seed, 0.8))
-        leave(tmp_path, "mask", seed, answers_of(10 + seed))
+        leave(tmp_path, "full", seed, predictions_of(seed, 0.8))
+        leave(tmp_path, "mask", seed, predictions_of(10 + seed))
     return tmp_path
 
 
 def test_rows_carry_intervals_differences_and_the_papers_value(folder: Path) -> None:
     rows = rows_by_variant(only(folder))
-    mask = sample_of([answers_of(10), answers_of(11)])
-    full = sample_of([answers_of(0, 0.8), answers_of(1, 0.8)])
+    mask = sample_of([predictions_of(10), predictions_of(11)])
+    full = sample_of([predictions_of(0, 0.8), predictions_of(1, 0.8)])
 
     mean, gain = bootstrap.mean(mask), bootstrap.difference(mask, full)
     assert rows["mask"].accuracy == pytest.approx(mean.value)
@@ -59,12 +59,12 @@ def test_rows_carry_intervals_differences_and_the_papers_value(folder: Path) -> 
     assert (rows["full"].reference, rows["full"].difference, rows["full"].paper) == ("full", None, None)
 
 
-def test_answers_belong_to_the_configured_reading_alone(tmp_path: Path) -> None:
-    right = answers_of(0)
-    readings = {"unmasked": make_metrics(20, IMAGES), "as_trained": make_metrics(int(right.sum()), IMAGES)}
-    leave(tmp_path, "mask", 0, right, metrics={"validation": {}, "test": readings})
+def test_predictions_belong_to_the_configured_inference_mode_alone(tmp_path: Path) -> None:
+    right = predictions_of(0)
+    inference_modes = {"unmasked": make_metrics(20, IMAGES), "as_trained": make_metrics(int(right.sum()), IMAGES)}
+    leave(tmp_path, "mask", 0, right, metrics={"validation": {}, "test": inference_modes})
     first, second = only(tmp_path).rows
-    assert (first.reading, second.reading) == ("as_trained", "unmasked")
+    assert (first.inference_mode, second.inference_mode) == ("as_trained", "unmasked")
     assert first.accuracy_low is not None
     assert first.paper == 0.92
     assert (second.accuracy, second.accuracy_low, second.paper) == (0.25, None, None)
@@ -72,7 +72,7 @@ def test_answers_belong_to_the_configured_reading_alone(tmp_path: Path) -> None:
 
 
 def test_groups_of_the_split_are_drawn_as_a_whole(tmp_path: Path) -> None:
-    right, groups = np.repeat(answers_of(0)[:20], 4), [f"specimen {number // 4}" for number in range(IMAGES)]
+    right, groups = np.repeat(predictions_of(0)[:20], 4), [f"specimen {number // 4}" for number in range(IMAGES)]
     leave(tmp_path / "groups", "full", 0, right, groups=groups)
     leave(tmp_path / "none", "full", 0, right)
     (with_groups,), (without,) = only(tmp_path / "groups").rows, only(tmp_path / "none").rows
@@ -105,19 +105,19 @@ def test_other_test_pictures_are_not_comparable(folder: Path, change: Any) -> No
 
 
 def test_common_seeds_are_named(folder: Path) -> None:
-    leave(folder, "mask", 2, answers_of(12))
+    leave(folder, "mask", 2, predictions_of(12))
     experiment = only(folder)
     row = rows_by_variant(experiment)["mask"]
     assert row.seeds == (0, 1, 2)
-    full = np.mean([answers_of(0, 0.8), answers_of(1, 0.8)])
-    assert row.difference == pytest.approx(np.mean([answers_of(10), answers_of(11)]) - full)
+    full = np.mean([predictions_of(0, 0.8), predictions_of(1, 0.8)])
+    assert row.difference == pytest.approx(np.mean([predictions_of(10), predictions_of(11)]) - full)
     assert any(remark.endswith("shares with full: 0 1.") for remark in experiment.remarks)
 
 
 def test_what_is_not_there_is_said_and_costs_nobody_else(folder: Path) -> None:
     (folder / "mask" / "seed-1" / "test_predictions.csv").unlink()
-    leave(folder, "center", 0, answers_of(3))
-    leave(folder, "center", 1, answers_of(4), config=REPORT | {"extra": 1})
+    leave(folder, "center", 0, predictions_of(3))
+    leave(folder, "center", 1, predictions_of(4), config=REPORT | {"extra": 1})
     failed = make_failed(variant="alpha", seed=0)
     write_result(folder / "alpha" / "seed-0", failed)
     leave_plan(folder, [("full", 0), ("full", 1), ("mask", 0), ("alpha", 0), ("alpha", 7)], "the command")
@@ -137,7 +137,7 @@ def test_what_is_not_there_is_said_and_costs_nobody_else(folder: Path) -> None:
 
 
 def test_without_its_reference_a_table_has_no_differences(tmp_path: Path) -> None:
-    leave(tmp_path, "mask", 0, answers_of(0))
+    leave(tmp_path, "mask", 0, predictions_of(0))
     experiment = only(tmp_path)
     assert experiment.reference is None
     assert [row.difference for row in experiment.rows] == [None]
@@ -148,7 +148,7 @@ def test_each_experiment_has_its_own_reference(tmp_path: Path) -> None:
     for name, reference in (("a", "full"), ("b", "mask")):
         for number, variant in enumerate(("full", "mask")):
             config = {"report": {"reference": reference}}
-            leave(tmp_path / name, variant, 0, answers_of(number), experiment=name, config=config)
+            leave(tmp_path / name, variant, 0, predictions_of(number), experiment=name, config=config)
     found = [[(row.variant, row.difference is None) for row in each.rows] for each in read_experiments(tmp_path)]
     assert found == [[("full", True), ("mask", False)], [("full", False), ("mask", True)]]
 
@@ -156,12 +156,12 @@ def test_each_experiment_has_its_own_reference(tmp_path: Path) -> None:
 def test_a_remark_is_the_first_row_s_of_its_variant(folder: Path) -> None:
     remarks = {"mask": "one\n  sentence", "nobody": "is not there", "lost": "it is not comparable"}
     config = {"report": {"remarks": remarks, "paper": {"mask": 92}}}
-    readings = {name: make_metrics(int(answers_of(10).sum()), IMAGES) for name in ("as_trained", "unmasked")}
-    leave(folder, "mask", 0, answers_of(10), config=config, metrics={"validation": {}, "test": readings})
-    leave(folder, "full", 0, answers_of(0), config=config, started="2025-01-01T00:00:00+00:00")
+    inference_modes = {name: make_metrics(int(predictions_of(10).sum()), IMAGES) for name in ("as_trained", "unmasked")}
+    leave(folder, "mask", 0, predictions_of(10), config=config, metrics={"validation": {}, "test": inference_modes})
+    leave(folder, "full", 0, predictions_of(0), config=config, started="2025-01-01T00:00:00+00:00")
     leave_plan(folder, [("full", 0), ("mask", 0), ("lost", 0), ("lost", 1)])
     experiment = only(folder)
-    found = [(row.variant, row.reading, row.remark) for row in experiment.rows if row.remark]
+    found = [(row.variant, row.inference_mode, row.remark) for row in experiment.rows if row.remark]
     assert found == [("mask", "as_trained", "one sentence"), ("lost", None, "it is not comparable")]
     said = notes(experiment)
     assert "(a) mask: one sentence" in said
@@ -177,7 +177,7 @@ def test_epochs_to_reach_an_accuracy_are_means_over_those_that_do(
     tmp_path: Path, reach: float, found: tuple[float | None, int]
 ) -> None:
     for seed in range(3):
-        leave(tmp_path, "full", seed, answers_of(seed), config={"report": {"reach": reach}})
+        leave(tmp_path, "full", seed, predictions_of(seed), config={"report": {"reach": reach}})
     (row,) = only(tmp_path).rows
     assert (row.reach, row.seeds_that_reach) == (reach, found[1])
     assert row.epochs_to_reach == (None if found[0] is None else pytest.approx(found[0]))
@@ -185,7 +185,7 @@ def test_epochs_to_reach_an_accuracy_are_means_over_those_that_do(
 
 def test_where_a_curve_is_missing_nobody_knows_how_many_reach(tmp_path: Path) -> None:
     for seed in (0, 1):
-        leave(tmp_path, "full", seed, answers_of(seed), config={"report": {"reach": 0.5}})
+        leave(tmp_path, "full", seed, predictions_of(seed), config={"report": {"reach": 0.5}})
     (tmp_path / "full" / "seed-1" / "metrics.csv").unlink()
     (row,) = only(tmp_path).rows
     assert (row.reach, row.epochs_to_reach, row.seeds_that_reach) == (0.5, None, None)
@@ -193,7 +193,7 @@ def test_where_a_curve_is_missing_nobody_knows_how_many_reach(tmp_path: Path) ->
 
 
 def test_an_accuracy_that_is_no_share_costs_only_its_column(tmp_path: Path) -> None:
-    leave(tmp_path, "full", 0, answers_of(0), config={"report": {"reach": 80}})
+    leave(tmp_path, "full", 0, predictions_of(0), config={"report": {"reach": 80}})
     experiment = only(tmp_path)
     assert [(row.reach, row.accuracy_low is None) for row in experiment.rows] == [(None, False)]
     assert any("report.reach=80 is no share between 0 and 1" in remark for remark in experiment.remarks)
@@ -203,7 +203,7 @@ def test_notes_say_what_never_and_some_of_the_seeds_mean(tmp_path: Path) -> None
     for variant, reach in (("some", 0.71), ("all", 0.5), ("none", 0.9)):
         for seed in (0, 1):
             config = {"report": {"reach": reach}}
-            leave(tmp_path / variant, variant, seed, answers_of(seed), experiment=variant, config=config)
+            leave(tmp_path / variant, variant, seed, predictions_of(seed), experiment=variant, config=config)
     every, none, some = (" ".join(notes(each)) for each in read_experiments(tmp_path))
     assert all("are counted from 1" in said for said in (every, none, some))
     assert [("'never'" in said, "'2 of 3" in said) for said in (every, none, some)] == [
@@ -226,7 +226,7 @@ def test_what_a_picture_costs_is_said_with_the_device(folder: Path) -> None:
     speeds = {"training": 3.0, "inference": 9.0}
     for seed in (0, 1):
         changes = {"network": network, "images_per_second": speeds, "device": "1 x H100"}
-        leave(folder, "mask", seed, answers_of(10 + seed), **changes)
+        leave(folder, "mask", seed, predictions_of(10 + seed), **changes)
     said = " ".join(notes(only(folder)))
     assert "training GMAC those of the forward pass" in said
     assert "on a CPU by one thread; measured on 1 x H100." in said
@@ -258,7 +258,7 @@ def test_nothing_but_damage_is_an_error(tmp_path: Path) -> None:
 def test_notes_name_what_differs_between_runs(folder: Path) -> None:
     assert not any("devices" in note or "commits" in note for note in notes(only(folder)))
     code = {"version": "0.1.0", "commit": "c0ffee" * 6, "dirty": True}
-    leave(folder, "mask", 1, answers_of(11), code=code, device="1 x H100", seen_in_training=3)
+    leave(folder, "mask", 1, predictions_of(11), code=code, device="1 x H100", seen_in_training=3)
     said = " ".join(notes(only(folder)))
     parts = ("2 commits: c0ffeec0ffee, no commit", "1 of 4 runs come from a checkout", "1 x H100; cpu", "Table 3")
     assert all(part in said for part in (*parts, "80 pictures", "pictures that they were trained on"))
@@ -266,7 +266,7 @@ def test_notes_name_what_differs_between_runs(folder: Path) -> None:
 
 def test_notes_say_how_much_an_interval_holds(folder: Path, tmp_path: Path) -> None:
     assert any("fewer than five seeds" in note for note in notes(only(folder)))
-    leave(tmp_path / "alone", "full", 0, answers_of(0))
+    leave(tmp_path / "alone", "full", 0, predictions_of(0))
     alone = " ".join(notes(only(tmp_path / "alone")))
     assert "Where there is one seed, only pictures are drawn" in alone
     assert "draw test pictures with replacement" in alone

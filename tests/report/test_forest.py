@@ -18,7 +18,7 @@ def test_the_forest_has_a_point_for_each_row_and_each_difference(tmp_path: Path)
     assert right.get_xlabel() == "difference to full (points of %)"
 
 
-def test_without_a_reference_the_forest_is_one_panel_and_without_answers_none(tmp_path: Path) -> None:
+def test_without_a_reference_the_forest_is_one_panel_and_without_predictions_none(tmp_path: Path) -> None:
     leave(tmp_path, "mask", 30)
     assert len(panels_of(draw_differences(only(tmp_path)))) == 1
     (tmp_path / "mask" / "seed-0" / "split.csv").unlink()

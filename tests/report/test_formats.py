@@ -7,15 +7,15 @@ import pytest
 from fpcn_lightning.report.formats import cells, to_csv, to_markdown
 from fpcn_lightning.report.rows import Row
 from fpcn_lightning.report.table import summarise
-from tests.report.test_results import make_failed, make_result
 from tests.report.test_variants import runs_of
+from tests.runs.test_results import make_failed, make_result
 
 
 def make_row(**changes: Any) -> Row:
     values: dict[str, Any] = {
         "experiment": "demo",
         "variant": "plain",
-        "reading": "as_trained",
+        "inference_mode": "as_trained",
         "seeds": (0, 1),
         "status": "finished",
         "accuracy": 0.81234,

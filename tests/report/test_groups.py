@@ -12,11 +12,11 @@ import pytest
 from fpcn_lightning.report.experiments import Experiment, read_experiments
 from fpcn_lightning.report.groups import group_cells, group_notes, groups_csv, groups_of
 from fpcn_lightning.report.page import Content, make_page
-from fpcn_lightning.report.results import write_result
 from fpcn_lightning.report.write import write_report
+from fpcn_lightning.runs.results import write_result
 from tests.report.run_folders import leave_run
 from tests.report.test_page import read
-from tests.report.test_results import make_failed
+from tests.runs.test_results import make_failed
 
 REPORT: dict[str, Any] = {
     "paper": {"small-plain": 76.5, "small-kd": 77.1, "large-kd": 80.0},

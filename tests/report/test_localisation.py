@@ -10,9 +10,9 @@ import pytest
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.report.experiments import Experiment, read_experiments
-from fpcn_lightning.report.heat_record import HEAT_NAME, KEY_NAME, read_heat, write_heat
 from fpcn_lightning.report.heat_section import HeatSection, heat_section
 from fpcn_lightning.report.write import write_report
+from fpcn_lightning.runs.heat_maps import HEAT_NAME, KEY_NAME, read_heat, write_heat
 from tests.report.run_folders import leave_run
 
 PICTURES = 20

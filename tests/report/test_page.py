@@ -12,9 +12,9 @@ from PIL import Image
 
 from fpcn_lightning.report.experiments import read_experiments
 from fpcn_lightning.report.page import Content, make_page
-from fpcn_lightning.report.results import write_result
+from fpcn_lightning.runs.results import write_result
 from tests.report.run_folders import leave_plan, leave_run
-from tests.report.test_results import make_failed
+from tests.runs.test_results import make_failed
 
 VOID = {"meta", "img", "br", "hr"}
 NASTY = "<script>alert('&')</script> {{ 7 * 7 }}"

@@ -6,9 +6,9 @@ import pytest
 
 from fpcn_lightning.config import CurveConfig, ReportConfig, WithinConfig
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.report.results import Run
 from fpcn_lightning.report.settings import Curve, Settings, Within, read_settings
-from tests.report.test_results import make_result
+from fpcn_lightning.runs.results import Run
+from tests.runs.test_results import make_result
 
 
 def run_with(section: Any, started: str = "2024-05-01T12:00:00+00:00") -> Run:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from fpcn_lightning.report.formats import cells, to_markdown
-from fpcn_lightning.report.results import Result
 from fpcn_lightning.report.table import print_table, summarise
+from fpcn_lightning.runs.results import Result
 from tests.report.test_formats import NUMBERS, make_row
-from tests.report.test_results import make_failed, make_metrics, make_result
 from tests.report.test_variants import change_theta, runs_of
+from tests.runs.test_results import make_failed, make_metrics, make_result
 
 
 def test_numbers_equal_an_independent_computation() -> None:
@@ -38,10 +38,10 @@ def test_no_certainty_is_claimed_at_the_ends(correct: int) -> None:
     assert "±" not in to_markdown([row]).splitlines()[-1]
 
 
-def test_each_reading_has_a_row_and_the_configured_one_comes_first() -> None:
-    readings = {"as_trained": make_metrics(30), "unmasked": make_metrics(50)}
-    result = make_result(metrics={"validation": {}, "test": readings}, reading="unmasked")
-    assert [(row.reading, row.accuracy) for row in summarise(runs_of(result))] == [
+def test_each_inference_mode_has_a_row_and_the_configured_one_comes_first() -> None:
+    inference_modes = {"as_trained": make_metrics(30), "unmasked": make_metrics(50)}
+    result = make_result(metrics={"validation": {}, "test": inference_modes}, inference_mode="unmasked")
+    assert [(row.inference_mode, row.accuracy) for row in summarise(runs_of(result))] == [
         ("unmasked", 50 / 60),
         ("as_trained", 0.5),
     ]
@@ -71,14 +71,14 @@ def test_the_order_of_the_runs_does_not_matter() -> None:
     assert summarise(runs) == summarise(runs[::-1])
 
 
-def test_one_quarrel_does_not_cost_the_table() -> None:
+def test_one_mismatch_does_not_cost_the_table() -> None:
     other = make_result(seed=1)
     change_theta(other)
-    quarrel, whole = summarise(runs_of(make_result(), other, make_result("whole")))
+    mismatch, whole = summarise(runs_of(make_result(), other, make_result("whole")))
 
-    assert (quarrel.status, quarrel.seeds, quarrel.accuracy) == ("not averaged", (0, 1), None)
-    assert quarrel.error
-    assert all(part in quarrel.error for part in ("'model.theta'", "runs/0", "runs/1"))
+    assert (mismatch.status, mismatch.seeds, mismatch.accuracy) == ("not averaged", (0, 1), None)
+    assert mismatch.error
+    assert all(part in mismatch.error for part in ("'model.theta'", "runs/0", "runs/1"))
     assert (whole.variant, whole.status, whole.accuracy) == ("whole", "finished", 0.75)
 
 
@@ -135,7 +135,7 @@ def test_a_cost_that_not_every_seed_has_is_not_known() -> None:
     assert (row.training_gmac, row.training_images_per_second, row.accuracy) == (None, None, 0.75)
 
 
-def test_milliseconds_are_means_over_seeds_of_the_deployed_reading() -> None:
+def test_milliseconds_are_means_over_seeds_of_the_deployed_inference_mode() -> None:
     results = [make_result(seed=seed) for seed in (0, 1)]
     for result, milliseconds in zip(results, (10.0, 14.0), strict=True):
         assert result["network"]

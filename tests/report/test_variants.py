@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from fpcn_lightning.report.plan import Plan
-from fpcn_lightning.report.results import Result, Run
 from fpcn_lightning.report.variants import sort_into_variants
-from tests.report.test_results import make_failed, make_result
+from fpcn_lightning.runs.plan import Plan
+from fpcn_lightning.runs.results import Result, Run
+from tests.runs.test_results import make_failed, make_result
 
 
 def runs_of(*results: Result) -> list[Run]:
@@ -45,31 +45,31 @@ def change_parameters(result: Result) -> None:
         (change_parameters, "'network parameters'"),
     ],
 )
-def test_runs_that_differ_in_more_than_the_seed_quarrel(change: Callable[[Result], None], key: str) -> None:
+def test_runs_that_differ_in_more_than_the_seed_mismatch(change: Callable[[Result], None], key: str) -> None:
     other = make_result(seed=1)
     change(other)
     (variant,) = sort_into_variants(runs_of(make_result(), other))
-    assert variant.quarrel
-    assert all(part in variant.quarrel for part in (key, "runs/0", "runs/1"))
+    assert variant.mismatch
+    assert all(part in variant.mismatch for part in (key, "runs/0", "runs/1"))
 
 
-def test_the_same_seed_twice_is_a_quarrel() -> None:
+def test_the_same_seed_twice_is_a_mismatch() -> None:
     (variant,) = sort_into_variants(runs_of(make_result(), make_result()))
-    assert variant.quarrel == "runs/0 and runs/1 have the same seed 0: one sample, not two"
+    assert variant.mismatch == "runs/0 and runs/1 have the same seed 0: one sample, not two"
 
 
-def test_what_is_compared_does_not_make_a_quarrel() -> None:
+def test_what_is_compared_does_not_make_a_mismatch() -> None:
     other = make_result(seed=1)
     other["config"]["report"] = {"reference": "full", "paper": {"plain": 90.0}}
     (variant,) = sort_into_variants(runs_of(make_result(), other))
-    assert variant.quarrel is None
+    assert variant.mismatch is None
 
 
 def test_different_variants_may_differ() -> None:
     other = make_result("fpcn")
     change_theta(other)
     change_parameters(other)
-    assert [variant.quarrel for variant in sort_into_variants(runs_of(make_result(), other))] == [None, None]
+    assert [variant.mismatch for variant in sort_into_variants(runs_of(make_result(), other))] == [None, None]
 
 
 def planned(*jobs: tuple[str, int]) -> Plan:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fpcn_lightning.report.results import Result, find_results
+from fpcn_lightning.runs.results import Result, find_results
 from tests.sweep.conftest import Command
 
 pytestmark = pytest.mark.slow

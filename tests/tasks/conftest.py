@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fpcn_lightning.main import run_task
-from fpcn_lightning.report.results import Result, read_result
+from fpcn_lightning.cli.main import run_task
+from fpcn_lightning.runs.results import Result, read_result
 from tests.conftest import composed
 
 Train = Callable[..., tuple[Path, Result]]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from fpcn_lightning.cli.main import run_task
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.main import run_task
-from tests.callbacks.conftest import offline
 from tests.conftest import composed
 from tests.tasks.conftest import Train
+from tests.tracking.conftest import offline
 from tests.wandb_record import offline_runs
 
 __all__ = ["offline"]
@@ -71,7 +71,7 @@ def test_without_a_key_the_workspaces_are_json(tmp_path: Path, capsys: pytest.Ca
 
 @pytest.mark.slow
 def test_everything_that_is_shown_is_logged(train: Train, tmp_path: Path) -> None:
-    from fpcn_lightning.callbacks.wandb_report import log_report
+    from fpcn_lightning.tracking.wandb_report import log_report
 
     folder, result = train("model=fpcn_official", "loss.center=0.5", "logger=wandb", "callbacks=panels")
     teacher = folder / "checkpoints" / "best.ckpt"
@@ -140,6 +140,6 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     import fpcn_lightning
 
     monkeypatch.delattr(fpcn_lightning, "dashboards", raising=False)
-    monkeypatch.setitem(sys.modules, "fpcn_lightning.dashboards", None)
+    monkeypatch.setitem(sys.modules, "fpcn_lightning.tracking.dashboards", None)
     with pytest.raises(UserError, match=r"pip install 'fpcn-lightning\[dashboards\]'"):
         run_task(composed("task=dashboard", f"output={tmp_path}"))

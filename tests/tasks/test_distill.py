@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from fpcn_lightning import build, checkpoints
+from fpcn_lightning import build
+from fpcn_lightning.cli.main import run_task
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.main import run_task
+from fpcn_lightning.modules import checkpoints
 from fpcn_lightning.modules.classifier import Classifier
 from fpcn_lightning.modules.student import Student
 from fpcn_lightning.modules.teacher import Teacher, file_hash
-from fpcn_lightning.report.results import Result, read_result
+from fpcn_lightning.runs.results import Result, read_result
 from tests.conftest import composed
 from tests.tasks.conftest import Train
 
@@ -129,7 +130,7 @@ def test_nothing_reaches_the_teacher(train: Train, teacher: Path, monkeypatch: p
     assert optimised == len(learned)  # the regressor of the hint is among them
 
 
-def test_stored_answers_train_as_live_ones_do(train: Train, teacher: Path) -> None:
+def test_stored_predictions_train_as_live_ones_do(train: Train, teacher: Path) -> None:
     taught = ("model=plain", "distillation=kd", f"teacher={teacher}", "trainer.max_epochs=3")
     stored, _ = train(*taught, folder="stored")
     live, _ = train(*taught, "distillation.stored=false", folder="live")
@@ -162,9 +163,9 @@ def test_seeds_share_the_store_where_they_share_the_views(
     assert two["seconds"].get("teacher") is not None
 
 
-def test_the_stored_answers_belong_to_the_views_of_the_epoch(train: Train, teacher: Path, tmp_path: Path) -> None:
+def test_the_stored_predictions_belong_to_the_views_of_the_epoch(train: Train, teacher: Path, tmp_path: Path) -> None:
     """Read back and compared with the teacher's answers to the very pictures that the loader shows."""
-    store = tmp_path / "answers"
+    store = tmp_path / "predictions"
     chosen = ("model=plain", "distillation=kd", f"teacher={teacher}", f"distillation.store={store}", "seed=4")
     _, result = train(*chosen)
     root = result["config"]["data"]["root"]  # type: ignore[index]
@@ -183,7 +184,7 @@ def test_the_stored_answers_belong_to_the_views_of_the_epoch(train: Train, teach
 
 
 def test_a_stale_store_is_refused(train: Train, teacher: Path, tmp_path: Path) -> None:
-    chosen = ("model=plain", "distillation=kd", f"teacher={teacher}", f"distillation.store={tmp_path / 'answers'}")
+    chosen = ("model=plain", "distillation=kd", f"teacher={teacher}", f"distillation.store={tmp_path / 'predictions'}")
     train(*chosen)
     with pytest.raises(UserError, match=r"stale: its views\.brightness is 0\.0"):
         train(*chosen, "data.brightness=0.2", folder="brighter")

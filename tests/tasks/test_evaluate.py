@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from fpcn_lightning.cli.main import run_task
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.main import run_task
-from fpcn_lightning.report.results import Result, read_result
+from fpcn_lightning.runs.results import Result, read_result
 from tests.conftest import composed
 from tests.tasks.conftest import Train
 

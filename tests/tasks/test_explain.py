@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fpcn_lightning.cli.main import run_task
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.explain.study import Study
-from fpcn_lightning.main import run_task
-from fpcn_lightning.report.results import read_result
+from fpcn_lightning.runs.results import read_result
 from tests.conftest import composed
 from tests.tasks.conftest import Train
 
@@ -59,8 +59,8 @@ def test_a_network_and_one_beside_it_on_their_own_pictures(
     assert len(rows) == result["data"]["images"]["test"]
     assert sum(row["deletion"] != "" for row in rows) == 1  # explain.curves of trainer=smoke
     assert all(row["mask_overlap"] and row["changed_background"] in ("0.0000", "1.0000") for row in rows)
-    answered = {row["name"]: row["predicted"] for row in csv.DictReader((main / "test_predictions.csv").open())}
-    assert {row["name"]: row["predicted"] for row in rows} == answered
+    predicted = {row["name"]: row["predicted"] for row in csv.DictReader((main / "test_predictions.csv").open())}
+    assert {row["name"]: row["predicted"] for row in rows} == predicted
     assert all(row["mask_overlap"] == "" for row in rows_of(folder / "plain"))
 
     with monkeypatch.context() as patch:

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from fpcn_lightning import build, checkpoints
-from fpcn_lightning.deploy.answers import logits_of
+from fpcn_lightning import build
+from fpcn_lightning.cli.main import run_task
+from fpcn_lightning.deploy.predictions import logits_of
 from fpcn_lightning.deploy.wrapper import Deployed
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.model import BundleModel
-from fpcn_lightning.main import run_task
+from fpcn_lightning.modules import checkpoints
 from fpcn_lightning.modules.classifier import RECORD
-from fpcn_lightning.report.results import Result
+from fpcn_lightning.runs.results import Result
 from tests.conftest import composed
 from tests.tasks.conftest import Train
 
@@ -37,9 +38,9 @@ def changed(folder: Path, **entries: Any) -> Path:
     return folder
 
 
-def accuracy_of(result: Result, reading: str) -> float:
+def accuracy_of(result: Result, inference_mode: str) -> float:
     assert result["metrics"] is not None
-    return result["metrics"]["test"][reading]["accuracy"]
+    return result["metrics"]["test"][inference_mode]["accuracy"]
 
 
 @pytest.mark.slow
@@ -138,7 +139,7 @@ def test_a_stranger_names_no_folder(train: Train, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_files_for_phones_answer_alike(train: Train, tmp_path: Path) -> None:
+def test_files_for_phones_prediction_alike(train: Train, tmp_path: Path) -> None:
     pytest.importorskip("executorch")
     folder, _ = train("model=lenet", *WHOLE)
     export(tmp_path, folder, "export.executorch=true", "export.most_drop=100", f"export.bundle={tmp_path}/b")

@@ -14,13 +14,13 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from fpcn_lightning.cli.main import run_task
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.main import run_task
-from fpcn_lightning.report.results import read_result, write_result
+from fpcn_lightning.runs.results import read_result, write_result
 from fpcn_lightning.sweep.jobs import Ended, Job
 from fpcn_lightning.tasks import search
 from tests.conftest import composed
-from tests.report.test_results import make_result
+from tests.runs.test_results import make_result
 
 SMALL = ("+experiment=search", "trainer=smoke", "callbacks.summary=null")
 KEYS = ("optimisation.learning_rate", "loss.center", "model.theta")

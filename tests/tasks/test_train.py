@@ -10,8 +10,8 @@ from torch import Tensor
 
 from fpcn_lightning.errors import RunInUse, UserError
 from fpcn_lightning.modules.classifier import Classifier
-from fpcn_lightning.record import held
-from fpcn_lightning.report.results import read_result
+from fpcn_lightning.runs.recording import held
+from fpcn_lightning.runs.results import read_result
 from tests.conftest import composed
 from tests.tasks.conftest import Train
 
@@ -32,11 +32,11 @@ def test_a_run_leaves_its_whole_record(train: Train, model: str) -> None:
     assert result["data"] is not None
     assert result["data"]["images"] == {"train": 18, "validation": 6, "test": 6}
     assert result["metrics"] is not None
-    readings = {"plain": {"plain"}}.get(model, {"as_trained", "unmasked"})
+    inference_modes = {"plain": {"plain"}}.get(model, {"as_trained", "unmasked"})
     for side in ("validation", "test"):
         measured = result["metrics"][side]
-        assert measured.keys() == readings
-        assert all(reading["images"] == 6 for reading in measured.values())
+        assert measured.keys() == inference_modes
+        assert all(inference_mode["images"] == 6 for inference_mode in measured.values())
     assert result["network"] is not None
     assert result["network"]["milliseconds"] > 0
     assert result["checkpoint"] == "checkpoints/best.ckpt"

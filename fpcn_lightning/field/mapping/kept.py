@@ -68,10 +68,10 @@ class Kept:
         self.coverage[cut.cells] = cut.coverage
         self.probabilities[row, columns] = self.scores[row, columns] = np.nan
         if outputs is not None:
-            answered = np.isfinite(outputs.probabilities).all(1) & np.isfinite(outputs.score)
-            columns = columns[cut.asked][answered]
-            self.probabilities[row, columns] = outputs.probabilities[answered]
-            self.scores[row, columns] = outputs.score[answered]
+            predicted = np.isfinite(outputs.probabilities).all(1) & np.isfinite(outputs.score)
+            columns = columns[cut.asked][predicted]
+            self.probabilities[row, columns] = outputs.probabilities[predicted]
+            self.scores[row, columns] = outputs.score[predicted]
 
     def finish(self, row: int, damaged: Iterable[tuple[int, int]]) -> None:
         """Mark a row as answered, once its answers are on the disk."""

@@ -13,8 +13,8 @@ import numpy as np
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import Bundle, read_bundle
-from fpcn_lightning.field.mapping.answers import Answered, answer_windows
 from fpcn_lightning.field.mapping.class_map import ClassMap, class_map
+from fpcn_lightning.field.mapping.predictions import WindowPredictions, predict_windows
 from fpcn_lightning.field.mapping.result_folder import FACTS, SUMMARY, result_folder, whole
 from fpcn_lightning.field.mapping.sections import SectionFile
 from fpcn_lightning.field.mapping.summary import MapSummary
@@ -94,7 +94,7 @@ def map_section(
         plan = _planned(opened, trained, micrometres_per_pixel, window, overlap)
         windows = plan.windows
         with _writing(output), result_folder(output, opened.path, overwrite=overwrite) as unfinished:
-            answered = answer_windows(
+            predicted = predict_windows(
                 model,
                 opened,
                 windows,
@@ -104,7 +104,7 @@ def map_section(
                 workers=workers,
                 progress=progress,
             )
-            found = _mapped(answered, model, plan)
+            found = _mapped(predicted, model, plan)
             measured = measure(found, windows.resolution)
             photograph = thumbnail(opened, _PHOTOGRAPH_PIXELS)
             write_measurements(output, found, measured, windows.resolution, photograph)
@@ -128,22 +128,22 @@ def map_section(
                 resolution=windows.resolution,
                 cell=found.cell,
                 windows=windows.rows * windows.columns,
-                windows_without_data=int(np.isnan(answered.scores).sum()),
-                damaged_segments=answered.damaged,
+                windows_without_data=int(np.isnan(predicted.scores).sum()),
+                damaged_segments=predicted.damaged,
                 grains=len(measured.grains),
                 areas=measured.areas,
                 contacts=measured.contacts,
                 grain_sizes=measured.grain_sizes,
                 seconds=round(time.monotonic() - began, 3),
             )
-            del answered  # Windows lets nobody remove what is mapped
+            del predicted  # Windows lets nobody remove what is mapped
             _write_summary(summary)
     return summary
 
 
-def _mapped(answered: Answered, model: BundleModel, plan: _Plan) -> ClassMap:
+def _mapped(predicted: WindowPredictions, model: BundleModel, plan: _Plan) -> ClassMap:
     threshold = model.bundle.files[model.file]["threshold"]
-    surface = Surface(answered, model.bundle.classes, threshold, plan.micrometres_per_pixel)
+    surface = Surface(predicted, model.bundle.classes, threshold, plan.micrometres_per_pixel)
     return class_map(surface, plan.windows.side)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fpcn_lightning.field.mapping.answers import Answered
+from fpcn_lightning.field.mapping.predictions import WindowPredictions
 
 BAND_NUMBERS = 4_000_000  # probabilities that are computed at once
 
@@ -54,13 +54,17 @@ class Surface:
     """
 
     def __init__(
-        self, answered: Answered, classes: tuple[str, ...], threshold: float, micrometres_per_pixel: float | None
+        self,
+        predicted: WindowPredictions,
+        classes: tuple[str, ...],
+        threshold: float,
+        micrometres_per_pixel: float | None,
     ) -> None:
-        self.answered = answered
+        self.predicted = predicted
         self.classes = classes
         self.micrometres_per_pixel = micrometres_per_pixel
-        self.height, self.width, self.cell = answered.cells.height, answered.cells.width, answered.cells.side
-        self.rows, self.columns = answered.cells.rows, answered.cells.columns
+        self.height, self.width, self.cell = predicted.cells.height, predicted.cells.width, predicted.cells.side
+        self.rows, self.columns = predicted.cells.rows, predicted.cells.columns
         self._threshold = threshold
 
     def bands(self, rows_of_cells: int | None = None) -> Iterator[Band]:
@@ -69,18 +73,18 @@ class Surface:
         return (self._band(top, min(top + step, self.rows)) for top in range(0, self.rows, step))
 
     def _band(self, top: int, bottom: int) -> Band:
-        answered, windows = self.answered, self.answered.windows
+        predicted, windows = self.predicted, self.predicted.windows
         first_row, first_column = windows.first
         down = _Between.of(range(top, bottom), self.cell, first_row, windows.stride, windows.rows)
         across = _Between.of(range(self.columns), self.cell, first_column, windows.stride, windows.columns)
         used = slice(down.before[0], down.after[-1] + 1)
         down = down._replace(before=down.before - used.start, after=down.after - used.start)
-        scores = np.array(answered.scores[used])[..., None]
-        answers = np.concatenate((np.array(answered.probabilities[used]), scores, np.ones_like(scores)), axis=-1)
-        answers[np.isnan(scores[..., 0])] = 0
-        blended = _blended(_blended(answers, down, 0), across, 1)
+        scores = np.array(predicted.scores[used])[..., None]
+        predictions = np.concatenate((np.array(predicted.probabilities[used]), scores, np.ones_like(scores)), axis=-1)
+        predictions[np.isnan(scores[..., 0])] = 0
+        blended = _blended(_blended(predictions, down, 0), across, 1)
         weights = blended[..., -1]
-        known = (weights > 0) & answered.coverage[top:bottom]
+        known = (weights > 0) & predicted.coverage[top:bottom]
         blended /= np.where(known, weights, 1)[..., None]
         blended[~known] = 0
         return Band(top, blended[..., :-2], (blended[..., -2] < self._threshold) & known, known)
@@ -100,8 +104,8 @@ class _Between(NamedTuple):
         return cls(before, np.minimum(before + 1, count - 1), (places - before).astype(np.float32))
 
 
-def _blended(answers: Floats, between: _Between, axis: int) -> Floats:
+def _blended(predictions: Floats, between: _Between, axis: int) -> Floats:
     share = between.share[:, None, None] if axis == 0 else between.share[:, None]
-    before, after = answers.take(between.before, axis), answers.take(between.after, axis)
+    before, after = predictions.take(between.before, axis), predictions.take(between.after, axis)
     blended: Floats = before * (1 - share) + after * share
     return blended

@@ -134,7 +134,7 @@ def test_too_little_memory_is_said(bundle_folder: Path, tmp_path: Path, monkeypa
         raise MemoryError
 
     draw_section(tmp_path / "section.tif")
-    monkeypatch.setattr("fpcn_lightning.field.mapping.map_section.answer_windows", full)
+    monkeypatch.setattr("fpcn_lightning.field.mapping.map_section.predict_windows", full)
     with pytest.raises(UserError, match="not enough memory"):
         map_section(bundle_folder, tmp_path / "section.tif", tmp_path / "map", threads=1)
 

@@ -7,7 +7,7 @@ from fpcn_lightning.field.mapping.kept import KEY
 from fpcn_lightning.field.mapping.result_folder import AREAS, CLASS_MAP, FACTS, UNFINISHED, result_folder, whole
 
 SECTION = Path(__file__)
-ANSWERS = "scores.npy"
+PREDICTIONS = "scores.npy"
 
 
 def names(folder: Path) -> list[str]:
@@ -22,7 +22,7 @@ def finish(output: Path, *, overwrite: bool = False) -> None:
 def cut_off(output: Path) -> None:
     with result_folder(output, SECTION, overwrite=False) as unfinished:
         (unfinished / KEY).write_text("{}")
-        (unfinished / ANSWERS).write_text("half")
+        (unfinished / PREDICTIONS).write_text("half")
         (output / AREAS).write_text("half")
         raise KeyboardInterrupt
 
@@ -47,7 +47,7 @@ def test_what_was_cut_off_stays_and_is_gone_on_with(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         cut_off(tmp_path)
     with result_folder(tmp_path, SECTION, overwrite=False) as unfinished:
-        assert (unfinished / ANSWERS).read_text() == "half"
+        assert (unfinished / PREDICTIONS).read_text() == "half"
     assert names(tmp_path) == [AREAS]
 
 
@@ -55,14 +55,14 @@ def test_overwriting_begins_anew_and_leaves_what_is_not_ours(tmp_path: Path) -> 
     for name in (AREAS, "notes.txt"):
         (tmp_path / name).write_text("old")
     (tmp_path / UNFINISHED).mkdir()
-    for name in (KEY, ANSWERS):
+    for name in (KEY, PREDICTIONS):
         (tmp_path / UNFINISHED / name).write_text("half")
     with result_folder(tmp_path, SECTION, overwrite=True) as unfinished:
         assert names(unfinished) == []
     assert names(tmp_path) == ["notes.txt"]
 
 
-@pytest.mark.parametrize("left", [[], [ANSWERS]])
+@pytest.mark.parametrize("left", [[], [PREDICTIONS]])
 def test_a_run_that_was_cut_off_at_its_very_end_is_finished(tmp_path: Path, left: list[str]) -> None:
     """The key is gone, perhaps all of the answers, but the folder is there still."""
     finish(tmp_path)
@@ -87,7 +87,7 @@ def test_the_key_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Path, "unlink", noted)
     finish(tmp_path)
     assert removed[0] == KEY
-    assert ANSWERS in removed
+    assert PREDICTIONS in removed
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -96,7 +96,7 @@ def test_a_folder_of_the_users_own_is_refused(tmp_path: Path, kind: str, overwri
     output, own = tmp_path / "map", tmp_path / "own"
     output.mkdir()
     own.mkdir()
-    (own / ("thesis.txt" if kind != "link" else ANSWERS)).write_text("thesis")
+    (own / ("thesis.txt" if kind != "link" else PREDICTIONS)).write_text("thesis")
     if kind == "with a key":
         (own / KEY).write_text("{}")
     if kind == "link":

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from fpcn_lightning.field.mapping.answers import Answered
 from fpcn_lightning.field.mapping.cells import Cells
+from fpcn_lightning.field.mapping.predictions import WindowPredictions
 from fpcn_lightning.field.mapping.surface import Band, Surface
 from fpcn_lightning.field.mapping.windows import Windows
 
@@ -27,21 +27,21 @@ def surface(
         "coverage": np.ones((cells.rows, cells.columns), bool),
         "damaged": 0,
     }
-    return Surface(Answered(**{**parts, **changes}), CLASSES, threshold, None)
+    return Surface(WindowPredictions(**{**parts, **changes}), CLASSES, threshold, None)
 
 
 def whole(bands: list[Band], name: str) -> NDArray[Any]:
     return np.concatenate([getattr(band, name) for band in bands])
 
 
-def answers(windows: Windows) -> NDArray[np.float64]:
+def predictions(windows: Windows) -> NDArray[np.float64]:
     return np.random.default_rng(0).dirichlet((1, 1, 1), (windows.rows, windows.columns))
 
 
 @pytest.mark.parametrize(("height", "width", "stride"), [(100, 77, 16), (9, 90, 16), (10, 10, 16)])
 def test_cells_are_interpolated_between_the_centres_of_windows(height: int, width: int, stride: int) -> None:
     windows = Windows(height, width, 2 * stride, stride)
-    probabilities = answers(windows)
+    probabilities = predictions(windows)
     mapped = surface(windows, probabilities)
     found = whole(list(mapped.bands()), "probabilities")
     first_row, first_column = windows.first
@@ -53,9 +53,9 @@ def test_cells_are_interpolated_between_the_centres_of_windows(height: int, widt
     np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
 
 
-def test_a_cell_in_the_middle_of_a_window_has_its_answer() -> None:
+def test_a_cell_in_the_middle_of_a_window_has_its_prediction() -> None:
     windows = Windows(64, 64, 32, 16)
-    probabilities = answers(windows)
+    probabilities = predictions(windows)
     found = whole(list(surface(windows, probabilities, cell=16).bands()), "probabilities")
     np.testing.assert_allclose(found, probabilities, atol=1e-6)
 
@@ -63,21 +63,21 @@ def test_a_cell_in_the_middle_of_a_window_has_its_answer() -> None:
 @pytest.mark.parametrize("rows", [1, 7, 1000])
 def test_bands_of_any_height_are_the_same_map(rows: int) -> None:
     windows = Windows(100, 77, 32, 16)
-    mapped = surface(windows, answers(windows), threshold=0.6)
+    mapped = surface(windows, predictions(windows), threshold=0.6)
     expected, bands = list(mapped.bands()), list(mapped.bands(rows))
     assert [band.top for band in bands] == list(range(0, mapped.rows, rows))
     for name in ("probabilities", "unfamiliar", "known"):
         np.testing.assert_array_equal(whole(bands, name), whole(expected, name))
 
 
-def test_windows_without_an_answer_leave_it_to_the_others() -> None:
+def test_windows_without_an_prediction_leave_it_to_the_others() -> None:
     windows = Windows(16, 48, 32, 16)  # three in a row, centres at 8, 24 and 40
     probabilities = np.array([[[1.0, 0, 0], [np.nan] * 3, [0, 1.0, 0]]])
     mapped = surface(windows, probabilities, cell=4)
     (band,) = mapped.bands()
     assert band.known.all()
-    for column, answer in enumerate([[1, 0, 0]] * 6 + [[0, 1, 0]] * 6):  # the middle window's centre divides them
-        np.testing.assert_allclose(band.probabilities[:, column], [answer] * 4, atol=1e-6)
+    for column, prediction in enumerate([[1, 0, 0]] * 6 + [[0, 1, 0]] * 6):  # the middle window's centre divides them
+        np.testing.assert_allclose(band.probabilities[:, column], [prediction] * 4, atol=1e-6)
     lonely = surface(windows, np.array([[[np.nan] * 3, [np.nan] * 3, [0, 1.0, 0]]]), cell=4)
     (band,) = lonely.bands()
     np.testing.assert_array_equal(band.known[0], [False] * 6 + [True] * 6)
@@ -88,7 +88,7 @@ def test_windows_without_an_answer_leave_it_to_the_others() -> None:
 def test_cells_that_are_not_covered_are_not_known() -> None:
     windows = Windows(32, 32, 32, 16)
     coverage = np.random.default_rng(1).random((16, 16)) < 0.5
-    (band,) = surface(windows, answers(windows), threshold=2, coverage=coverage).bands()
+    (band,) = surface(windows, predictions(windows), threshold=2, coverage=coverage).bands()
     np.testing.assert_array_equal(band.known, coverage)
     np.testing.assert_array_equal(band.unfamiliar, coverage)
     assert not band.probabilities[~coverage].any()
@@ -97,5 +97,5 @@ def test_cells_that_are_not_covered_are_not_known() -> None:
 def test_cells_below_the_threshold_are_unfamiliar() -> None:
     windows = Windows(16, 32, 32, 16)  # centres at 8 and 24
     scores = np.array([[0.0, 1.0]], np.float32)
-    (band,) = surface(windows, answers(windows), cell=1, threshold=0.5, scores=scores).bands()
+    (band,) = surface(windows, predictions(windows), cell=1, threshold=0.5, scores=scores).bands()
     np.testing.assert_array_equal(band.unfamiliar, np.broadcast_to(np.arange(32) < 16, (16, 32)))

@@ -1,0 +1,228 @@
+"""The record of a run: what `result.json` holds, and how it is read, written and found.
+
+Every table and figure is made from these records and from nothing else. The TypedDicts below are the contract itself:
+reading and writing both check a record against their annotations, so the two cannot drift apart.
+Keys beyond the contract are kept, so that a task may add its own.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal, NotRequired, TypedDict, cast
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.runs.atomic_write import write_text_atomically
+from fpcn_lightning.runs.schema_check import check
+
+SCHEMA_VERSION = 1
+RESULT_NAME = "result.json"
+
+
+class Seconds(TypedDict):
+    """Wall-clock seconds of the run; a stage that did not take place is null.
+
+    `teacher` is what this run waited for the teacher's answers to be stored, 0 where others had done it.
+    """
+
+    total: float | None
+    fit: float | None
+    test: float | None
+    teacher: NotRequired[float | None]
+
+
+class Code(TypedDict):
+    """The source that ran; commit and dirty are null outside a Git checkout."""
+
+    version: str
+    commit: str | None
+    dirty: bool | None
+
+
+class ImageCounts(TypedDict):
+    """Images on each side of the split."""
+
+    train: int
+    validation: int
+    test: int
+
+
+class DataFacts(TypedDict):
+    """The data set: class names in label order, fingerprint of the split, and the number of unreadable files."""
+
+    classes: list[str]
+    fingerprint: str
+    images: ImageCounts
+    refused: int
+
+
+class NetworkFacts(TypedDict):
+    """Size of the deployed network: parameters, multiply-accumulates of one image, input side in pixels.
+
+    `training_macs` are the multiply-accumulates of the forward pass of one training step, for an image of its batch;
+    `milliseconds` is the time of one view through the trained network (`fpcn_lightning.profiling.latency`) on the
+    run's device.
+    """
+
+    parameters: int
+    macs: int
+    input_size: int
+    weights: str
+    training_macs: NotRequired[int]
+    milliseconds: NotRequired[float]
+
+
+class ImagesPerSecond(TypedDict):
+    """Images a second on the run's device; what was not measured is null."""
+
+    training: float | None
+    inference: float | None
+
+
+class Metrics(TypedDict):
+    """One reading of one split: accuracy, F1 and recall in 0..1, loss in nats (null if it was not finite).
+
+    `accuracy_standard_error` is binomial, sqrt(p (1 - p) / images); `confusion` has the true class in rows and the
+    predicted class in columns.
+    """
+
+    accuracy: float
+    accuracy_standard_error: float
+    macro_f1: float
+    macro_recall: float
+    loss: float | None
+    images: int
+    confusion: list[list[int]]
+
+
+class Evaluation(TypedDict):
+    """Metrics of each split, keyed by reading: a way of inference that the network offers."""
+
+    validation: dict[str, Metrics]
+    test: dict[str, Metrics]
+
+
+class Result(TypedDict):
+    """One run. `started` is an ISO 8601 time, `checkpoint` is relative to the run folder.
+
+    `reading` names the configured way of inference. An evaluation says how many of its pictures were
+    `seen_in_training`, where that can be known. `teacher` says whom a student has learned from. `command` is the
+    command line that starts this run again. Only a run that did not finish may lack data, network or metrics.
+    """
+
+    schema: Literal[1]
+    experiment: str
+    variant: str
+    seed: int
+    status: Literal["finished", "failed", "running", "interrupted"]
+    error: str | None
+    started: str
+    seconds: Seconds
+    code: Code
+    packages: dict[str, str]
+    device: str | None
+    config: dict[str, object]
+    config_hash: str
+    data: DataFacts | None
+    network: NetworkFacts | None
+    metrics: Evaluation | None
+    inference_mode: str | None
+    checkpoint: str | None
+    epochs: int | None
+    images_per_second: NotRequired[ImagesPerSecond]
+    seen_in_training: NotRequired[int | None]
+    command: NotRequired[str | None]
+    teacher: NotRequired[dict[str, object] | None]
+
+
+Run = tuple[Path, Result]
+"""A run folder and what it says about itself."""
+
+
+def read_result(path: Path) -> Result:
+    """Read one `result.json`.
+
+    Raises:
+        UserError: the file is missing or damaged, has another schema version, or breaks the contract.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}). Check the path and its permissions.") from error
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}. Run this experiment again, or move the file away.") from error
+    version = record.get("schema") if isinstance(record, dict) else None
+    if version is not None and version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path} has schema version {version!r}, this program reads version {SCHEMA_VERSION}. "
+            "Use the program version that wrote it, or run the experiment again."
+        )
+    try:
+        return _checked(record)
+    except ValueError as error:
+        raise UserError(
+            f"{path} is not a complete result: {error}. Run this experiment again, or move the file away."
+        ) from error
+
+
+def find_results(root: Path, unreadable: list[str] | None = None) -> list[Run]:
+    """Read every `result.json` at or below `root`.
+
+    Args:
+        root: the folder to look through.
+        unreadable: takes what is wrong with a file that cannot be read, which is then left out.
+
+    Returns:
+        (run folder, result) pairs sorted by experiment, variant, seed and folder; empty if there is no result.
+
+    Raises:
+        UserError: `root` is no folder; or a file cannot be read, and there is no `unreadable`.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root} is no folder. Name the folder that holds the runs, for example outputs.")
+    found = []
+    for path in sorted(root.rglob(RESULT_NAME)):
+        try:
+            found.append((path.parent, read_result(path)))
+        except UserError as error:
+            if unreadable is None:
+                raise
+            unreadable.append(str(error))
+    return sorted(found, key=lambda run: (run[1]["experiment"], run[1]["variant"], run[1]["seed"], run[0]))
+
+
+def write_result(folder: Path, result: Result) -> Path:
+    """Write `result` as `folder/result.json`, replacing an earlier one in a single step, and return its path.
+
+    JSON has no NaN or infinity: such numbers are written as null.
+
+    Raises:
+        ValueError: `result` breaks the contract; nothing is written.
+    """
+    record = _without_non_finite(result)
+    _checked(record)
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return write_text_atomically(folder / RESULT_NAME, text)
+
+
+def _checked(record: object) -> Result:
+    check(record, Result)
+    result = cast(Result, record)
+    if result["status"] == "finished":
+        absent = [key for key, value in result.items() if key in ("data", "network", "metrics") and value is None]
+        if absent:
+            raise ValueError(f"'{absent[0]}' is null although the run finished")
+    return result
+
+
+def _without_non_finite(value: object) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_non_finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_non_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")

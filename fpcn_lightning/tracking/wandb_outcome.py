@@ -1,0 +1,130 @@
+"""What W&B is told when a run is over: its figures, its confusion matrix, and pictures with what was found in them."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch.loggers import Logger
+from PIL import Image
+from torch.nn import functional
+
+from fpcn_lightning.data.index import SIDES
+from fpcn_lightning.tracking.loggers import RunLogger
+from fpcn_lightning.tracking.wandb_run import trouble_tolerated
+
+if TYPE_CHECKING:
+    from fpcn_lightning.data.datamodule import RockDataModule
+    from fpcn_lightning.modules.classifier import Classifier
+    from fpcn_lightning.runs.results import Result
+
+INFERENCE_MODE_COLUMNS = ("accuracy", "accuracy_standard_error", "macro_f1", "macro_recall", "loss", "images")
+MASK_LABELS = {0: "elsewhere", 1: "object"}
+
+
+def log_outcome(loggers: Iterable[Logger], module: "Classifier", data: "RockDataModule", result: "Result") -> None:
+    """Log the outcome of a run with every W&B logger among `loggers`; trouble with W&B is a warning, not an error.
+
+    Args:
+        loggers: of the trainer.
+        module: with the weights of the best epoch, after validation and, if the run looks at it, test.
+        data: the pictures and their sides.
+        result: with `data` and `network` filled in.
+    """
+    for logger in loggers:
+        if isinstance(logger, RunLogger):
+            with trouble_tolerated("the outcome of this run"):
+                run = logger.experiment
+                shown = _pictures(module, data, logger.pictures)
+                run.log(
+                    {**_inference_modes(module), **_confusion(module, data), **shown, "data/classes": _classes(data)}
+                )
+                run.summary.update(_facts(result))
+
+
+def shown_pictures(data: "RockDataModule", count: int) -> tuple[int, ...]:
+    """Positions of `count` validation pictures, the same for all runs of a split.
+
+    They come in the order of a digest of their bytes, which mixes the classes and owes nothing to a run's seed.
+    """
+    pictures = data.pictures.pictures
+    return tuple(sorted(data.split.validation, key=lambda position: pictures[position].key)[:count])
+
+
+def _inference_modes(module: "Classifier") -> dict[str, Any]:
+    """A row for every side and reading that was measured, and the accuracy that chose the epoch."""
+    import wandb
+
+    rows: list[Any] = [
+        [side, inference_mode, *(dict(metrics)[column] for column in INFERENCE_MODE_COLUMNS)]
+        for side, inference_modes in module.measured.items()
+        for inference_mode, metrics in inference_modes.items()
+    ]
+    best = module.measured["validation"][module.network.inference]["accuracy"]
+    return {
+        "val/best_accuracy": best,
+        "inference_modes": wandb.Table(columns=["side", "inference_mode", *INFERENCE_MODE_COLUMNS], data=rows),
+    }
+
+
+def _confusion(module: "Classifier", data: "RockDataModule") -> dict[str, Any]:
+    import wandb
+
+    if "test" not in module.predictions:
+        return {}
+    predicted = module.predictions["test"]
+    chart = wandb.plot.confusion_matrix(
+        y_true=[data.pictures.pictures[position].label for position in predicted.positions.tolist()],
+        preds=predicted.probabilities.argmax(1).tolist(),
+        class_names=list(data.classes),
+        title=f"Test side, {module.network.inference}",
+    )
+    return {"test/confusion_matrix": chart}
+
+
+@torch.inference_mode()
+def _pictures(module: "Classifier", data: "RockDataModule", count: int) -> dict[str, Any]:
+    import wandb
+
+    chosen = shown_pictures(data, count)
+    if not chosen:
+        return {}
+    images, labels, _ = data.pictures.centres(chosen)
+    module.eval()
+    predictions = module.network.predict(module.normalised(images.to(module.device)))
+    sure, predicted = predictions.logits[module.network.inference].float().softmax(1).max(1)
+    shown = []
+    for row, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
+        caption = f"{data.classes[labels[row]]}: answered {data.classes[predicted[row]]}, {sure[row]:.0%}"
+        if predictions.object_ratio is not None:
+            caption += f"; object {predictions.object_ratio[row]:.0%}"
+        mask = None if predictions.mask is None else _overlay(predictions.mask[row], image.shape[0])
+        shown.append(wandb.Image(Image.fromarray(image), caption=caption, masks=mask))
+    return {"val/pictures": shown}
+
+
+def _overlay(mask: torch.Tensor, side: int) -> dict[str, Any]:
+    """A mask [H, W] that is 1 on the object, as W&B lays it over a picture of `side` pixels."""
+    whole = functional.interpolate(mask[None, None].float(), size=(side, side), mode="nearest")[0, 0]
+    found = (whole == 1).byte().cpu().numpy()
+    return {"positioning": {"mask_data": found, "class_labels": MASK_LABELS}}
+
+
+def _classes(data: "RockDataModule") -> Any:
+    """Pictures of every class on every side."""
+    import wandb
+
+    pictures = data.pictures.pictures
+    sides = {"train": data.split.train, "validation": data.split.validation, "test": data.split.test}
+    counts = Counter((side, pictures[position].label) for side, chosen in sides.items() for position in chosen)
+    rows: list[Any] = [[name, *(counts[side, number] for side in SIDES)] for number, name in enumerate(data.classes)]
+    return wandb.Table(columns=["class", *SIDES], data=rows)
+
+
+def _facts(result: "Result") -> dict[str, Any]:
+    """What is known of the network and its data beside the config, for the columns of W&B's table of runs."""
+    facts = {f"network/{key}": value for key, value in (result["network"] or {}).items()}
+    if result["data"] is not None:
+        facts |= {f"data/images_{side}": count for side, count in result["data"]["images"].items()}
+        facts |= {f"data/{key}": result["data"][key] for key in ("refused", "fingerprint")}
+    return facts

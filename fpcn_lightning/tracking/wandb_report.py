@@ -1,0 +1,77 @@
+"""The table and the figures of many runs as a W&B run of their own, beside the runs that they are made from."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fpcn_lightning.runs.results import Result
+from fpcn_lightning.tracking.wandb_run import trouble_tolerated, wandb_mode, wandb_run_id
+
+if TYPE_CHECKING:
+    from wandb import Table
+
+WORDS = (
+    "experiment",
+    "variant",
+    "inference_mode",
+    "seeds",
+    "status",
+    "error",
+    "reference",
+    "remark",
+    "group",
+    "side",
+)  # even where they look like numbers
+REPORT_FILE = "wandb_report.txt"  # beside the table: the id of its W&B run
+
+
+def log_report(folder: Path, results: Iterable[Result]) -> None:
+    """Log FOLDER/table.csv and FOLDER/figures/*.png if a run that they are made from was logged to W&B.
+
+    The next report of the same folder replaces this one; trouble with W&B is a warning, not an error.
+    """
+    logged = [result for result in results if _section(result)]
+    if not logged:
+        return
+    section = _section(logged[0])
+    experiments = {result["experiment"] for result in logged}
+    with trouble_tolerated(f"the table of {folder}"):
+        mode = wandb_mode()
+        import wandb
+
+        with wandb.init(
+            dir=folder,
+            id=wandb_run_id(folder / REPORT_FILE),
+            resume="allow",
+            mode=mode,  # type: ignore[arg-type] # out of WANDB_MODE, which W&B checks itself
+            entity=section.get("entity"),
+            project=section["project"],
+            group=experiments.pop() if len(experiments) == 1 else None,
+            job_type="report",
+            name="table",
+        ) as run:
+            figures = {
+                f"figures/{path.stem}": wandb.Image(str(path)) for path in sorted((folder / "figures").glob("*.png"))
+            }
+            run.log({"table": _table(folder / "table.csv"), **figures})
+
+
+def _section(result: Result) -> dict[str, Any]:
+    """The `logger.wandb` section of a run's config, empty where it was not logged to W&B."""
+    logger: Any = result["config"]["logger"]
+    return logger.get("wandb") or {}
+
+
+def _table(path: Path) -> "Table":
+    import wandb
+
+    with path.open(newline="", encoding="utf-8") as file:
+        columns, *rows = csv.reader(file)
+    data: list[Any] = [[_value(*pair) for pair in zip(columns, row, strict=True)] for row in rows]
+    return wandb.Table(columns=list(columns), data=data, allow_mixed_types=True)
+
+
+def _value(column: str, cell: str) -> float | str | None:
+    """A cell as the number that it may be; nothing where it is blank."""
+    return cell or None if column in WORDS or not cell else float(cell)

@@ -1,0 +1,111 @@
+"""The command line as a person meets it: a real process, its exit code, and what it says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fpcn_lightning.config import CONF
+from fpcn_lightning.runs.results import read_result
+
+
+def command(*words: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "fpcn_lightning", *words], capture_output=True, text=True, cwd=folder, check=False
+    )
+
+
+def complaint(*words: str, folder: Path) -> str:
+    """The sentence of a command that fails; nothing of a stack trace may stand beside it."""
+    done = command(*words, folder=folder)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    sentences = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(sentences) == 1, done.stderr
+    return sentences[0]
+
+
+def photographs(folder: Path, **classes: int) -> Path:
+    """Class folders with this many small pictures each, all different."""
+    for label, count in classes.items():
+        (folder / label).mkdir(parents=True)
+        for number in range(count):
+            colour = (10 * number, 3 * number, sum(label.encode()) % 256)
+            Image.new("RGB", (32, 32), colour).save(folder / label / f"{number}.png")
+    return folder
+
+
+def test_help_and_the_config_are_shown(tmp_path: Path) -> None:
+    shown = command("--cfg", "job", folder=tmp_path)
+    assert shown.returncode == 0
+    assert "samples_per_class: 14" in shown.stdout
+    help_text = command("--help", folder=tmp_path).stdout
+    for group in {path.parent for path in CONF.rglob("*/*.yaml")}:
+        choices = " ".join(sorted(path.stem for path in group.glob("*.yaml")))
+        assert re.search(rf"^  {group.relative_to(CONF).as_posix()} +{choices}$", help_text, re.MULTILINE)
+
+
+def test_what_the_user_can_mend_is_one_sentence(tmp_path: Path) -> None:
+    assert "did you mean data.root" in complaint("data.rooot=x", folder=tmp_path)
+    assert "Could not find 'task/trian'" in complaint("task=trian", folder=tmp_path)
+    assert "below a section that is null" in complaint("data=folder", "data.synthetic.size=9", folder=tmp_path)
+    assert f"{tmp_path}/nowhere does not exist" in complaint("data=folder", "data.root=nowhere", folder=tmp_path)
+
+
+@pytest.mark.slow
+def test_a_class_with_too_few_pictures_is_named(tmp_path: Path) -> None:
+    root = photographs(tmp_path / "photos", basalt=8, marble=2)
+    assert "class 'marble' has too few pictures: 2" in complaint(
+        "trainer=smoke", "data=folder", f"data.root={root}", folder=tmp_path
+    )
+    failed = read_result(tmp_path / "outputs" / "smoke" / "single" / "fpcn" / "seed-0" / "result.json")
+    assert failed["status"] == "failed"
+    assert "marble" in str(failed["error"])
+
+
+@pytest.mark.slow
+def test_weights_that_cannot_be_downloaded_name_the_ways_out(tmp_path: Path) -> None:
+    root = photographs(tmp_path / "photos", basalt=8, marble=8)
+    words = ("trainer=smoke", "data=folder", f"data.root={root}", "model=plain", "model.backbone=resnet18")
+    # A hub that does not exist stands for a machine without a network.
+    done = subprocess.run(
+        [sys.executable, "-m", "fpcn_lightning", *words, "model.pretrained=true"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        env={"HF_ENDPOINT": "https://hub.invalid", "HF_HOME": str(tmp_path / "hub"), "PATH": "", "HOME": str(tmp_path)},
+    )
+    assert done.returncode == 2, done.stderr
+    assert "model.pretrained=false" in done.stderr
+    assert "model.weights=FILE" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_real_process_trains_on_a_folder_with_a_text_file_among_the_pictures(tmp_path: Path) -> None:
+    root = photographs(tmp_path / "photos", basalt=20, marble=20)
+    (root / "marble" / "notes.jpg").write_text("seen on Tuesday")
+    done = command("trainer=smoke", "data=folder", f"data.root={root}", "model=plain", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "outputs" / "smoke" / "single" / "plain" / "seed-0"
+    assert "notes.jpg" in (run / "refused.csv").read_text()
+    assert read_result(run / "result.json")["status"] == "finished"
+
+
+@pytest.mark.slow
+def test_two_ranks_train_as_one_run_and_measure_every_picture_once(rocks: Path, tmp_path: Path) -> None:
+    words = ("trainer=smoke", "trainer.devices=2", "trainer.strategy=ddp_find_unused_parameters_true")
+    limits = ("trainer.limit_val_batches=1.0", "trainer.limit_test_batches=1.0", "data.evaluation_batch_size=4")
+    freeze = ("optimisation.freeze_epochs=1", "data.samples_per_class=2")
+    done = command(*words, *limits, *freeze, "data=folder", f"data.root={rocks}", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (path,) = (tmp_path / "outputs").rglob("result.json")
+    result = read_result(path)
+    assert result["metrics"] is not None
+    assert result["metrics"]["test"]["as_trained"]["images"] == 6
+    assert len((path.parent / "test_predictions.csv").read_text().splitlines()) == 7
+    assert done.stdout.count("run folder:") == 1

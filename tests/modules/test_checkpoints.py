@@ -1,0 +1,254 @@
+import pickle
+from pathlib import Path
+from typing import Any, cast
+
+import lightning.pytorch as lightning
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from fpcn_lightning import build
+from fpcn_lightning.config import CONF
+from fpcn_lightning.data.pictures import Batch
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.modules import checkpoints
+from fpcn_lightning.modules.classifier import RECORD, Classifier
+from tests.conftest import composed
+
+# Every network once; VGG16, half a gigabyte, is built as AlexNet is.
+LEFT_OUT = ("_own", "plain_official", "vgg16")
+PRESETS = sorted(path.stem for path in (CONF / "model").glob("*.yaml") if not path.stem.endswith(LEFT_OUT))
+CLASSES = ("basalt", "dolomite", "marble")
+SIZE = 64
+
+
+def config(name: str = "fpcn") -> dict[str, Any]:
+    # In another memory layout the order of sums would differ in the last bits.
+    return build.plain(composed(f"model={name}", "trainer=smoke", "optimisation.channels_last=false"))
+
+
+def pictures(count: int = 6) -> Tensor:
+    return torch.randint(0, 256, (count, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
+
+
+def trained(name: str, path: Path) -> Classifier:
+    settings = config(name)
+    torch.manual_seed(0)
+    module = Classifier(
+        build.network(settings["model"], len(CLASSES), SIZE),
+        loss=settings["loss"],
+        optimisation=settings["optimisation"],
+        classes=len(CLASSES),
+        seed=0,
+        image_size=SIZE,
+        record=checkpoints.make_record(settings, CLASSES, "fingerprint"),
+    )
+    batch = Batch(pictures(), torch.arange(3).repeat_interleave(2), torch.arange(6))
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, DataLoader(cast(Any, [batch]), batch_size=None))
+    trainer.save_checkpoint(path)
+    return module.eval()
+
+
+@pytest.fixture(scope="module")
+def content() -> dict[str, Any]:
+    """A good checkpoint without what Lightning adds, for the tests that spoil it."""
+    settings = config()
+    state = build.network(settings["model"], len(CLASSES), SIZE).state_dict()
+    return {
+        RECORD: checkpoints.make_record(settings, CLASSES, "fingerprint"),
+        "state_dict": {f"network.{name}": value for name, value in state.items()},
+    }
+
+
+def spoilt(content: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The same with other entries in its record."""
+    return content | {RECORD: content[RECORD] | changes}
+
+
+def refusal(path: Path, content: object) -> str:
+    torch.save(content, path)
+    with pytest.raises(UserError) as caught:
+        checkpoints.load(path)
+    return str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:.*num_workers", "ignore:.*log_every_n_steps")
+@pytest.mark.parametrize("name", PRESETS)
+def test_loaded_network_predicts_as_the_trained_one(name: str, tmp_path: Path) -> None:
+    module = trained(name, tmp_path / "best.ckpt")
+    loaded = checkpoints.load(tmp_path / "best.ckpt")
+    assert not any(part.training for part in loaded.network.modules())
+    assert loaded.network.inference == module.network.inference
+    with torch.no_grad():
+        images = module.normalised(pictures())
+        theirs = module.network.predict(images).logits
+        for inference_mode, logits in loaded.network.predict(images).logits.items():
+            assert torch.equal(logits, theirs[inference_mode])
+    assert loaded.record["classes"] == list(CLASSES)
+    assert loaded.record["split"] == "fingerprint"
+    assert loaded.record["model"] == config(name)["model"]
+
+
+def test_pretrained_weights_are_not_asked_for_again(
+    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise AssertionError("the weights are in the checkpoint")
+
+    monkeypatch.setattr("fpcn_lightning.models.weights.download", refuse)
+    monkeypatch.setattr("fpcn_lightning.models.weights.load_file", refuse)
+    section = content[RECORD]["model"] | {"pretrained": True, "weights": str(tmp_path / "gone.pth")}
+    torch.save(spoilt(content, model=section), tmp_path / "best.ckpt")
+    assert checkpoints.load(tmp_path / "best.ckpt").network.weights_source == "random"
+
+
+def test_inference_mode_can_be_chosen_anew(content: dict[str, Any], tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "best.ckpt")
+    network = checkpoints.load(tmp_path / "best.ckpt").network
+    assert network.inference == "as_trained"
+    network.choose_inference("unmasked")
+    assert network.inference == "unmasked"
+    with pytest.raises(UserError, match=r"model\.inference=masked is unknown"):
+        network.choose_inference("masked")
+
+
+class Touch:
+    """Pickled, it makes a file when it is read by a reader that trusts it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("place", ["record", "state_dict", "file"])
+def test_nothing_in_a_file_is_run(place: str, content: dict[str, Any], tmp_path: Path) -> None:
+    path, trace = tmp_path / "best.ckpt", tmp_path / "trace"
+    bomb = Touch(trace)
+    if place == "file":
+        path.write_bytes(pickle.dumps(bomb))
+    else:
+        torch.save(spoilt(content, seed=bomb) if place == "record" else content | {"state_dict": bomb}, path)
+    with pytest.raises(UserError, match=r"best\.ckpt is no checkpoint"):
+        checkpoints.load(path)
+    assert not trace.exists()
+    if place == "file":
+        pickle.loads(path.read_bytes())
+    else:
+        torch.load(path, weights_only=False)
+    assert trace.exists()  # or the file would prove nothing
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["os.system", "torch.nn.Linear", "fpcn_lightning.models.backbones.Backbone", "fpcn_lightning.cli.main.main"],
+)
+def test_only_our_own_networks_are_built(target: str, content: dict[str, Any], tmp_path: Path) -> None:
+    section = {"_target_": target, "command": f"touch {tmp_path / 'trace'}"}
+    assert f"asks for the network '{target}'" in refusal(tmp_path / "best.ckpt", spoilt(content, model=section))
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("key", ["backbone", "theta", "unknown"])
+def test_no_target_hides_inside_the_section(key: str, content: dict[str, Any], tmp_path: Path) -> None:
+    """Hydra would build it before the network around it, whatever the outer target is."""
+    hidden = {
+        "_target_": "pathlib.Path.touch",
+        "_args_": [{"_target_": "pathlib.Path", "_args_": [str(tmp_path / "trace")]}],
+    }
+    for value in (hidden, [hidden]):
+        section = content[RECORD]["model"] | {key: value}
+        assert "is no checkpoint" in refusal(tmp_path / "best.ckpt", spoilt(content, model=section))
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("key", ["_args_", "_partial_", "_recursive_", "_convert_"])
+def test_no_word_of_hydra_is_taken_from_a_file(key: str, content: dict[str, Any], tmp_path: Path) -> None:
+    section = content[RECORD]["model"] | {key: "all"}
+    assert "is no checkpoint" in refusal(tmp_path / "best.ckpt", spoilt(content, model=section))
+
+
+def test_foreign_files_are_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "best.ckpt"
+    foreign = [
+        {"state_dict": content["state_dict"], "epoch": 3},
+        {RECORD: content[RECORD]},
+        content["state_dict"],
+        content | {"state_dict": [torch.zeros(1)]},
+        content | {RECORD: "plain"},
+        spoilt(content, classes=3),
+        spoilt(content, classes=None),
+        spoilt(content, data={"crop": "large"}),
+        spoilt(content, data={}),
+        spoilt(content, model=None),
+        spoilt(content, model=content[RECORD]["model"] | {"_target_": ["os.system"]}),
+    ]
+    for each in foreign:
+        message = refusal(path, each)
+        assert str(path) in message
+        assert "task=train" in message  # the way out
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+def test_truncated_file_is_refused(share: float, content: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "best.ckpt"
+    torch.save(content, path)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(UserError, match="is no checkpoint"):
+        checkpoints.load(path)
+
+
+def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.ckpt", tmp_path):
+        with pytest.raises(UserError, match="is no file"):
+            checkpoints.load(path)
+
+
+@pytest.mark.parametrize("spoil", ["missing", "surplus", "shape", "no tensor", "other network"])
+def test_weights_that_do_not_fit_are_refused(spoil: str, content: dict[str, Any], tmp_path: Path) -> None:
+    state = dict(content["state_dict"])
+    changed = content
+    if spoil == "missing":
+        del state["network.head.bias"]
+    elif spoil == "surplus":
+        state["network.head.more"] = torch.zeros(1)
+    elif spoil == "shape":
+        changed = spoilt(content, classes=["basalt", "marble"])
+    elif spoil == "no tensor":
+        state["network.head.bias"] = "none"
+    else:
+        changed = spoilt(content, model=content[RECORD]["model"] | {"backbone": "test_efficientnet"})
+    message = refusal(tmp_path / "best.ckpt", changed | {"state_dict": state})
+    assert "does not fit the network that it describes" in message
+    assert "\n" not in message
+
+
+def test_unknown_key_of_the_section_is_named(content: dict[str, Any], tmp_path: Path) -> None:
+    section = content[RECORD]["model"] | {"thetta": 0.5}
+    message = refusal(tmp_path / "best.ckpt", spoilt(content, model=section))
+    assert "model.thetta" in message
+    assert "did you mean theta" in message
+
+
+def test_record_is_plain_data() -> None:
+    """Nothing but what a reader that trusts nobody lets through."""
+
+    def plain(value: object) -> bool:
+        if isinstance(value, dict):
+            return all(isinstance(key, str) and plain(item) for key, item in value.items())
+        if isinstance(value, list):
+            return all(map(plain, value))
+        return value is None or type(value) in (str, int, float, bool)
+
+    assert plain(checkpoints.make_record(config(), CLASSES, "fingerprint"))

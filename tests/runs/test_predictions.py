@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.runs.predictions import read_clusters, read_predictions
+from fpcn_lightning.runs.results import Result
+from tests.report.run_folders import CLASSES, leave_run, leave_split, write_csv
+
+
+def test_predictions_are_sorted_by_name_and_ratios_go_along(tmp_path: Path) -> None:
+    ratios = [0.1, 0.2, 0.3, 0.4]
+    result = leave_run(tmp_path, [1, 0, 1, 0], object_ratio=ratios, true_object_ratio=["", 0.5, "", 0.7])
+    predictions = read_predictions((tmp_path, result))
+    assert predictions.names == ("0000.jpg", "0001.jpg", "0002.jpg", "0003.jpg")
+    assert predictions.correct.tolist() == [1, 0, 1, 0]
+    assert predictions.object_ratio.tolist() == ratios
+    np.testing.assert_array_equal(predictions.true_object_ratio, [np.nan, 0.5, np.nan, 0.7])
+
+
+def rewrite(folder: Path, header: list[str], *rows: list[str]) -> None:
+    write_csv(folder / "test_predictions.csv", [header, *rows])
+
+
+FIXED = ["name", "label", "predicted", "confidence"]
+
+
+def test_earlier_files_know_no_ratios(tmp_path: Path) -> None:
+    result = leave_run(tmp_path, [1, 0])
+    rows = [["a.jpg", "basalt", "basalt", "0.9", "0.9", "0.1"], ["b.jpg", "basalt", "гранит", "0.8", "0.2", "0.8"]]
+    rewrite(tmp_path, [*FIXED, *CLASSES], *rows)
+    predictions = read_predictions((tmp_path, result))
+    assert predictions.correct.tolist() == [1, 0]
+    assert np.isnan([predictions.object_ratio, predictions.true_object_ratio]).all()
+
+
+def test_classes_may_be_called_like_columns(tmp_path: Path) -> None:
+    result = leave_run(tmp_path, [1, 0])
+    assert result["data"]
+    result["data"]["classes"] = ["name", "object_ratio"]
+    header = [*FIXED, "object_ratio", "true_object_ratio", "name", "object_ratio"]
+    rows = [
+        ["a.jpg", "name", "name", "0.9", "0.3", "", "0.9", "0.1"],
+        ["b.jpg", "name", "object_ratio", "0.8", "0.4", "", "0.2", "0.8"],
+    ]
+    rewrite(tmp_path, header, *rows)
+    predictions = read_predictions((tmp_path, result))
+    assert (predictions.names, predictions.correct.tolist()) == (("a.jpg", "b.jpg"), [1, 0])
+    assert predictions.object_ratio.tolist() == [0.3, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "message"),
+    [
+        ([*FIXED, "other"], [], "columns are not those of the run's classes"),
+        ([*FIXED, *CLASSES], [["a.jpg", "basalt"]], "cannot be used"),
+        ([*FIXED, *CLASSES], [["a.jpg", "basalt", "basalt"]], "does not list each of the 10 test pictures once"),
+        ([*FIXED, *CLASSES], 10 * [["a.jpg", "basalt", "basalt"]], "does not list each of the 10 test pictures once"),
+        (
+            [*FIXED, *CLASSES],
+            [[f"{number}.jpg", "basalt", "гранит"] for number in range(10)],
+            "its accuracy is not that of result.json",
+        ),
+    ],
+)
+def test_predictions_that_cannot_be_those_of_the_run_are_named(
+    tmp_path: Path, header: list[str], rows: list[list[str]], message: str
+) -> None:
+    result = leave_run(tmp_path, 10 * [1])
+    rewrite(tmp_path, header, *rows)
+    with pytest.raises(UserError, match=rf"test_predictions\.csv.*{message}"):
+        read_predictions((tmp_path, result))
+
+
+@pytest.mark.parametrize("content", [b"", b"name,label\x00"])
+def test_damaged_predictions_are_named(tmp_path: Path, content: bytes) -> None:
+    result: Result = leave_run(tmp_path, 10 * [1])
+    (tmp_path / "test_predictions.csv").write_bytes(content)
+    with pytest.raises(UserError, match=r"test_predictions\.csv"):
+        read_predictions((tmp_path, result))
+
+
+def test_missing_predictions_are_named(tmp_path: Path) -> None:
+    result = leave_run(tmp_path, 10 * [1])
+    (tmp_path / "test_predictions.csv").unlink()
+    with pytest.raises(UserError, match=r"test_predictions\.csv cannot be read"):
+        read_predictions((tmp_path, result))
+
+
+def test_groups_and_copies_are_drawn_together(tmp_path: Path) -> None:
+    leave_split(tmp_path, ["s1", "", "s1", ""])
+    names = [f"{number:04}.jpg" for number in range(4)]
+    assert read_clusters(tmp_path, names).tolist() == [0, 1, 0, 2]
+    rows = [["a", "digest-1", ""], ["b", "digest-2", ""], ["c", "digest-1", ""], ["d", "", "digest-1"]]
+    write_csv(tmp_path / "split.csv", [["name", "digest", "group"], *rows])
+    assert read_clusters(tmp_path, ["c", "b", "a", "d"]).tolist() == [0, 1, 0, 2]
+
+
+def test_a_split_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"split\.csv cannot be read"):
+        read_clusters(tmp_path, ["a"])
+    leave_split(tmp_path, [""])
+    with pytest.raises(UserError, match=r"split\.csv does not know the tested picture a"):
+        read_clusters(tmp_path, ["0000.jpg", "a"])
+    (tmp_path / "split.csv").write_text("name,side\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"split\.csv cannot be used"):
+        read_clusters(tmp_path, ["a"])

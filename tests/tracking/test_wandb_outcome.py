@@ -1,0 +1,109 @@
+"""What whole runs leave in W&B."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.tasks.conftest import Train
+from tests.tracking.conftest import power_failure_in_the_second_epoch
+from tests.wandb_record import Recorded, offline_runs
+
+
+def picture_files(recorded: Recorded) -> list[str]:
+    """Names of the logged pictures, which carry a hash of their bytes."""
+    return [Path(name).name for name in recorded.summary["val/pictures.filenames"]]
+
+
+def test_a_run_tells_w_and_b_what_its_record_says(train: Train) -> None:
+    folder, result = train("model=fpcn", "logger=wandb", "name=study")
+    (recorded,) = offline_runs(folder)
+    assert result["metrics"] is not None
+    assert result["network"] is not None
+    assert recorded.exit_code == 0
+    assert recorded.run["run_group"] == "study"
+    assert recorded.run["display_name"] == "fpcn/seed-0"
+    assert recorded.run["job_type"] == "train"
+    assert recorded.run["project"] == "fpcn_lightning"
+    assert recorded.run["run_id"] == (folder / "wandb_run.txt").read_text().strip()
+    assert recorded.config["model"] == result["config"]["model"]
+    assert recorded.config["seed"] == 0
+    assert [row["epoch"] for row in recorded.history if "val/accuracy" in row] == [0, 1]
+
+    test, validation = result["metrics"]["test"], result["metrics"]["validation"]
+    assert recorded.summary["test/accuracy"] == pytest.approx(test["as_trained"]["accuracy"])
+    assert recorded.summary["val/best_accuracy"] == validation["as_trained"]["accuracy"]
+    assert recorded.summary["network/parameters"] == result["network"]["parameters"]
+    assert recorded.summary["network/macs"] == result["network"]["macs"]
+    assert (recorded.summary["data/images_test"], recorded.summary["data/refused"]) == (6, 0)
+    for row in recorded.table("inference_modes"):
+        measured = {"validation": validation, "test": test}[row["side"]][row["inference_mode"]]
+        assert all(row[name] == dict(measured)[name] for name in ("accuracy", "macro_f1", "images"))
+    assert len(recorded.table("inference_modes")) == 4
+    counts = [row["nPredictions"] for row in recorded.table("test/confusion_matrix_table")]
+    assert np.array_equal(np.reshape(counts, (3, 3)), test["as_trained"]["confusion"])
+    assert [(row["train"], row["validation"], row["test"]) for row in recorded.table("data/classes")] == [(6, 2, 2)] * 3
+
+
+@pytest.mark.slow
+def test_pictures_carry_the_mask_that_was_found(train: Train) -> None:
+    folder, _ = train("model=fpcn", "logger=wandb", "model.theta=0.5")
+    (recorded,) = offline_runs(folder)
+    captions, masks = recorded.summary["val/pictures.captions"], recorded.summary["val/pictures.all_masks"]
+    assert len(captions) == len(masks) == len(set(picture_files(recorded))) == 6
+    for caption, mask in zip(captions, masks, strict=True):
+        found = np.asarray(Image.open(recorded.folder / "files" / mask["positioning"]["path"]))
+        assert found.shape == (64, 64)
+        # What lies outside the mask is no object, although theta lets half of it through.
+        assert caption.endswith(f"; object {found.mean():.0%}")
+        assert 0 < found.mean() < 1
+
+
+@pytest.mark.slow
+def test_the_same_pictures_are_shown_whatever_the_seed_and_the_network(train: Train) -> None:
+    one, _ = train("model=fpcn", "logger=wandb", "logger.wandb.pictures=2", folder="one")
+    other, _ = train("model=plain", "logger=wandb", "logger.wandb.pictures=2", "seed=1", folder="other")
+    (first,), (second,) = offline_runs(one), offline_runs(other)
+    assert picture_files(first) == picture_files(second)
+    assert len(set(picture_files(first))) == 2
+    assert "val/pictures.all_masks" not in second.summary
+    assert first.run["run_id"] != second.run["run_id"]
+
+
+@pytest.mark.slow
+def test_no_picture_leaves_the_machine_unless_wanted(train: Train) -> None:
+    folder, _ = train("model=fpcn", "logger=wandb", "logger.wandb.pictures=0")
+    (recorded,) = offline_runs(folder)
+    assert "inference_modes" in recorded.keys
+    assert not [path for path in recorded.folder.rglob("*") if path.suffix in (".png", ".jpg")]
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on_in_its_own_w_and_b_run(train: Train) -> None:
+    with power_failure_in_the_second_epoch():
+        train("model=plain", "logger=wandb")
+    folder, _ = train("model=plain", "logger=wandb")
+    broken, whole = offline_runs(folder)
+    assert broken.run["run_id"] == whole.run["run_id"]
+    assert (broken.exit_code, whole.exit_code) == (1, 0)
+    logged = [row["epoch"] for recorded in (broken, whole) for row in recorded.history if "val/accuracy" in row]
+    assert logged == [0, 1]
+
+
+@pytest.mark.slow
+def test_of_two_ranks_one_logs(rocks: Path, tmp_path: Path) -> None:
+    words = ["trainer=smoke", "trainer.devices=2", "trainer.strategy=ddp_find_unused_parameters_true", "logger=wandb"]
+    words += ["data=folder", f"data.root={rocks}", "callbacks.summary=null", f"output={tmp_path}/outputs"]
+    done = subprocess.run(
+        [sys.executable, "-m", "fpcn_lightning", *words], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (recorded,) = offline_runs(tmp_path / "outputs")
+    assert [row["epoch"] for row in recorded.history if "val/accuracy" in row] == [0, 1]
+    (log,) = (tmp_path / "outputs").rglob("metrics.csv")
+    header, *rows = log.read_text().splitlines()
+    column = header.split(",").index("val/accuracy")
+    assert sum(row.split(",")[column] != "" for row in rows) == 2

@@ -1,0 +1,48 @@
+"""`experiments/wandb_sweep.yaml`: what W&B's agent starts is a run of ours."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from omegaconf import OmegaConf
+from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
+from fpcn_lightning.build import plain
+from tests.conftest import composed
+from tests.tasks.conftest import Train
+from tests.wandb_record import offline_runs
+
+PATH = Path(__file__).parents[2] / "experiments" / "wandb_sweep.yaml"
+
+
+def sweep() -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(PATH)))
+
+
+@pytest.mark.parametrize("end", ["min", "max"])
+def test_every_trial_composes_and_has_a_folder_of_its_own(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = {
+        name: {"value": options.get("value", options.get(end))} for name, options in sweep()["parameters"].items()
+    }
+    words = create_sweep_command_args({"args": chosen})["args_no_hyphens"]
+    (variant,) = [word for word in sweep()["command"] if word.startswith("variant=")]
+    assert sweep()["command"][-1] == "${args_no_hyphens}"
+    monkeypatch.setenv("WANDB_RUN_ID", "trial1")
+    config = plain(composed(variant, *words))
+    assert config["variant"] == "trial1"
+    assert config["test"] is False
+    assert config["logger"]["wandb"]["project"] == sweep()["project"]
+    for name, option in chosen.items():
+        if "." in name:
+            assert OmegaConf.select(OmegaConf.create(config), name) == option["value"]
+
+
+@pytest.mark.slow
+def test_a_trial_logs_what_is_searched_for_and_nothing_of_test(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "trial1")
+    folder, _ = train("model=plain", "logger=wandb", "test=false")
+    (recorded,) = offline_runs(folder)
+    assert recorded.run["run_id"] == "trial1"
+    assert sweep()["metric"]["name"] in recorded.history[-1]
+    assert [row["side"] for row in recorded.table("inference_modes")] == ["validation"]
+    assert not [key for key in recorded.keys if key.startswith("test/")]
