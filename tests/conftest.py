@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from fpcn_lightning import config
+from fpcn_lightning.cli.main import register
 from fpcn_lightning.data.synthetic.dataset import make_synthetic
 
 
@@ -29,7 +30,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 def composed(*overrides: str, folder: Path = Path("run-folder")) -> DictConfig:
     """The config that the command line would compose for a run in `folder`, which Hydra then knows, too."""
-    config.register()
+    register()
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         whole = compose("config", overrides=list(overrides), return_hydra_config=True)
     with open_dict(whole):

@@ -12,7 +12,8 @@ from fpcn_lightning.runs.results import Result, read_result
 NETWORK = """
 from torch import nn
 
-from fpcn_lightning.models.network import NetworkOutput, Network, Views
+from fpcn_lightning.losses.views import Views
+from fpcn_lightning.models.network import NetworkOutput, Network
 
 
 class Toy(Network):

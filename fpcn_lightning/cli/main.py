@@ -7,28 +7,54 @@ import io
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
+from typing import cast
 
 import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fpcn_lightning import config
+from fpcn_lightning import build, config
 from fpcn_lightning.cli.config_errors import explain_config_error, first_error
 from fpcn_lightning.cli.help import help_text
 from fpcn_lightning.errors import UserError, check_choice
+from fpcn_lightning.runs.invocation import Invocation
 
 TASKS = ("train", "evaluate", "explain", "export", "report", "search", "dashboard")
+
+
+def register() -> None:
+    """Make the schema known to Hydra under the name that `conf/config.yaml` lists first."""
+    ConfigStore.instance().store(name="schema", node=config.Config)
 
 
 def run_task(cfg: DictConfig) -> None:
     """Run `cfg.task`.
 
     Raises:
-        UserError: the task is unknown, or what the task finds wrong.
+        UserError: the task is unknown, the config is not complete, or what the task raises.
     """
     check_choice("task", cfg.task, TASKS)
-    import_module(f"fpcn_lightning.tasks.{cfg.task}").run(cfg)
+    import_module(f"fpcn_lightning.tasks.{cfg.task}").run(build.config(cfg), invocation())
+
+
+def invocation() -> Invocation:
+    """How this process was called."""
+    hydra_config = HydraConfig.get()
+    sources = [source for source in hydra_config.runtime.config_sources if source.provider == "command-line"]
+    return Invocation(
+        overrides=tuple(cast(list[str], OmegaConf.to_container(hydra_config.overrides.task, resolve=False))),
+        hydra_overrides=tuple(hydra_config.overrides.hydra),
+        output_dir=Path(hydra_config.runtime.output_dir),
+        config_dirs=tuple(Path(source.path) for source in sources),
+        multirun=hydra_config.mode == RunMode.MULTIRUN,
+        launcher=cast(dict[str, object], OmegaConf.to_container(hydra_config.launcher, resolve=True)),
+        choices=dict(hydra_config.runtime.choices),
+    )
 
 
 def main() -> None:
@@ -37,7 +63,7 @@ def main() -> None:
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(help_text())
         return
-    config.register()
+    register()
     # Hydra would print a shortened stack trace and exit by itself; with this it raises, and we say it in one sentence.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:

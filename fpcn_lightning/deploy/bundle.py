@@ -39,8 +39,8 @@ def check_options(options: Mapping[str, Any]) -> None:
         )
     if not 0 < options["coverage"] < 1:
         raise UserError(f"export.coverage={options['coverage']} is a share of pictures: above 0 and below 1.")
-    if not options["most_drop"] >= 0:
-        raise UserError(f"export.most_drop={options['most_drop']} is a number of points: at least 0.")
+    if not options["max_drop"] >= 0:
+        raise UserError(f"export.max_drop={options['max_drop']} is a number of points: at least 0.")
     scale = options["micrometres_per_pixel"]
     if scale is not None and not scale > 0:
         raise UserError(f"export.micrometres_per_pixel={scale} is the size of a pixel: above 0.")
@@ -71,7 +71,7 @@ def fill(
         UserError: the network cannot be written, or a file does not say what the network says.
     """
     deployed = Deployed(loaded.network, options["score"])
-    lineage = manifests.describe_lineage(loaded.record, checkpoint)
+    lineage = manifests.describe_lineage(loaded.record.plain(), checkpoint)
     shapes = ((picture.height, picture.width) for picture in data.index.pictures)
     scale = manifests.scale_of_views(data.augmentation, shapes, options["micrometres_per_pixel"])
     reference, calibrated = _calibrate(deployed, data, look_at_test=look_at_test)
@@ -88,7 +88,7 @@ def fill(
     for name, entry in files.items():
         logger.info("measuring %s", name)
         said[name] = predicted(folder, name, data, look_at_test=look_at_test)
-        judge(name, entry, said[name], reference, options["most_drop"])
+        judge(name, entry, said[name], reference, options["max_drop"])
         files[name] = measured(entry, said[name], reference, options["coverage"])
     manifests.write_manifest(folder, deployed, data.augmentation, files, **about)
     shares = {name: unknown(files[name], both) for name, both in said.items()}

@@ -42,7 +42,7 @@ def describe_views(augmentation: Augmentation) -> SquashingViews | TilingViews:
             f"data.crop={augmentation.crop} is larger than data.evaluation_crop={side}: under data.tiles pictures are "
             "enlarged to the larger of the two, which a bundle cannot say. Train with data.evaluation_crop=null."
         )
-    return TilingViews(kind="tiling", tile_scale=augmentation.tile_scale, most_tiles=augmentation.most_tiles, side=side)
+    return TilingViews(kind="tiling", tile_scale=augmentation.tile_scale, max_tiles=augmentation.max_tiles, side=side)
 
 
 def scale_of_views(

@@ -23,11 +23,11 @@ def predicted(folder: Path, name: str, data: RockDataModule, *, look_at_test: bo
     return Both(validation, side_of(ask, data.test_dataloader(), f"test, {name}") if looked else None)
 
 
-def judge(name: str, entry: ModelFile, said: Both, reference: Both, most_drop: float) -> None:
+def judge(name: str, entry: ModelFile, said: Both, reference: Both, max_drop: float) -> None:
     """Compare what a file says with what PyTorch says, on test or, where that is not looked at, on validation.
 
     Raises:
-        UserError: a float file gives other probabilities, or one of eight bits loses more than `most_drop` points.
+        UserError: a float file gives other probabilities, or one of eight bits loses more than `max_drop` points.
     """
     sides = {"validation": (said.validation, reference.validation)}
     if said.test and reference.test:
@@ -42,10 +42,10 @@ def judge(name: str, entry: ModelFile, said: Both, reference: Both, most_drop: f
         return
     side, (mine, theirs) = list(sides.items())[-1]
     drop = 100 * (theirs.accuracy - mine.accuracy)
-    if drop > most_drop + 1e-9:
+    if drop > max_drop + 1e-9:
         raise UserError(
-            f"{name} loses {drop:.2f} points of {side} accuracy, more than export.most_drop={most_drop:g}: give more "
-            "export.calibration_pictures, or allow it with a larger export.most_drop."
+            f"{name} loses {drop:.2f} points of {side} accuracy, more than export.max_drop={max_drop:g}: give more "
+            "export.calibration_pictures, or allow it with a larger export.max_drop."
         )
 
 

@@ -144,7 +144,7 @@ def _views(section: Section) -> Augmentation:
     return Tiling(
         crop=side,
         tile_scale=section.number("tile_scale", 1e-3, LARGEST_TILE_SCALE),
-        most_tiles=section.whole("most_tiles", 1, MOST_TILES),
+        max_tiles=section.whole("max_tiles", 1, MOST_TILES),
     )
 
 

@@ -39,7 +39,7 @@ class TilingViews(TypedDict):
 
     kind: Literal["tiling"]
     tile_scale: float
-    most_tiles: int
+    max_tiles: int
     side: int
 
 

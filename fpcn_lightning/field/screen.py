@@ -52,7 +52,7 @@ def _views_text(bundle: Bundle) -> str:
     side = f"{views.evaluation_side} x {views.evaluation_side} pixels"
     if bundle.micrometres_per_pixel is not None:
         side += f" of {bundle.micrometres_per_pixel:.3g} micrometres"
-    return f"up to {views.most_tiles} tiles of {side}" if isinstance(views, Tiling) else f"one view of {side}"
+    return f"up to {views.max_tiles} tiles of {side}" if isinstance(views, Tiling) else f"one view of {side}"
 
 
 def _file_text(file: ModelFile) -> str:

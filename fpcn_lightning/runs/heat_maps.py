@@ -1,7 +1,7 @@
 """What was measured of the heat maps of a run: `heat_maps.csv` in its folder, a row a picture.
 
 `heat_maps.json` beside it says what it was measured with. Both are written by task=explain
-(`fpcn_lightning.explain.study`) and read by the report; a training that begins anew removes them.
+(`fpcn_lightning.explain.measurement`) and read by the report; a training that begins anew removes them.
 """
 
 import csv

@@ -60,7 +60,7 @@ def _inference_modes(module: "Classifier") -> dict[str, Any]:
         for side, inference_modes in module.measured.items()
         for inference_mode, metrics in inference_modes.items()
     ]
-    best = module.measured["validation"][module.network.inference]["accuracy"]
+    best = module.measured["validation"][module.network.inference_mode]["accuracy"]
     return {
         "val/best_accuracy": best,
         "inference_modes": wandb.Table(columns=["side", "inference_mode", *INFERENCE_MODE_COLUMNS], data=rows),
@@ -77,7 +77,7 @@ def _confusion(module: "Classifier", data: "RockDataModule") -> dict[str, Any]:
         y_true=[data.pictures.pictures[position].label for position in predicted.positions.tolist()],
         preds=predicted.probabilities.argmax(1).tolist(),
         class_names=list(data.classes),
-        title=f"Test side, {module.network.inference}",
+        title=f"Test side, {module.network.inference_mode}",
     )
     return {"test/confusion_matrix": chart}
 
@@ -92,7 +92,7 @@ def _pictures(module: "Classifier", data: "RockDataModule", count: int) -> dict[
     images, labels, _ = data.pictures.centres(chosen)
     module.eval()
     predictions = module.network.predict(module.normalised(images.to(module.device)))
-    sure, predicted = predictions.logits[module.network.inference].float().softmax(1).max(1)
+    sure, predicted = predictions.logits[module.network.inference_mode].float().softmax(1).max(1)
     shown = []
     for row, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
         caption = f"{data.classes[labels[row]]}: answered {data.classes[predicted[row]]}, {sure[row]:.0%}"

@@ -37,7 +37,7 @@ def test_eight_bits_may_lose_so_many_points_and_no_more() -> None:
     judge("model.int8.onnx", entry("int8"), Both(side(10), None), reference, 0.0)
     with pytest.raises(UserError, match=r"loses 95\.00 points of validation accuracy"):
         judge("model.int8.onnx", entry("int8"), Both(side(200), None), reference, 1.0)
-    with pytest.raises(UserError, match=r"model\.int8\.onnx loses 1\.50 points .* export\.most_drop=1:"):
+    with pytest.raises(UserError, match=r"model\.int8\.onnx loses 1\.50 points .* export\.max_drop=1:"):
         judge("model.int8.onnx", entry("int8"), Both(side(10), side(13)), reference, 1.0)
 
 

@@ -26,8 +26,8 @@ def test_a_bundle_is_read(bundle_folder: Path) -> None:
 
 
 def test_views_can_be_tiles(make_bundle: MakeBundle) -> None:
-    views = {"kind": "tiling", "side": 32, "tile_scale": 0.5, "most_tiles": 4}
-    assert read_bundle(make_bundle(views=views)).views == Tiling(crop=32, tile_scale=0.5, most_tiles=4)
+    views = {"kind": "tiling", "side": 32, "tile_scale": 0.5, "max_tiles": 4}
+    assert read_bundle(make_bundle(views=views)).views == Tiling(crop=32, tile_scale=0.5, max_tiles=4)
 
 
 def test_the_digest_stands_for_labels_and_model_files(make_bundle: MakeBundle) -> None:
@@ -49,11 +49,9 @@ HOSTILE_MANIFESTS: dict[str, dict[str, Any]] = {
     "a huge side": {"views": {"kind": "squashing", "resize": 10**6, "side": 10**6}},
     "a side larger than the picture": {"views": {"kind": "squashing", "resize": 32, "side": 64}},
     "another kind of views": {"views": {"kind": "os.system", "_target_": "os.system", "side": 32}},
-    "endless tiles": {"views": {"kind": "tiling", "side": 32, "tile_scale": 1, "most_tiles": 10**9}},
-    "tiles that are enlarged without end": {
-        "views": {"kind": "tiling", "side": 32, "tile_scale": 1e9, "most_tiles": 4}
-    },
-    "tiles of no scale": {"views": {"kind": "tiling", "side": 32, "tile_scale": float("nan"), "most_tiles": 4}},
+    "endless tiles": {"views": {"kind": "tiling", "side": 32, "tile_scale": 1, "max_tiles": 10**9}},
+    "tiles that are enlarged without end": {"views": {"kind": "tiling", "side": 32, "tile_scale": 1e9, "max_tiles": 4}},
+    "tiles of no scale": {"views": {"kind": "tiling", "side": 32, "tile_scale": float("nan"), "max_tiles": 4}},
     "files in a list": {"files": ["model.onnx"]},
     "no files": {"files": {}},
     "a default that is not listed": {"default": "other.onnx"},

@@ -20,7 +20,7 @@ from fpcn_lightning.field.classify import Prediction, classify, classify_file
 from fpcn_lightning.field.model import BundleModel, Outputs
 from tests.field.conftest import COLOURS, SIDE, MakeBundle, paint
 
-TILES = {"kind": "tiling", "side": SIDE, "tile_scale": 0.75, "most_tiles": 6}
+TILES = {"kind": "tiling", "side": SIDE, "tile_scale": 0.75, "max_tiles": 6}
 
 
 class Watched(BundleModel):

@@ -126,7 +126,7 @@ def test_a_bundle_without_activation_map_shows_the_picture_alone(make_bundle: Ma
 
 
 def test_tiles_are_shown_on_the_whole_picture(make_bundle: MakeBundle, tmp_path: Path) -> None:
-    views = {"kind": "tiling", "tile_scale": 1.0, "most_tiles": 4, "side": 32}
+    views = {"kind": "tiling", "tile_scale": 1.0, "max_tiles": 4, "side": 32}
     model = BundleModel(read_bundle(make_bundle(views=views)))
     card = make_card(classify_file(model, paint(tmp_path / "red.png", size=(64, 32))), model.bundle)
     heat = decoded(card.heat).astype(int)

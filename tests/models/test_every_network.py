@@ -55,7 +55,7 @@ def test_predictions_to_one_picture_are_those_to_it_in_a_batch(name: str) -> Non
         assert logits.shape == (3, CLASSES)
         torch.testing.assert_close(alone.logits[inference_mode], logits[:1], rtol=1e-3, atol=1e-4)
     with torch.no_grad():
-        torch.testing.assert_close(inspected(batch), together.logits[inspected.inference])
+        torch.testing.assert_close(inspected(batch), together.logits[inspected.inference_mode])
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -274,7 +274,7 @@ def test_forward_is_the_chosen_inference_mode() -> None:
     assert tuple(predictions) == network.inference_modes
     assert not torch.allclose(predictions["object"], predictions["raw"])
     for inference_mode, passes in (("object", 2), ("raw", 1)):
-        network.choose_inference(inference_mode)
+        network.choose_inference_mode(inference_mode)
         seen = Seen(network)
         torch.testing.assert_close(network(pictures(2, 160)), predictions[inference_mode])
         assert len(seen.passes) == passes
@@ -345,7 +345,7 @@ def test_passes_cost_the_published_number(windows: WindowSet, training: float) -
     ("options", "says"),
     [
         ({"windows": "birds"}, r"model\.windows=birds is unknown"),
-        ({"inference": "parts"}, r"model\.inference=parts is unknown"),
+        ({"inference": "parts"}, r"model\.inference_mode=parts is unknown"),
         ({"raw_epochs": -1}, r"model\.raw_epochs=-1"),
     ],
 )

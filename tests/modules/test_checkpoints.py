@@ -87,7 +87,7 @@ def test_loaded_network_predicts_as_the_trained_one(name: str, tmp_path: Path) -
     module = trained(name, tmp_path / "best.ckpt")
     loaded = checkpoints.load(tmp_path / "best.ckpt")
     assert not any(part.training for part in loaded.network.modules())
-    assert loaded.network.inference == module.network.inference
+    assert loaded.network.inference_mode == module.network.inference_mode
     with torch.no_grad():
         images = module.normalised(pictures())
         theirs = module.network.predict(images).logits
@@ -114,11 +114,11 @@ def test_pretrained_weights_are_not_asked_for_again(
 def test_inference_mode_can_be_chosen_anew(content: dict[str, Any], tmp_path: Path) -> None:
     torch.save(content, tmp_path / "best.ckpt")
     network = checkpoints.load(tmp_path / "best.ckpt").network
-    assert network.inference == "as_trained"
-    network.choose_inference("unmasked")
-    assert network.inference == "unmasked"
-    with pytest.raises(UserError, match=r"model\.inference=masked is unknown"):
-        network.choose_inference("masked")
+    assert network.inference_mode == "as_trained"
+    network.choose_inference_mode("unmasked")
+    assert network.inference_mode == "unmasked"
+    with pytest.raises(UserError, match=r"model\.inference_mode=masked is unknown"):
+        network.choose_inference_mode("masked")
 
 
 class Touch:

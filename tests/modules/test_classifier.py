@@ -344,7 +344,7 @@ def test_padding_counts_nowhere(name: str, side: str) -> None:
         assert sum(map(sum, measured[inference_mode]["confusion"])) == 9
         assert measured[inference_mode]["accuracy"] == int((logits.argmax(1) == labels).sum()) / 9
         assert measured[inference_mode]["loss"] == pytest.approx(cross_entropy(logits, labels), rel=1e-4)
-        if inference_mode == module.network.inference:
+        if inference_mode == module.network.inference_mode:
             positions, probabilities, _ = module.predictions[side]
             assert positions.tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2]
             torch.testing.assert_close(probabilities, logits.softmax(1), rtol=1e-4, atol=1e-5)

@@ -16,6 +16,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from fpcn_lightning import config
+from fpcn_lightning.cli.main import register
 
 SweepHere = Callable[..., None]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -46,7 +47,7 @@ sys.addaudithook(meet)
 
 @pytest.fixture
 def hydra_context() -> Iterator[HydraContext]:
-    config.register()
+    register()
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None

@@ -11,7 +11,7 @@ from PIL import Image
 
 from fpcn_lightning.cli.main import run_task
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.explain.study import Study
+from fpcn_lightning.explain.measurement import HeatMapStudy
 from fpcn_lightning.runs.results import read_result
 from tests.conftest import composed
 from tests.tasks.conftest import Train
@@ -64,7 +64,7 @@ def test_a_network_and_one_beside_it_on_their_own_pictures(
     assert all(row["mask_overlap"] == "" for row in rows_of(folder / "plain"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Study, "rows", refuse)
+        patch.setattr(HeatMapStudy, "rows", refuse)
         explain(tmp_path, *words)
         with pytest.raises(AssertionError, match="measured again"):
             explain(tmp_path, *words, "explain.method=layer_cam")

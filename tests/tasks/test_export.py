@@ -46,9 +46,9 @@ def accuracy_of(result: Result, inference_mode: str) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("tiles", [False, True])
 def test_a_bundle_says_what_the_run_said(tiles: bool, train: Train, tmp_path: Path) -> None:
-    options = ("data.tiles=true", "data.tile_scale=1.5", "data.most_tiles=4") if tiles else ()
+    options = ("data.tiles=true", "data.tile_scale=1.5", "data.max_tiles=4") if tiles else ()
     folder, result = train("model=plain", "name=rocks", *options, *WHOLE)
-    export(tmp_path, folder, "export.most_drop=100", "export.micrometres_per_pixel=1.5")
+    export(tmp_path, folder, "export.max_drop=100", "export.micrometres_per_pixel=1.5")
     place = tmp_path / "bundles" / "rocks-plain-seed-0"
     bundle = read_bundle(place)
     assert {path.name for path in place.iterdir()} == {"bundle.json", "labels.json", "card.md", *bundle.files}
@@ -87,7 +87,7 @@ def test_without_a_look_at_the_test_side_nothing_is_said_of_it(
     teacher = {"checkpoint": "/home/me/best.ckpt", "name": "ablation", "variant": "full", "seed": 3, "sha256": "abc"}
     teacher["model"] = model
     export(
-        tmp_path, changed(folder, teacher=teacher), "test=false", f"export.bundle={tmp_path}/b", "export.most_drop=100"
+        tmp_path, changed(folder, teacher=teacher), "test=false", f"export.bundle={tmp_path}/b", "export.max_drop=100"
     )
     for entry in read_bundle(tmp_path / "b").files.values():
         assert entry["accuracy"] is entry["agreement"] is None
@@ -104,7 +104,7 @@ def test_a_file_that_says_something_else_leaves_no_bundle(
     folder, _ = train("model=lenet", *WHOLE)
     monkeypatch.setattr("fpcn_lightning.deploy.measure.PARITY", -1.0)
     with pytest.raises(UserError, match=r"model\.onnx differs from PyTorch"):
-        export(tmp_path, folder, "export.most_drop=100")
+        export(tmp_path, folder, "export.max_drop=100")
     assert not list((tmp_path / "bundles").iterdir())
 
 
@@ -122,7 +122,7 @@ def test_other_pictures_than_those_of_the_training_are_refused(train: Train, roc
     [
         ("export.calibration_pictures=99", r"export\.calibration_pictures=99 must be at least 100"),
         ("export.coverage=95", r"export\.coverage=95.0 is a share"),
-        ("export.most_drop=-1", r"export\.most_drop=-1.0 is a number of points"),
+        ("export.max_drop=-1", r"export\.max_drop=-1.0 is a number of points"),
         ("checkpoint=null", "checkpoint is not set"),
         ("checkpoint=nowhere.ckpt", "is no file"),
     ],
@@ -142,7 +142,7 @@ def test_a_stranger_names_no_folder(train: Train, tmp_path: Path) -> None:
 def test_files_for_phones_prediction_alike(train: Train, tmp_path: Path) -> None:
     pytest.importorskip("executorch")
     folder, _ = train("model=lenet", *WHOLE)
-    export(tmp_path, folder, "export.executorch=true", "export.most_drop=100", f"export.bundle={tmp_path}/b")
+    export(tmp_path, folder, "export.executorch=true", "export.max_drop=100", f"export.bundle={tmp_path}/b")
     files = read_bundle(tmp_path / "b").files
     assert sorted(files) == ["model.int8.onnx", "model.int8.pte", "model.onnx", "model.pte"]
     assert files["model.pte"]["accuracy"] == files["model.onnx"]["accuracy"]
@@ -158,7 +158,7 @@ def test_without_the_extra_phones_are_refused_in_a_sentence(tmp_path: Path, monk
 
 def test_the_sides_of_a_split_are_asked_for_whole_pictures(train: Train) -> None:
     """Under tiles, rows of padding are left out and those of a picture become one answer."""
-    folder, _ = train("model=plain", "data.tiles=true", "data.tile_scale=2", "data.most_tiles=3")
+    folder, _ = train("model=plain", "data.tiles=true", "data.tile_scale=2", "data.max_tiles=3")
     loaded = checkpoints.load(folder / "checkpoints" / "best.ckpt")
     data = build.datamodule({**loaded.record["data"], "classes": loaded.record["classes"]}, 0)
     data.prepare_data()

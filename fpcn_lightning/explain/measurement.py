@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Study:
+class HeatMapStudy:
     """What is measured, and with what.
 
     Of a network that answers in several readings, it is `Network.heat_reading` whose answers and heat maps are
@@ -108,7 +108,7 @@ def spread(positions: Sequence[int], count: int) -> list[int]:
 
 def asker(network: Network) -> Ask:
     """What a network in evaluation mode says of pictures uint8 [N, S, S, 3]: probabilities [N, C]."""
-    other_inference_mode = network.heat_inference_mode != network.inference
+    other_inference_mode = network.heat_inference_mode != network.inference_mode
 
     @torch.inference_mode()
     def ask(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
