@@ -26,6 +26,7 @@ def upgrade(record: Mapping[str, Any]) -> dict[str, Any]:
         KeyError, TypeError, AttributeError: it is no record.
     """
     upgraded = dict(record)
+    record["data"]["crop"]  # without the size of its images a network cannot be built
     if record["schema"] != 1:
         return upgraded
     optimisation = upgraded.pop("optimisation", {})

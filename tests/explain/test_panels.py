@@ -103,7 +103,7 @@ def test_a_row_shows_what_each_network_saw_found_and_predicted() -> None:
         ({"alpha": 0.25}, "alpha 0.25, fixed"),
         ({"alpha": "soft"}, "alpha {share:.2f}, soft"),
         ({"mask": False}, "mask off, alpha {share:.2f}"),
-        ({"inference": "unmasked"}, "not used to answer"),
+        ({"inference_mode": "unmasked"}, "not used to answer"),
     ],
 )
 def test_the_mask_says_what_was_made_of_it(options: dict[str, Any], words: str) -> None:

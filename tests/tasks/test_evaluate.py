@@ -67,7 +67,7 @@ def test_a_folder_with_some_of_the_classes_keeps_their_numbers(train: Train, roc
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "strange.ckpt"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"strange\.ckpt is no checkpoint of fpcn_lightning"):
+    with pytest.raises(UserError, match=r"strange\.ckpt is not a checkpoint of fpcn_lightning"):
         evaluate(tmp_path, f"checkpoint={path}")
 
 

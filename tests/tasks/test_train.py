@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit_whatever_the_workers(t
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["fpcn", "fpcn_official"])
 def test_an_interrupted_run_resumes_bit_for_bit(train: Train, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = (f"model={model}", "trainer.max_epochs=3", "optimisation.freeze_epochs=1")
+    chosen = (f"model={model}", "trainer.max_epochs=3", "training.freeze_epochs=1")
     whole, _ = train(*chosen, folder="whole")
     step = Classifier.training_step
 
@@ -143,7 +143,7 @@ def test_a_damaged_checkpoint_is_named(train: Train) -> None:
     interrupt(folder)
     path = folder / "checkpoints" / "last.ckpt"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"last\.ckpt is no checkpoint"):
+    with pytest.raises(UserError, match=r"last\.ckpt is not a checkpoint"):
         train()
 
 
@@ -168,8 +168,8 @@ def test_the_seconds_of_an_interrupted_run_are_added_up(train: Train) -> None:
         ("model.mask=nope", "model.mask=nope must be true or false"),
         ("model.theta=abc", "model.theta is abc"),
         ("model.fusion_hidden=-1", "model.fusion_hidden is -1"),
-        ("optimisation.learning_rate=-1", "optimisation.learning_rate=-1"),
-        ("loss.center_rate=7", "loss.center_rate is 7"),
+        ("optimizer.lr=-1", "optimizer cannot be built: Invalid learning rate: -1"),
+        ("loss.center.rate=7", "loss.center.rate=7"),
         ("data.evaluation_crop=73", "data.evaluation_crop=73 must lie in"),
     ],
 )
@@ -181,7 +181,7 @@ def test_a_value_out_of_range_is_named(train: Train, override: str, says: str) -
 
 def test_a_run_that_diverges_is_no_result(train: Train) -> None:
     with pytest.raises(UserError, match="it has diverged"):
-        train("model=plain", "optimisation.learning_rate=1e30")
+        train("model=plain", "optimizer.lr=1e30")
 
 
 def test_a_backbone_of_one_size_says_so(train: Train) -> None:
