@@ -11,6 +11,11 @@ from omegaconf.errors import OmegaConfBaseException
 from fpcn_lightning.config import CONF, Config
 from fpcn_lightning.errors import closest
 
+RENAMED = {
+    "hydra.launcher.cards": "hydra.launcher.gpus",
+    "hydra.launcher.cards_per_slot": "hydra.launcher.gpus_per_job",
+}
+
 
 def explain_config_error(error: Exception) -> str:
     """One line out of what Hydra and OmegaConf say in several: the key, what is wrong with it, the way out."""
@@ -19,6 +24,8 @@ def explain_config_error(error: Exception) -> str:
     if unknown:
         full_key = re.search(r"full_key: (\S+)", text)
         name = full_key.group(1) if full_key else unknown.group(1)
+        if name in RENAMED:
+            return f"{name} is now called {RENAMED[name]}."
         others = [key for key in _known_keys() if key != name]
         return f"unknown key {name}{closest(name, others)}. `--cfg job` lists all keys."
     lines = [line.strip() for line in str(error).split("Config search path")[0].splitlines() if line.strip()]

@@ -10,12 +10,13 @@ from importlib import import_module
 
 import hydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fpcn_lightning import config
+from fpcn_lightning import build, config
 from fpcn_lightning.cli.config_errors import explain_config_error, first_error
 from fpcn_lightning.cli.help import help_text
+from fpcn_lightning.cli.invocation import running_invocation, seeds_as_sweep
 from fpcn_lightning.errors import UserError, check_choice
 
 TASKS = ("train", "evaluate", "explain", "export", "report", "search", "dashboard")
@@ -28,7 +29,12 @@ def run_task(cfg: DictConfig) -> None:
         UserError: the task is unknown, or what the task finds wrong.
     """
     check_choice("task", cfg.task, TASKS)
-    import_module(f"fpcn_lightning.tasks.{cfg.task}").run(cfg)
+    task = import_module(f"fpcn_lightning.tasks.{cfg.task}")
+    if cfg.task == "search":
+        build.plain(cfg)
+        task.run(OmegaConf.to_object(cfg), running_invocation())
+    else:
+        task.run(cfg)
 
 
 def main() -> None:
@@ -41,6 +47,7 @@ def main() -> None:
     # Hydra would print a shortened stack trace and exit by itself; with this it raises, and we say it in one sentence.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
+        sys.argv[1:] = seeds_as_sweep(sys.argv[1:])
         hydra.main(config_path=str(config.CONF), config_name="config", version_base="1.3")(run_task)()
     except UserError as error:
         _complain(str(error))
