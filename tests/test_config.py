@@ -144,7 +144,6 @@ def test_the_shared_recipes_own_epochs_and_frozen_epochs_of_every_network() -> N
         (("model=resnet50", "backbone=resnet18"), "backbone=resnet18 has no effect: this model has its own backbone"),
         (("model=lenet", "pretrained=false"), "pretrained=false has no effect"),
         (("teacher=x.ckpt",), "teacher=x.ckpt has no effect: .*distillation=kd"),
-        (("seeds='0,1'",), "has no effect: it is for experiments"),
         (("slots=2",), "slots=2 has no effect"),
     ],
 )

@@ -8,24 +8,20 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
-from typing import cast
 
 import hydra
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fpcn_lightning import build, config
 from fpcn_lightning.cli.config_errors import explain_config_error, first_error
 from fpcn_lightning.cli.help import TASKS, help_text
+from fpcn_lightning.cli.invocation import running_invocation, seeds_as_sweep
 from fpcn_lightning.cli.renamed import renamed
 from fpcn_lightning.cli.shortcuts import check_shortcuts
 from fpcn_lightning.errors import UserError, check_choice
-from fpcn_lightning.runs.invocation import Invocation
 
 
 def register() -> None:
@@ -40,28 +36,13 @@ def run_task(cfg: DictConfig) -> None:
         UserError: the task is unknown, the config is not complete, or what the task raises.
     """
     check_choice("task", cfg.task, TASKS)
-    call = invocation()
-    check_shortcuts(cfg, call)
-    import_module(f"fpcn_lightning.tasks.{cfg.task}").run(build.config(cfg), call)
-
-
-def invocation() -> Invocation:
-    """How this process was called."""
-    hydra_config = HydraConfig.get()
-    sources = [source for source in hydra_config.runtime.config_sources if source.provider == "command-line"]
-    return Invocation(
-        overrides=tuple(cast(list[str], OmegaConf.to_container(hydra_config.overrides.task, resolve=False))),
-        hydra_overrides=tuple(hydra_config.overrides.hydra),
-        output_dir=Path(hydra_config.runtime.output_dir),
-        config_dirs=tuple(Path(source.path) for source in sources),
-        multirun=hydra_config.mode == RunMode.MULTIRUN,
-        launcher=cast(dict[str, object], OmegaConf.to_container(hydra_config.launcher, resolve=True)),
-        choices=dict(hydra_config.runtime.choices),
-    )
+    invocation = running_invocation()
+    check_shortcuts(cfg, invocation)
+    import_module(f"fpcn_lightning.tasks.{cfg.task}").run(build.config(cfg), invocation)
 
 
 def main() -> None:
-    """Run the command line; exits with 2 on an error the user can mend, 1 on any other."""
+    """Run the command line; exits with 2 on an error that the user can fix, 1 on any other."""
     _print_any_name()
     words = sys.argv[1:]
     try:
@@ -69,6 +50,7 @@ def main() -> None:
             print(help_text(words))
             return
         _check_renamed(words)
+        sys.argv[1:] = seeds_as_sweep(words)
     except UserError as error:
         sys.exit(_complain(str(error)))
     register()

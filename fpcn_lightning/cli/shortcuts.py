@@ -2,7 +2,6 @@
 
 from omegaconf import DictConfig, OmegaConf
 
-from fpcn_lightning.config import SHORTCUTS
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.invocation import Invocation
 
@@ -10,7 +9,6 @@ INSTEAD = {
     "backbone": "this model has its own backbone: choose another model, such as model=plain or model=fpcn",
     "pretrained": "this model has no pretrained weights",
     "teacher": "no teacher is asked for: choose a method, such as distillation=kd",
-    "seeds": "it is for experiments: one run has seed=NUMBER, a sweep of your own -m seed=0,1,2",
     "slots": "it is for sweeps, and this is one run",
 }
 
@@ -32,5 +30,5 @@ def check_shortcuts(cfg: DictConfig, invocation: Invocation) -> None:
     written = OmegaConf.to_yaml(cfg, resolve=False)
     for word in invocation.overrides:
         key = word.partition("=")[0]
-        if key in SHORTCUTS and f"${{{key}}}" not in written and f"oc.select:{key}," not in written:
+        if key in INSTEAD and f"${{{key}}}" not in written and f"oc.select:{key}," not in written:
             raise UserError(f"{word} has no effect: {INSTEAD[key]}.")

@@ -5,11 +5,10 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from fpcn_lightning import __version__
 from fpcn_lightning.errors import ANOTHER_CONFIG, RunInUse, UserError
-from fpcn_lightning.runs.invocation import Invocation
+from fpcn_lightning.runs.invocation import Invocation, command_line
 from fpcn_lightning.runs.results import (
     RESULT_NAME,
     Code,
@@ -250,11 +249,6 @@ def _new_result(config: dict[str, Any], invocation: Invocation) -> Result:
         checkpoint=None,
         epochs=None,
     )
-
-
-def command_line(words: Iterable[str]) -> str:
-    """What a person types to start the program with these words."""
-    return shlex.join(["python", "-m", "fpcn_lightning", *words])
 
 
 def _command(invocation: Invocation) -> str:
