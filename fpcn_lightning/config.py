@@ -136,7 +136,7 @@ class WithinConfig:
     """Rows that are compared within a group of their own, such as a network fine-tuned and the same from scratch."""
 
     group: str = MISSING  # that this run belongs to
-    side: str = MISSING  # that this run is
+    condition: str = MISSING  # that this run is
     baseline: str = MISSING  # the side that the other sides of the group are compared with
 
 

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 import shlex
 import subprocess
 import time
@@ -16,11 +15,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fpcn_lightning import __version__
-from fpcn_lightning.errors import RunInUse, UserError
-from fpcn_lightning.runs.results import Code, Result, write_result
+from fpcn_lightning.runs.folders import check_names as check_names
+from fpcn_lightning.runs.lock import hold_lock
+from fpcn_lightning.runs.results import SCHEMA_VERSION, Code, Result, write_result
 from fpcn_lightning.runs.sameness import decisive
-from fpcn_lightning.runs.status import LOCK_NAME
 
+held = hold_lock
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pillow")
 
 
@@ -28,17 +28,6 @@ def is_first_process() -> bool:
     """Whether this process is the one of a distributed run that writes, by what launchers set in the environment."""
     # All of them: in an interactive shell of Slurm, every process that Lightning starts has SLURM_PROCID=0.
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK"))
-
-
-def check_names(name: str, variant: str) -> None:
-    """Refuse what would put a run elsewhere than below the output folder.
-
-    Raises:
-        UserError: names the key.
-    """
-    for key, value in (("name", name), ("variant", variant)):
-        if not re.fullmatch(r"[\w+=,.-]*\w[\w+=,.-]*", value):
-            raise UserError(f"{key}={value} names a folder: use letters, digits and . , - + = _ only.")
 
 
 def relative(config: Any, folder: Path) -> Any:
@@ -58,25 +47,6 @@ def config_hash(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decisive(config), sort_keys=True).encode()).hexdigest()[:12]
 
 
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep every other process out of a run folder; the lock falls with the process, however it dies.
-
-    Raises:
-        RunInUse: another process holds it.
-    """
-    from filelock import FileLock, Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / LOCK_NAME, timeout=0):
-            yield
-    except Timeout as error:
-        raise RunInUse(
-            f"another process is training in {folder}: let it finish, or name this run with variant=NAME."
-        ) from error
-
-
 class Overrides(Protocol):
     """The words of a command line, by whom they are meant for."""
 
@@ -92,7 +62,7 @@ def new_result(config: dict[str, Any], overrides: Overrides) -> Result:
         overrides: the words of its command line.
     """
     return Result(
-        schema=1,
+        schema=SCHEMA_VERSION,
         experiment=config["name"],
         variant=config["variant"],
         seed=config["seed"],

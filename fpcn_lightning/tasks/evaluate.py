@@ -86,7 +86,7 @@ def _evaluate(
     began = time.monotonic()
     trainer.test(module, data, verbose=False)
     result["seconds"]["test"] = round(time.monotonic() - began, 1)
-    result["metrics"] = {"validation": {}, "test": module.measured["test"]}
+    result["metrics"] = {"val": {}, "test": module.measured["test"]}
     if not trainer.is_global_zero:
         return
     data.write_record(folder)

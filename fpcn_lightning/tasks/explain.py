@@ -78,8 +78,8 @@ def _explain_source(section: dict[str, Any], checkpoint: Path, source: Path) -> 
 def _explain_own(section: dict[str, Any], checkpoint: Path) -> None:
     """Panels and measures of a network, and of those beside it, on the pictures that none of them has seen."""
     from fpcn_lightning.report.heat_findings import findings
-    from fpcn_lightning.report.localisation import localised
-    from fpcn_lightning.runs.heat_maps import HEAT_NAME
+    from fpcn_lightning.report.localisation import localise
+    from fpcn_lightning.runs.heat_maps import MEASURES_NAME
 
     networks = _beside(section, checkpoint)
     for name, loaded in networks.items():
@@ -95,20 +95,20 @@ def _explain_own(section: dict[str, Any], checkpoint: Path) -> None:
         place.mkdir(parents=True, exist_ok=True)
         data.write_record(place)
         _measure(section, loaded, data, place)
-        found.append(localised(name, [(place, int(loaded.record["seed"]))]))
+        found.append(localise(name, [(place, int(loaded.record["seed"]))]))
         shown = shown or (data, _chosen(section, data, section["explain"]["pictures"]))
         seers[name] = _seer(loaded, data, shown[1])
     assert shown is not None
     _draw_own(section, seers, *shown, folder / "panels.png")
     for sentence in findings([each for each in found if each is not None], []):
         print(f"- {sentence}")
-    print(f"measures, a row a picture: {', '.join(str(path) for path in sorted(folder.rglob(HEAT_NAME)))}")
+    print(f"measures, a row a picture: {', '.join(str(path) for path in sorted(folder.rglob(MEASURES_NAME)))}")
 
 
 def _explain_runs(section: dict[str, Any], folder: Path) -> None:
     """Panels and measures of every network of the experiments in a folder, and their report with both."""
     from fpcn_lightning.report.experiments import read_experiments
-    from fpcn_lightning.report.heat_section import EXPLANATIONS
+    from fpcn_lightning.runs.folders import EXPLANATIONS
     from fpcn_lightning.tasks.report import report_folder
 
     if section["explain"]["method"] == "score_cam":
@@ -181,7 +181,7 @@ def _short_name(record: Mapping[str, Any], every: Sequence[Mapping[str, Any]]) -
 
 
 def _folder(section: dict[str, Any], networks: Mapping[str, "Loaded"]) -> Path:
-    from fpcn_lightning.report.heat_section import EXPLANATIONS
+    from fpcn_lightning.runs.folders import EXPLANATIONS
 
     record = next(iter(networks.values())).record
     return Path(section["output"]) / EXPLANATIONS / f"{record['name']}-{record['variant']}-seed-{int(record['seed'])}"
@@ -192,19 +192,19 @@ def _measure(section: dict[str, Any], loaded: "Loaded", data: "RockDataModule", 
     from filelock import FileLock
 
     from fpcn_lightning.explain.study import Study
-    from fpcn_lightning.runs.heat_maps import read_heat, write_heat
+    from fpcn_lightning.runs.heat_maps import read_heat_maps, write_heat_maps
 
     options = section["explain"]
     asked = {key: options[key] for key in ("method", "measured", "curves", "steps")}
     seen = {"test": section["test"], "split": data.split.fingerprint, "marked": _marked(data)}
     key = {**asked, **seen, "weights": _weights(loaded)}
     with FileLock(folder / ".heat_maps.lock"):  # two methods at once would mix
-        before = read_heat(folder)
-        if before is not None and before.key == key:
+        before = read_heat_maps(folder)
+        if before is not None and before.options == key:
             logger.info("%s was measured before", folder)
             return
         study = Study(loaded.network, data, options["method"], options["curves"], options["steps"])
-        write_heat(folder, study.rows(_chosen(section, data, options["measured"])), study.regions, key)
+        write_heat_maps(folder, study.rows(_chosen(section, data, options["measured"])), study.regions, key)
 
 
 def _marked(data: "RockDataModule") -> str:

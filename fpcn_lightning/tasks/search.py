@@ -106,7 +106,7 @@ class _Search:
         if not self.study.same_pictures(result["data"]["fingerprint"]):
             self.study.fail(number, "the pictures or their sides have changed since the search began")
             return
-        measured = result["metrics"]["validation"][str(result["inference_mode"])]
+        measured = result["metrics"]["val"][str(result["inference_mode"])]
         seconds = result["seconds"]["fit"]
         self.study.finish(number, measured["accuracy"], images=measured["images"], seconds=seconds)
 

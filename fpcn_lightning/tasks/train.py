@@ -40,7 +40,7 @@ def run(cfg: DictConfig) -> None:
     Raises:
         UserError: the folder holds the result of another config, or what any part of the run finds wrong.
     """
-    from fpcn_lightning.runs.heat_maps import forget_heat
+    from fpcn_lightning.runs.heat_maps import remove_heat_maps
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     section = build.plain(cfg)
@@ -54,7 +54,7 @@ def run(cfg: DictConfig) -> None:
         if _is_finished(folder, result, overwrite=section["overwrite"]):
             logger.info("%s is finished already: nothing to do (overwrite=true runs it again)", folder)
             return
-        forget_heat(folder)
+        remove_heat_maps(folder)
         with recorded(folder, result):
             _train(section, folder, result)
     print_table(summarise([(folder, result)]))
@@ -238,7 +238,7 @@ def _measure(trainer: "Trainer", module: "Classifier", data: "RockDataModule", f
     result["seconds"]["test"] = round(time.monotonic() - began, 1)
     if not all(predicted.probabilities.isfinite().all() for predicted in module.predictions.values()):
         raise UserError("the network answers with what is no number: it has diverged; lower the learning rate.")
-    result["metrics"] = {"validation": module.measured["validation"], "test": module.measured["test"]}
+    result["metrics"] = {"val": module.measured["validation"], "test": module.measured["test"]}
     if not trainer.is_global_zero:
         return
     time_network(result, data, module.network, trainer.strategy.root_device)

@@ -142,13 +142,13 @@ def _place_to_look(folder: Path) -> Path:
 
 def _write_plan(folder: Path, jobs: Sequence[ComposedJob]) -> bool:
     """Note what is going to be trained; whether anything is, so that there will be something to report on."""
-    from fpcn_lightning.runs.plan import PlannedJob, check_folders, write_plan
+    from fpcn_lightning.runs.plan import PlannedRun, check_folders, write_plan
     from fpcn_lightning.runs.recording import check_names, command_line
 
     for job in jobs:
         check_names(job.config.name, job.config.variant)
     planned = {
-        job.number: PlannedJob(job.config.variant, job.config.seed, job.name, tuple(job.overrides)) for job in jobs
+        job.number: PlannedRun(job.config.variant, job.config.seed, job.name, tuple(job.overrides)) for job in jobs
     }
     check_folders(list(planned.values()))
     # Other tasks find names for their results themselves.

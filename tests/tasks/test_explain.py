@@ -113,7 +113,7 @@ def test_all_runs_of_a_folder_and_their_report(
     assert "majority has no map to draw heat of" in caplog.text
     markdown = (runs / "localisation.md").read_text()
     assert "fpcn against plain: " in markdown
-    assert "Painted over, these change so many of its answers: the background " in markdown
+    assert "Painting over a region changes so many of its predictions: the background " in markdown
     page = (runs / "index.html").read_text()
     assert "energy inside %" in page
     assert "data:image/jpeg;base64," in page

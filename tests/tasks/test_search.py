@@ -59,7 +59,7 @@ def search_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
 
         monkeypatch.setattr(search, "run_jobs", run_jobs)
         # Figures take most of the time; tests/report/test_search.py looks at them.
-        monkeypatch.setattr("fpcn_lightning.report.search.save", lambda *_: None)
+        monkeypatch.setattr("fpcn_lightning.report.search.save_figure", lambda *_: None)
         run_task(composed(*SMALL, f"output={tmp_path}", *words))
         return ran
 
@@ -211,7 +211,7 @@ def test_a_search_that_was_killed_goes_on_where_it_was(rocks: Path, tmp_path: Pa
     assert all(result["status"] == "finished" for result in results.values())
     for result in results.values():
         assert result["metrics"]
-        assert result["metrics"]["validation"]
+        assert result["metrics"]["val"]
         assert result["metrics"]["test"] == {}
     with (folder / "trials.csv").open(newline="", encoding="utf-8") as file:
         rows = {int(row["number"]): row for row in csv.DictReader(file)}

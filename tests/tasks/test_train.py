@@ -30,10 +30,10 @@ def test_a_run_leaves_its_whole_record(train: Train, model: str) -> None:
     folder, result = train(f"model={model}")
     assert result["status"] == "finished"
     assert result["data"] is not None
-    assert result["data"]["images"] == {"train": 18, "validation": 6, "test": 6}
+    assert result["data"]["images"] == {"train": 18, "val": 6, "test": 6}
     assert result["metrics"] is not None
     inference_modes = {"plain": {"plain"}}.get(model, {"as_trained", "unmasked"})
-    for side in ("validation", "test"):
+    for side in ("val", "test"):
         measured = result["metrics"][side]
         assert measured.keys() == inference_modes
         assert all(inference_mode["images"] == 6 for inference_mode in measured.values())
@@ -222,7 +222,7 @@ def test_a_run_that_is_not_to_look_at_test_does_not(train: Train) -> None:
     folder, result = train("test=false", "model=plain")
     assert result["metrics"] is not None
     assert result["metrics"]["test"] == {}
-    assert result["metrics"]["validation"]["plain"]["images"] == 6
+    assert result["metrics"]["val"]["plain"]["images"] == 6
     assert not (folder / "test_predictions.csv").exists()
 
 

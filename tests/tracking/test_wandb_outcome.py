@@ -33,7 +33,7 @@ def test_a_run_tells_w_and_b_what_its_record_says(train: Train) -> None:
     assert recorded.config["seed"] == 0
     assert [row["epoch"] for row in recorded.history if "val/accuracy" in row] == [0, 1]
 
-    test, validation = result["metrics"]["test"], result["metrics"]["validation"]
+    test, validation = result["metrics"]["test"], result["metrics"]["val"]
     assert recorded.summary["test/accuracy"] == pytest.approx(test["as_trained"]["accuracy"])
     assert recorded.summary["val/best_accuracy"] == validation["as_trained"]["accuracy"]
     assert recorded.summary["network/parameters"] == result["network"]["parameters"]
