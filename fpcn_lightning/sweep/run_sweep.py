@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fpcn_lightning.errors import ANOTHER_CONFIG, RunInUse, UserError
-from fpcn_lightning.runs.plan import PlannedJob, check_folders, write_plan
-from fpcn_lightning.runs.recording import check_names
+from fpcn_lightning.runs.folders import check_names
+from fpcn_lightning.runs.plan import PlannedRun, check_folders, write_plan
 from fpcn_lightning.runs.status import LOG_NAME
 from fpcn_lightning.sweep.jobs import ComposedJob
 
@@ -77,7 +77,7 @@ def _write_plan(folder: Path, command: str, jobs: Sequence[ComposedJob]) -> bool
     """Write down what is going to be trained; whether anything is, so that there will be something to report on."""
     for job in jobs:
         check_names(job.experiment, job.variant)
-    planned = {job.number: PlannedJob(job.variant, job.seed, job.name, job.overrides) for job in jobs}
+    planned = {job.number: PlannedRun(job.variant, job.seed, job.name, job.overrides) for job in jobs}
     check_folders(list(planned.values()))
     # Other tasks choose the names of their results themselves.
     training = [planned[job.number] for job in jobs if job.task == "train"]

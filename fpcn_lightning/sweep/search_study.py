@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.runs.folders import trial_name
 
 if TYPE_CHECKING:
     import optuna
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
 
 STUDY_NAME = "study.log"
 _LOCKS = ".locks"
-
-
-def trial_name(number: int) -> str:
-    """The variant that a trial is trained as."""
-    return f"trial-{number:04d}"
 
 
 @dataclass(frozen=True)

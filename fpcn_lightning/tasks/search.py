@@ -11,6 +11,7 @@ from fpcn_lightning import build
 from fpcn_lightning.config import Config
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.report.search import Trial, ranked, write_search
+from fpcn_lightning.runs.folders import experiment_folder, trial_name
 from fpcn_lightning.runs.invocation import Invocation, command_line
 from fpcn_lightning.runs.results import RESULT_NAME, read_result
 from fpcn_lightning.runs.sameness import decisive
@@ -19,7 +20,7 @@ from fpcn_lightning.sweep.jobs import Ended, Job
 from fpcn_lightning.sweep.overview import Overview
 from fpcn_lightning.sweep.processes import run_jobs
 from fpcn_lightning.sweep.search_space import read_space
-from fpcn_lightning.sweep.search_study import SearchStudy, delete_study, trial_name
+from fpcn_lightning.sweep.search_study import SearchStudy, delete_study
 from fpcn_lightning.sweep.slots import Slot, slots_for
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def run(config: Config, invocation: Invocation) -> None:
     """
     if find_spec("optuna") is None:
         raise UserError("a search needs the package optuna: pip install 'fpcn-lightning[search]'.")
-    trials, folder = config.search.trials, Path(config.output, config.name).resolve()
+    trials, folder = config.search.trials, experiment_folder(Path(config.output), config.name).resolve()
     if trials < 1:
         raise UserError(f"search.trials={trials} must be at least 1.")
     deciding = decisive(build.as_record(config))
@@ -108,7 +109,7 @@ class _Search:
         if not self._study.same_images(result["data"]["fingerprint"]):
             self._study.fail(number, "the images or their splits have changed since the search began")
             return
-        measured = result["metrics"]["validation"][str(result["inference_mode"])]
+        measured = result["metrics"]["val"][str(result["inference_mode"])]
         seconds = result["seconds"]["fit"]
         self._study.finish(number, measured["accuracy"], images=measured["images"], seconds=seconds)
 

@@ -323,12 +323,12 @@ def test_same_seed_gives_the_same_weights_bit_for_bit() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["plain", "fpcn"])
-@pytest.mark.parametrize("side", ["validation", "test"])
-def test_padding_counts_nowhere(name: str, side: str) -> None:
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_padding_counts_nowhere(name: str, split: str) -> None:
     module, run = classifier(name), trainer()
     batches = [batch(seed=1), batch(per_class=1, seed=2, padding=5)]
-    getattr(run, {"validation": "validate", "test": "test"}[side])(module, loader(*batches), verbose=False)
-    measured = module.measured[side]
+    getattr(run, {"val": "validate", "test": "test"}[split])(module, loader(*batches), verbose=False)
+    measured = module.measured[split]
     assert tuple(measured) == module.network.inference_modes
     module.eval()
     real = [(each.images[each.labels >= 0], each.labels[each.labels >= 0]) for each in batches]
@@ -342,7 +342,7 @@ def test_padding_counts_nowhere(name: str, side: str) -> None:
         assert measured[inference_mode]["accuracy"] == int((logits.argmax(1) == labels).sum()) / 9
         assert measured[inference_mode]["loss"] == pytest.approx(cross_entropy(logits, labels), rel=1e-4)
         if inference_mode == module.network.inference_mode:
-            positions, probabilities, _ = module.predictions[side]
+            positions, probabilities, _ = module.predictions[split]
             assert positions.tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2]
             torch.testing.assert_close(probabilities, logits.softmax(1), rtol=1e-4, atol=1e-5)
 
@@ -351,7 +351,7 @@ def test_configured_inference_mode_is_logged() -> None:
     module, run = classifier("fpcn"), trainer(max_epochs=1)
     run.fit(module, loader(batch()), loader(batch(seed=1)))
     for metric in ("accuracy", "macro_f1", "loss"):
-        measured: Any = module.measured["validation"]["as_trained"]
+        measured: Any = module.measured["val"]["as_trained"]
         assert float(run.callback_metrics[f"val/{metric}"]) == pytest.approx(measured[metric], rel=1e-6)
 
 
@@ -359,7 +359,7 @@ def test_one_look_does_not_leak_into_the_next() -> None:
     module, run = classifier(), trainer()
     for _ in range(2):
         run.validate(module, loader(batch()), verbose=False)
-        assert module.measured["validation"]["plain"]["images"] == 6
+        assert module.measured["val"]["plain"]["images"] == 6
     assert module.measured["test"] == {}
 
 

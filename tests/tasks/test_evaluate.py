@@ -39,7 +39,7 @@ def test_another_folder_is_test_as_a_whole_and_known_pictures_are_counted(
     shutil.copytree(rocks.parent / "images", elsewhere)
     result = evaluate(tmp_path, f"checkpoint={folder}/checkpoints/best.ckpt", f"data.root={elsewhere}")
     assert result["data"] is not None
-    assert result["data"]["images"] == {"train": 0, "validation": 0, "test": 30}
+    assert result["data"]["images"] == {"train": 0, "val": 0, "test": 30}
     assert result["seen_in_training"] == 24
 
 

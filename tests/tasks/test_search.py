@@ -58,7 +58,7 @@ def search_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
 
         monkeypatch.setattr(search, "run_jobs", run_jobs)
         # Figures take most of the time; tests/report/test_search.py looks at them.
-        monkeypatch.setattr("fpcn_lightning.report.search.save", lambda *_: None)
+        monkeypatch.setattr("fpcn_lightning.report.search.save_figure", lambda *_: None)
         run_task(composed(*SMALL, f"output={tmp_path}", *words))
         return ran
 
@@ -202,7 +202,7 @@ def test_a_search_that_was_killed_is_resumed(rocks: Path, tmp_path: Path) -> Non
     assert all(result["status"] == "finished" for result in results.values())
     for result in results.values():
         assert result["metrics"]
-        assert result["metrics"]["validation"]
+        assert result["metrics"]["val"]
         assert result["metrics"]["test"] == {}
     with (folder / "trials.csv").open(newline="", encoding="utf-8") as file:
         rows = {int(row["number"]): row for row in csv.DictReader(file)}

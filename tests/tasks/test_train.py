@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fpcn_lightning.errors import RunInUse, UserError
 from fpcn_lightning.modules.classifier import Classifier
-from fpcn_lightning.runs.recording import held
+from fpcn_lightning.runs.lock import hold_lock
 from fpcn_lightning.runs.results import read_result
 from tests.conftest import composed
 from tests.tasks.conftest import Train
@@ -30,10 +30,10 @@ def test_a_run_leaves_its_whole_record(train: Train, model: str) -> None:
     folder, result = train(f"model={model}")
     assert result["status"] == "finished"
     assert result["data"] is not None
-    assert result["data"]["images"] == {"train": 18, "validation": 6, "test": 6}
+    assert result["data"]["images"] == {"train": 18, "val": 6, "test": 6}
     assert result["metrics"] is not None
     inference_modes = {"plain": {"plain"}}.get(model, {"as_trained", "unmasked"})
-    for side in ("validation", "test"):
+    for side in ("val", "test"):
         measured = result["metrics"][side]
         assert measured.keys() == inference_modes
         assert all(inference_mode["images"] == 6 for inference_mode in measured.values())
@@ -191,7 +191,10 @@ def test_a_backbone_of_one_size_says_so(train: Train) -> None:
 
 
 def test_two_processes_do_not_train_the_same_run(train: Train, tmp_path: Path) -> None:
-    with held(tmp_path / "run"), pytest.raises(RunInUse, match=r"another process is training in .*run: let it finish"):
+    with (
+        hold_lock(tmp_path / "run"),
+        pytest.raises(RunInUse, match=r"another process is training in .*run: let it finish"),
+    ):
         train()
     assert not (tmp_path / "run" / "result.json").exists()
     _, result = train()
@@ -222,7 +225,7 @@ def test_a_run_that_is_not_to_look_at_test_does_not(train: Train) -> None:
     folder, result = train("test=false", "model=plain")
     assert result["metrics"] is not None
     assert result["metrics"]["test"] == {}
-    assert result["metrics"]["validation"]["plain"]["images"] == 6
+    assert result["metrics"]["val"]["plain"]["images"] == 6
     assert not (folder / "test_predictions.csv").exists()
 
 
