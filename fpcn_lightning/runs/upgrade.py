@@ -82,16 +82,21 @@ def rename_config_keys(config: Any, renamed: Mapping[str, str] = RENAMED_CONFIG_
         for key in section:
             before = before.get(key) if isinstance(before, dict) else None
         if isinstance(before, dict) and last in before and not isinstance(before[last], dict):
-            _put(config, new.split("."), before.pop(last))
+            value = before.pop(last)
+            if not _put(config, new.split("."), value):
+                before[last] = value
     return config
 
 
-def _put(config: dict[str, Any], keys: Sequence[str], value: Any) -> None:
-    """Set a nested key; sections that are missing are made."""
+def _put(config: dict[str, Any], keys: Sequence[str], value: Any) -> bool:
+    """Set a nested key, whose sections are made where they are missing; False where one of them is no section."""
     *section, last = keys
     for key in section:
         config = config.setdefault(key, {})
+        if not isinstance(config, dict):
+            return False
     config[last] = value
+    return True
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:

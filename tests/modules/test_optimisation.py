@@ -33,8 +33,8 @@ class Seen(lightning.Callback):
 def told(module: Classifier, accuracies: Sequence[float]) -> Classifier:
     """The module with given validation accuracies, epoch by epoch, in the place of measured ones."""
 
-    def measure(side: str, prefix: str) -> None:
-        module.log(f"{prefix}/accuracy", accuracies[module.current_epoch])
+    def measure(split: str) -> None:
+        module.log(f"{split}/accuracy", accuracies[module.current_epoch])
 
     module._measure = measure  # type: ignore[method-assign]
     return module

@@ -41,8 +41,16 @@ def test_the_config_has_todays_keys() -> None:
     result = read_result(PATH)
     within = read_settings([(PATH.parent, result)]).get("within")
     assert within == {"group": "fpcn", "condition": "varied", "baseline": "varied"}
-    optimisation: Any = result["config"]["optimisation"]
-    assert optimisation == {"learning_rate": 0.01, "schedule": "cosine", "unfreeze_from_best": False}
+    config: Any = result["config"]
+    assert config["optimizer"] == {"lr": 0.01}
+    assert config["training"] == {"unfreeze_from_best": False}
+    assert config["optimisation"] == {"schedule": "cosine"}
+
+
+def test_a_weight_of_the_loss_becomes_a_section() -> None:
+    config = rename_config_keys({"loss": {"center": 0.5, "center_update": "wen", "ranking": 0.0}})
+    assert config == {"loss": {"center": {"weight": 0.5, "update": "wen"}, "ranking": {"weight": 0.0}}}
+    assert rename_config_keys(config) == config
 
 
 def test_what_is_given_stays_as_it_was() -> None:

@@ -11,8 +11,8 @@ from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 
-from fpcn_lightning.cli.config_errors import explain_config_error
 from fpcn_lightning.cli.invocation import sweep_invocation
+from fpcn_lightning.cli.renamed import renamed
 from fpcn_lightning.cli.sweep_jobs import SweepSection, compose_sweep
 from fpcn_lightning.config import CONF
 from fpcn_lightning.errors import RunInUse, UserError
@@ -129,10 +129,10 @@ def test_simulated_gpus_reach_the_jobs(sweep_here: SweepHere, ran: list[tuple[Jo
 
 @pytest.mark.parametrize(("old", "new"), [("cards=[0]", "gpus"), ("cards_per_slot=2", "gpus_per_job")])
 def test_an_old_key_names_the_new_one(old: str, new: str, hydra_context: HydraContext) -> None:
-    with pytest.raises(HydraException) as caught:
+    with pytest.raises(HydraException):
         sweep_config(hydra_context, f"hydra.launcher.{old}")
     name = old.partition("=")[0]
-    assert f"hydra.launcher.{name} is now called hydra.launcher.{new}" in explain_config_error(caught.value)
+    assert renamed(f"hydra.launcher.{old}") == f"hydra.launcher.{name} is called hydra.launcher.{new} now."
 
 
 def test_failed_and_taken_jobs_come_back_as_such(
