@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -21,11 +21,16 @@ if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
     from lightning.pytorch.loggers import Logger
     from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
     from fpcn_lightning.data.datamodule import RockDataModule
     from fpcn_lightning.losses.term import LossTerm
     from fpcn_lightning.models.network import Network
-    from fpcn_lightning.modules.optimisation import MakeOptimizer, MakeScheduler
+
+MakeOptimizer = Callable[[list[dict[str, Any]]], "Optimizer"]
+"""Makes the optimiser of parameter groups."""
+MakeScheduler = Callable[["Optimizer", int], "LRScheduler | ReduceLROnPlateau"]
+"""Makes the schedule of an optimiser, given the length of the whole training in the schedule's own interval."""
 
 LENGTH = "length"  # stands for the length of the whole training among the arguments of a learning-rate schedule
 
@@ -121,7 +126,7 @@ def loss_terms(section: Mapping[str, Target], classes: int, feature_dim: int) ->
     return terms
 
 
-def optimizer(section: Target) -> "MakeOptimizer":
+def optimizer(section: Target) -> MakeOptimizer:
     """What makes the optimiser of parameter groups, from a section `optimizer`.
 
     Raises:
@@ -135,7 +140,7 @@ def optimizer(section: Target) -> "MakeOptimizer":
     return built
 
 
-def lr_scheduler(section: LRSchedulerConfig) -> "MakeScheduler | None":
+def lr_scheduler(section: LRSchedulerConfig) -> MakeScheduler | None:
     """What makes the learning-rate schedule of an optimiser and the length of the training; None: a constant rate.
 
     Raises:
