@@ -71,7 +71,10 @@ def _explain_source(config: Config, checkpoint: Path, source: Path) -> None:
     for start in range(0, len(paths), rows):
         page = paths[start : start + rows]
         inputs = {
-            name: PanelInput(loaded.network, centre_views(page, build.datamodule(loaded.record.data, 0).augmentation))
+            name: PanelInput(
+                loaded.network,
+                centre_views(page, build.datamodule(loaded.record.data, 0, trusted=False).augmentation),
+            )
             for name, loaded in networks.items()
         }
         name = "panels.png" if len(paths) <= rows else f"panels-{start // rows + 1:03}.png"
@@ -206,7 +209,7 @@ def _weights(loaded: Loaded) -> str:
 
 def _chosen(config: Config, data: RockDataModule, count: int | None) -> Sequence[int]:
     """`count` images of the test split, evenly spread; of the validation split with test=false; all for None."""
-    images = data.split.test if config.test else data.split.validation
+    images = data.split.test if config.test else data.split.val
     if not images:
         raise UserError(f"there are no {'test' if config.test else 'validation'} images to explain: set source=PHOTOS.")
     return spread(images, len(images) if count is None else count)

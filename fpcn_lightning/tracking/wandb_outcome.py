@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import Logger
 from PIL import Image
 from torch.nn import functional
 
-from fpcn_lightning.data.index import SIDES
+from fpcn_lightning.data.index import SPLITS
 from fpcn_lightning.tracking.loggers import RunLogger
 from fpcn_lightning.tracking.wandb_run import trouble_tolerated
 
@@ -48,7 +48,7 @@ def shown_pictures(data: "RockDataModule", count: int) -> tuple[int, ...]:
     They come in the order of a digest of their bytes, which mixes the classes and owes nothing to a run's seed.
     """
     pictures = data.pictures.pictures
-    return tuple(sorted(data.split.validation, key=lambda position: pictures[position].key)[:count])
+    return tuple(sorted(data.split.val, key=lambda position: pictures[position].key)[:count])
 
 
 def _inference_modes(module: "Classifier") -> dict[str, Any]:
@@ -111,14 +111,14 @@ def _overlay(mask: torch.Tensor, side: int) -> dict[str, Any]:
 
 
 def _classes(data: "RockDataModule") -> Any:
-    """Pictures of every class on every side."""
+    """Images of every class in every split."""
     import wandb
 
     pictures = data.pictures.pictures
-    sides = {"train": data.split.train, "validation": data.split.validation, "test": data.split.test}
-    counts = Counter((side, pictures[position].label) for side, chosen in sides.items() for position in chosen)
-    rows: list[Any] = [[name, *(counts[side, number] for side in SIDES)] for number, name in enumerate(data.classes)]
-    return wandb.Table(columns=["class", *SIDES], data=rows)
+    splits = {split: getattr(data.split, split) for split in SPLITS}
+    counts = Counter((split, pictures[position].label) for split, chosen in splits.items() for position in chosen)
+    rows: list[Any] = [[name, *(counts[split, number] for split in SPLITS)] for number, name in enumerate(data.classes)]
+    return wandb.Table(columns=["class", *SPLITS], data=rows)
 
 
 def _facts(result: "Result") -> dict[str, Any]:

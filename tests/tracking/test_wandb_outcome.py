@@ -45,7 +45,7 @@ def test_a_run_tells_w_and_b_what_its_record_says(train: Train) -> None:
     assert len(recorded.table("inference_modes")) == 4
     counts = [row["nPredictions"] for row in recorded.table("test/confusion_matrix_table")]
     assert np.array_equal(np.reshape(counts, (3, 3)), test["as_trained"]["confusion"])
-    assert [(row["train"], row["validation"], row["test"]) for row in recorded.table("data/classes")] == [(6, 2, 2)] * 3
+    assert [(row["train"], row["val"], row["test"]) for row in recorded.table("data/classes")] == [(6, 2, 2)] * 3
 
 
 @pytest.mark.slow

@@ -89,7 +89,7 @@ def test_stibnite_has_the_strongest_bireflectance(drawn: Drawn) -> None:
 
 
 def accuracy(features: NDArray[np.float64], classifier: object) -> float:
-    """Cross-validated without shuffling: the two views of a specimen follow each other and share a fold."""
+    """Cross-validated without shuffling: the two views of a specimen are consecutive and in one fold."""
     return float(cross_val_score(make_pipeline(StandardScaler(), classifier), features, LABELS, cv=5).mean())
 
 
