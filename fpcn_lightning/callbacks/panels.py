@@ -3,23 +3,21 @@
 import copy
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import lightning.pytorch as lightning
 import numpy as np
 from lightning.pytorch.utilities.seed import isolate_rng
 
+from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.explain.drawing import draw, save
 from fpcn_lightning.explain.methods import METHODS
 from fpcn_lightning.explain.panels import Panel, PanelInput, panels_of
+from fpcn_lightning.modules.classifier import Classifier
 from fpcn_lightning.tracking.loggers import RunLogger
 from fpcn_lightning.tracking.wandb_outcome import shown_pictures
 from fpcn_lightning.tracking.wandb_run import trouble_tolerated
-
-if TYPE_CHECKING:
-    from fpcn_lightning.data.datamodule import RockDataModule
-    from fpcn_lightning.modules.classifier import Classifier
 
 
 class Panels(lightning.Callback):
@@ -73,12 +71,12 @@ class Panels(lightning.Callback):
     def _draw(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        data = cast("RockDataModule", trainer.datamodule)  # type: ignore[attr-defined]
+        data = cast(RockDataModule, trainer.datamodule)  # type: ignore[attr-defined]
         chosen = shown_pictures(data, self.pictures)
         if not chosen:
             return
         with isolate_rng():
-            rows = self._rows(cast("Classifier", pl_module), data, chosen)
+            rows = self._rows(cast(Classifier, pl_module), data, chosen)
         title = f"after epoch {self._finished}"
         save(draw(rows, title), self._path(self._finished))
         for logger in trainer.loggers:
@@ -86,7 +84,7 @@ class Panels(lightning.Callback):
                 with trouble_tolerated("the panels of this epoch"):
                     _log(logger, rows[: logger.pictures], title, trainer.global_step)
 
-    def _rows(self, module: "Classifier", data: "RockDataModule", chosen: tuple[int, ...]) -> list[list[Panel]]:
+    def _rows(self, module: Classifier, data: RockDataModule, chosen: tuple[int, ...]) -> list[list[Panel]]:
         images, labels, _ = data.pictures.centres(chosen)
         # A copy: methods change hooks, gradients and modes, which training and DDP depend on.
         network = copy.deepcopy(module.network)

@@ -142,7 +142,7 @@ class Augmentation(ABC):
         return pixels
 
     def _drawn(self, random: np.random.Generator, shape: Shape, key: tuple[int, int, int]) -> View:
-        """The view that the next draws make; there are as many of them whatever the options."""
+        """The view of the next three draws; the options do not change their number."""
         top, left = (int(random.integers(0, length - self.crop + 1)) for length in shape)
         flipped = bool(random.random() < self.horizontal_flip)
         if not self.random_crop:

@@ -5,7 +5,7 @@ Training and deployment both read through this module, so that both see the same
 
 **Colours.** Eight bits a channel, RGB, turned upright by the EXIF orientation. Transparent pixels are blended with
 white. Colour profiles are not applied. Samples of more than eight bits are scaled, never clipped (see `to_eight_bits`);
-of a PNG with 16 bits a channel in more than one channel the high bytes are used, because the format asks that samples
+of a PNG with 16 bits a channel in more than one channel the high bytes are used, because the samples of this format
 fill their range.
 
 **Resizing.** `read_resized` resizes the whole image to the given height and width with Pillow's antialiased bilinear

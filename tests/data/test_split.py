@@ -307,7 +307,7 @@ def test_the_fingerprint_of_all_test_depends_on_pictures_and_splits() -> None:
     assert make_split(index, val=0.3, test=0.3, seed=0).fingerprint != fingerprint
 
 
-# What an earlier version made of the index below: it called the split val validation, and its column side.
+# Of the index below, by an earlier version: it called the split val validation, and its column side.
 EARLIER_FINGERPRINT = "6352dcda31310c50"
 EARLIER_SPLITS = {"validation": (4, 7, 11), "test": (0, 2, 10)}
 

@@ -53,7 +53,7 @@ def test_insertion_begins_without_detail() -> None:
 
 
 def test_flat_heat_is_a_random_order() -> None:
-    """The object goes as fast as the rest, also where it lies at the top."""
+    """The object is deleted as fast as the rest, also if it is at the top."""
     top = np.zeros((64, 64), np.bool_)
     top[:16] = True
     picture = np.where(top[..., None], RED, BLUE)

@@ -47,8 +47,8 @@ class _Parameters(NamedTuple):
         """
         record = {"validation" if key == "val" else key: value for key, value in self._asdict().items()}
         omitted = ("kind", "bits") if self.kind == "rocks" else ("shortcut",)
-        kept = {key: value for key, value in record.items() if key not in omitted}
-        return {**kept, "generator": GENERATOR_VERSIONS[self.kind]}
+        parameters = {key: value for key, value in record.items() if key not in omitted}
+        return {**parameters, "generator": GENERATOR_VERSIONS[self.kind]}
 
 
 _Drawn = tuple[NDArray[np.uint8] | NDArray[np.uint16], NDArray[np.bool_], str]  # image, mask, background
@@ -159,10 +159,10 @@ def folder_name(
     *, images_per_class: int, size: int, seed: int, shortcut: bool = False, kind: str = "rocks", bits: int = 8
 ) -> str:
     """A name that differs between sets of different parameters."""
-    words = [] if kind == "rocks" else [kind]
-    words += [f"{images_per_class}-a-class", f"{size}px", f"seed-{seed}"]
-    words += ["shortcut"] * shortcut + [f"{bits}-bit"] * (bits != 8)
-    return "-".join(words)
+    parts = [] if kind == "rocks" else [kind]
+    parts += [f"{images_per_class}-a-class", f"{size}px", f"seed-{seed}"]
+    parts += ["shortcut"] * shortcut + [f"{bits}-bit"] * (bits != 8)
+    return "-".join(parts)
 
 
 def make_synthetic(
