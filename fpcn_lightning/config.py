@@ -2,8 +2,8 @@
 
 Hydra merges `conf/config.yaml` into these dataclasses, so an unknown key or a seed that is no integer is an error
 before anything is built. `fpcn_lightning.build.config` turns the result into these objects once; everything else
-receives them as objects. What is built by `_target_` (network, optimiser, terms of the loss, trainer, loggers, callbacks) is checked
-against the signature of its class when it is built, in `fpcn_lightning.build`.
+receives them as objects. What is built by `_target_` (network, optimiser, terms of the loss, trainer, loggers,
+callbacks) is checked against the signature of its class when it is built, in `fpcn_lightning.build`.
 
 Knows neither Hydra nor OmegaConf, so that any part of the package may use it.
 """
@@ -213,7 +213,7 @@ class Config:
 
     data: DataConfig = field(default_factory=DataConfig)  # conf/data/
     model: Target = MISSING  # conf/model/
-    backbone: str = MISSING  # goes into model.backbone, of networks that leave it open
+    backbone: str | None = MISSING  # goes into model.backbone, of networks that leave it open
     pretrained: bool = True  # goes into model.pretrained, of networks that can be
     optimizer: Target = MISSING  # conf/optimizer/
     lr_scheduler: LRSchedulerConfig = field(default_factory=LRSchedulerConfig)  # conf/lr_scheduler/

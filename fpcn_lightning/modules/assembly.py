@@ -35,6 +35,21 @@ def make_network(config: Config, data: RockDataModule) -> Network:
     return network
 
 
+def make_optimisation(config: Config) -> Optimisation:
+    """The optimiser, its schedule, and what is frozen when.
+
+    Raises:
+        UserError: one of them cannot be built.
+    """
+    return Optimisation(
+        optimizer=build.optimizer(config.optimizer),
+        scheduler=build.lr_scheduler(config.lr_scheduler),
+        interval=config.lr_scheduler.interval,
+        monitor=config.lr_scheduler.monitor,
+        training=config.training,
+    )
+
+
 def make_module(
     config: Config, network: Network, data: RockDataModule, distillation: Distillation | None = None
 ) -> Classifier:
@@ -46,13 +61,7 @@ def make_module(
     return (Classifier if distillation is None else distillation.student)(
         network,
         terms=build.loss_terms(config.loss, len(data.classes), network.feature_dim),
-        optimisation=Optimisation(
-            optimizer=build.optimizer(config.optimizer),
-            scheduler=build.lr_scheduler(config.lr_scheduler),
-            interval=config.lr_scheduler.interval,
-            monitor=config.lr_scheduler.monitor,
-            training=config.training,
-        ),
+        optimisation=make_optimisation(config),
         seed=config.seed,
         image_size=config.data.crop,
         record=make_record(

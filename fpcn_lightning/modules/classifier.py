@@ -29,11 +29,11 @@ STEP_STREAM = 3  # keeps dropout's draws apart from those of sampler and augment
 
 
 class SplitPredictions(NamedTuple):
-    """The answers to one side of the split in the configured reading; N pictures, C classes, on the CPU."""
+    """The predictions of one split in the configured inference mode; N images, C classes, on the CPU."""
 
-    positions: Tensor  # long [N], of the pictures in the index
+    positions: Tensor  # long [N], of the images in the index
     probabilities: Tensor  # [N, C]
-    object_ratio: Tensor | None  # [N] share of the picture that is object, 0..1, where the network positions it
+    object_ratio: Tensor | None  # [N] share of the image that is object, 0..1, where the network positions it
 
 
 class Classifier(lightning.LightningModule):
@@ -71,7 +71,7 @@ class Classifier(lightning.LightningModule):
         self.example_input_array = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)  # for the summary
         # Some backbones keep parameters that never learn, such as fixed position embeddings.
         self._trunk = [parameter for parameter in network.trunk.parameters() if parameter.requires_grad]
-        self.measured: dict[str, dict[str, Metrics]] = {"validation": {}, "test": {}}
+        self.measured: dict[str, dict[str, Metrics]] = {"val": {}, "test": {}}
         self.predictions: dict[str, SplitPredictions] = {}
         self._kept: list[tuple[Tensor, Tensor, NetworkOutput]] = []
 
@@ -144,24 +144,24 @@ class Classifier(lightning.LightningModule):
         return {name: term(views, labels) for name, term in self.terms.items()}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
-        """Keep the answers until the epoch's end."""
+        """Keep the outputs until the end of the epoch."""
         self._keep(batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
-        """Keep the answers until the epoch's end."""
+        """Keep the outputs until the end of the epoch."""
         self._keep(batch)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget what a validation that broke off has left."""
+        """Drop the outputs of an interrupted validation."""
         self._kept.clear()
 
     def on_validation_epoch_end(self) -> None:
-        """Measure, and log the configured reading."""
-        self._measure("validation", "val")
+        """Measure, and log the metrics of the configured inference mode."""
+        self._measure("val")
 
     def on_test_epoch_end(self) -> None:
-        """Measure, and log the configured reading."""
-        self._measure("test", "test")
+        """Measure, and log the metrics of the configured inference mode."""
+        self._measure("test")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser over trunk and head, and its learning-rate schedule."""
@@ -200,7 +200,7 @@ class Classifier(lightning.LightningModule):
         self.load_state_dict(torch.load(path, map_location=self.device, weights_only=True)["state_dict"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say in the checkpoint what network these weights belong to, as plain data."""
+        """Save the record of the network beside its weights, as plain data."""
         checkpoint[RECORD] = self.record.plain()
 
     def _keep(self, batch: Batch) -> None:
@@ -208,7 +208,7 @@ class Classifier(lightning.LightningModule):
         logits = {name: values.float() for name, values in predictions.logits.items()}
         self._kept.append((batch.positions, batch.labels, NetworkOutput(logits, object_ratio=predictions.object_ratio)))
 
-    def _measure(self, side: str, prefix: str) -> None:
+    def _measure(self, split: str) -> None:
         kept, self._kept = self._kept, []
         positions = self._gathered(torch.cat([item[0] for item in kept]))
         labels = self._gathered(torch.cat([item[1] for item in kept]))
@@ -218,18 +218,18 @@ class Classifier(lightning.LightningModule):
         for inference_mode in self.network.inference_modes:
             rows = self._gathered(torch.cat([item[2].logits[inference_mode] for item in kept]))[real]
             logits = voted(positions, rows)
-            self.measured[side][inference_mode] = summarise(logits, labels[first])
+            self.measured[split][inference_mode] = summarise(logits, labels[first])
             if inference_mode == self.network.inference_mode:
                 ratios = self._object_ratios([item[2] for item in kept], real, positions)
-                self.predictions[side] = SplitPredictions(positions[first].cpu(), logits.softmax(1).cpu(), ratios)
-        if side == "validation" and self.trainer.state.fn != TrainerFn.FITTING:
-            return  # a second look at the best epoch is no point of the learning curve
-        chosen = self.measured[side][self.network.inference_mode]
-        values = {f"{prefix}/{name}": _number(chosen[name]) for name in ("accuracy", "macro_f1", "loss")}
-        self.log_dict(values, prog_bar=side == "validation")
+                self.predictions[split] = SplitPredictions(positions[first].cpu(), logits.softmax(1).cpu(), ratios)
+        if split == "val" and self.trainer.state.fn != TrainerFn.FITTING:
+            return  # the best epoch is validated once more after training; the learning curve has it already
+        chosen = self.measured[split][self.network.inference_mode]
+        values = {f"{split}/{name}": _number(chosen[name]) for name in ("accuracy", "macro_f1", "loss")}
+        self.log_dict(values, prog_bar=split == "val")
 
     def _object_ratios(self, kept: list[NetworkOutput], real: Tensor, positions: Tensor) -> Tensor | None:
-        """What the network found to be object in the pictures at `positions` of `real` rows, if it positions at all."""
+        """The share of object found in the images at `positions` of the `real` rows, if the network positions it."""
         ratios = [predictions.object_ratio for predictions in kept if predictions.object_ratio is not None]
         return averaged(positions, self._gathered(torch.cat(ratios))[real].float()).cpu() if ratios else None
 

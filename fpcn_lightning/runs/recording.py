@@ -4,22 +4,22 @@ import contextlib
 import hashlib
 import json
 import os
-import re
-import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
 from fpcn_lightning import __version__
-from fpcn_lightning.errors import ANOTHER_CONFIG, RunInUse, UserError
-from fpcn_lightning.runs.invocation import Invocation
+from fpcn_lightning.errors import ANOTHER_CONFIG, UserError
+from fpcn_lightning.runs.invocation import Invocation, command_line
+from fpcn_lightning.runs.lock import hold_lock
 from fpcn_lightning.runs.results import (
     RESULT_NAME,
+    SCHEMA_VERSION,
     Code,
     DataFacts,
     Evaluation,
@@ -30,7 +30,6 @@ from fpcn_lightning.runs.results import (
     write_result,
 )
 from fpcn_lightning.runs.sameness import decisive
-from fpcn_lightning.runs.status import LOCK_NAME
 
 LAST = Path("checkpoints") / "last.ckpt"  # below the run folder: what an interrupted run resumes from
 WANDB_RUN = "wandb_run.txt"  # likewise: the id of its W&B run
@@ -42,17 +41,6 @@ def is_first_process() -> bool:
     """Whether this process is the one of a distributed run that writes, by what launchers set in the environment."""
     # All of them: in an interactive shell of Slurm, every process that Lightning starts has SLURM_PROCID=0.
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK"))
-
-
-def check_names(name: str, variant: str) -> None:
-    """Refuse what would put a run elsewhere than below the output folder.
-
-    Raises:
-        UserError: names the key.
-    """
-    for key, value in (("name", name), ("variant", variant)):
-        if not re.fullmatch(r"[\w+=,.-]*\w[\w+=,.-]*", value):
-            raise UserError(f"{key}={value} names a folder: use letters, digits and . , - + = _ only.")
 
 
 def relative(config: Any, folder: Path) -> Any:
@@ -85,25 +73,6 @@ def file_hash(path: Path, key: str) -> str:
 def config_hash(config: Mapping[str, Any]) -> str:
     """12 hexadecimal digits, equal for runs that must come to the same result."""
     return hashlib.sha256(json.dumps(decisive(config), sort_keys=True).encode()).hexdigest()[:12]
-
-
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep every other process out of a run folder; the lock falls with the process, however it dies.
-
-    Raises:
-        RunInUse: another process holds it.
-    """
-    from filelock import FileLock, Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / LOCK_NAME, timeout=0):
-            yield
-    except Timeout as error:
-        raise RunInUse(
-            f"another process is training in {folder}: let it finish, or name this run with variant=NAME."
-        ) from error
 
 
 class Facts(TypedDict, total=False):
@@ -151,7 +120,7 @@ class RunRecord:
         if not self.writes:
             yield
             return
-        with held(self.folder):
+        with hold_lock(self.folder):
             yield
 
     def is_finished(self, *, overwrite: bool) -> bool:
@@ -229,7 +198,7 @@ class RunRecord:
 def _new_result(config: dict[str, Any], invocation: Invocation) -> Result:
     """The record of a run that has just begun."""
     return Result(
-        schema=1,
+        schema=SCHEMA_VERSION,
         experiment=config["name"],
         variant=config["variant"],
         seed=config["seed"],
@@ -250,11 +219,6 @@ def _new_result(config: dict[str, Any], invocation: Invocation) -> Result:
         checkpoint=None,
         epochs=None,
     )
-
-
-def command_line(words: Iterable[str]) -> str:
-    """What a person types to start the program with these words."""
-    return shlex.join(["python", "-m", "fpcn_lightning", *words])
 
 
 def _command(invocation: Invocation) -> str:

@@ -1,6 +1,5 @@
 """`task=evaluate`: test a checkpoint on another folder, or again on the test split of its own data."""
 
-import hashlib
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +14,9 @@ from fpcn_lightning.modules import checkpoints
 from fpcn_lightning.modules.checkpoints import CheckpointRecord, Loaded
 from fpcn_lightning.modules.classifier import Classifier
 from fpcn_lightning.report.table import print_table, summarise
+from fpcn_lightning.runs.folders import data_name, evaluation_folder, variant_name
 from fpcn_lightning.runs.invocation import Invocation
-from fpcn_lightning.runs.recording import RunRecord, check_names
+from fpcn_lightning.runs.recording import RunRecord
 from fpcn_lightning.tasks.checkpoint_data import other_data, own_data
 from fpcn_lightning.tasks.outcome import describe, leave_predictions
 
@@ -34,9 +34,7 @@ def run(config: Config, invocation: Invocation) -> None:
     quiet_libraries()
     path = Path(config.checkpoint)
     loaded = checkpoints.load(path)
-    check_names(loaded.record.name, loaded.record.variant)
-    place = "own" if config.data.root is None else _name_of(Path(config.data.root))
-    record = _record(config, invocation, loaded.record, place)
+    record = _record(config, invocation, loaded.record)
     with record.recorded():
         data = _data(config.data, loaded.record)
         describe(record, data, loaded.network, training=False)
@@ -59,19 +57,19 @@ def evaluate(config: Config, loaded: Loaded, data: RockDataModule, record: RunRe
     trainer = build.trainer(config.trainer, logger=False, enable_checkpointing=False)
     with record.timed("test"):
         trainer.test(module, data, verbose=False)
-    record.add(metrics={"validation": {}, "test": module.measured["test"]})
+    record.add(metrics={"val": {}, "test": module.measured["test"]})
     if trainer.is_global_zero:
         data.write_record(record.folder)
         leave_predictions(module, data, record.folder)
 
 
-def _record(config: Config, invocation: Invocation, trained: CheckpointRecord, place: str) -> RunRecord:
+def _record(config: Config, invocation: Invocation, trained: CheckpointRecord) -> RunRecord:
     """The record of the evaluation, with what the training says of its network and its images."""
-    name = f"{trained.name}-{trained.variant}"
-    folder = Path(config.output) / "evaluations" / name / f"seed-{trained.seed}" / place
+    root = None if config.data.root is None else Path(config.data.root)
+    folder = evaluation_folder(Path(config.output), trained.name, trained.variant, trained.seed, root)
     tested = replace(
         config,
-        variant=f"{name} on {place}",
+        variant=f"{variant_name(trained.name, trained.variant)} on {data_name(root)}",
         seed=trained.seed,
         model=trained.model,
         training=trained.training,
@@ -80,12 +78,6 @@ def _record(config: Config, invocation: Invocation, trained: CheckpointRecord, p
     record = RunRecord(folder, build.as_record(tested), invocation)
     record.add(teacher=trained.teacher)
     return record
-
-
-def _name_of(root: Path) -> str:
-    """The name of a folder or CSV, with a few digits of its whole path: many folders are called `test`."""
-    whole = root.resolve()
-    return f"{whole.stem}-{hashlib.sha256(str(whole).encode(errors='surrogateescape')).hexdigest()[:6]}"
 
 
 def _data(config: DataConfig, trained: CheckpointRecord) -> RockDataModule:

@@ -22,11 +22,10 @@ from fpcn_lightning.library_warnings import quiet_libraries
 from fpcn_lightning.modules.checkpoints import CheckpointRecord, Loaded, load
 from fpcn_lightning.report.experiments import Experiment, read_experiments
 from fpcn_lightning.report.heat_findings import findings
-from fpcn_lightning.report.heat_section import EXPLANATIONS
-from fpcn_lightning.report.localisation import localised
-from fpcn_lightning.runs.heat_maps import HEAT_NAME, read_heat, write_heat
+from fpcn_lightning.report.localisation import localise
+from fpcn_lightning.runs.folders import EXPLANATIONS, check_names, experiment_part, explanation_folder
+from fpcn_lightning.runs.heat_maps import MEASURES_NAME, read_heat_maps, write_heat_maps
 from fpcn_lightning.runs.invocation import Invocation
-from fpcn_lightning.runs.recording import check_names
 from fpcn_lightning.tasks.checkpoint_data import own_data
 from fpcn_lightning.tasks.report import report_folder
 
@@ -97,14 +96,14 @@ def _explain_own(config: Config, checkpoint: Path) -> None:
         place.mkdir(parents=True, exist_ok=True)
         data.write_record(place)
         _measure(config, loaded, data, place)
-        found.append(localised(name, [(place, loaded.record.seed)]))
+        found.append(localise(name, [(place, loaded.record.seed)]))
         shown = shown or (data, _chosen(config, data, config.explain.pictures))
         inputs[name] = _panel_input(loaded, data, shown[1])
     assert shown is not None
     _draw_own(config, inputs, *shown, folder / "panels.png")
     for sentence in findings([each for each in found if each is not None], []):
         print(f"- {sentence}")
-    print(f"measures, a row a picture: {', '.join(str(path) for path in sorted(folder.rglob(HEAT_NAME)))}")
+    print(f"measures, a row a picture: {', '.join(str(path) for path in sorted(folder.rglob(MEASURES_NAME)))}")
 
 
 def _explain_runs(config: Config, folder: Path) -> None:
@@ -113,7 +112,7 @@ def _explain_runs(config: Config, folder: Path) -> None:
         logger.warning("Score-CAM runs a network once for each channel of its map: expect minutes an image.")
     experiments = read_experiments(folder)
     for experiment in experiments:
-        place = folder / EXPLANATIONS / (experiment.name if len(experiments) > 1 else "")
+        place = experiment_part(folder, EXPLANATIONS, experiment.name, several=len(experiments) > 1)
         _explain_experiment(config, experiment, place)
     report_folder(folder)
 
@@ -175,7 +174,7 @@ def _short_name(record: CheckpointRecord, every: Sequence[CheckpointRecord]) -> 
 def _folder(config: Config, networks: Mapping[str, Loaded]) -> Path:
 
     record = next(iter(networks.values())).record
-    return Path(config.output) / EXPLANATIONS / f"{record.name}-{record.variant}-seed-{record.seed}"
+    return explanation_folder(Path(config.output), record.name, record.variant, record.seed)
 
 
 def _measure(config: Config, loaded: Loaded, data: RockDataModule, folder: Path) -> None:
@@ -185,12 +184,12 @@ def _measure(config: Config, loaded: Loaded, data: RockDataModule, folder: Path)
     seen = {"test": config.test, "split": data.split.fingerprint, "marked": _marked(data)}
     key = {**asked, **seen, "weights": _weights(loaded)}
     with FileLock(folder / ".heat_maps.lock"):  # two methods at the same time would mix their rows
-        before = read_heat(folder)
-        if before is not None and before.key == key:
+        before = read_heat_maps(folder)
+        if before is not None and before.options == key:
             logger.info("%s has been measured already", folder)
             return
         study = HeatMapStudy(loaded.network, data, options.method, options.curves, options.steps)
-        write_heat(folder, study.rows(_chosen(config, data, options.measured)), study.regions, key)
+        write_heat_maps(folder, study.rows(_chosen(config, data, options.measured)), study.regions, key)
 
 
 def _marked(data: RockDataModule) -> str:

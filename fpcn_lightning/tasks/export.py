@@ -10,8 +10,8 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.library_warnings import quiet_libraries
 from fpcn_lightning.modules import checkpoints
 from fpcn_lightning.modules.checkpoints import CheckpointRecord
+from fpcn_lightning.runs.folders import bundle_folder
 from fpcn_lightning.runs.invocation import Invocation
-from fpcn_lightning.runs.recording import check_names
 from fpcn_lightning.tasks.checkpoint_data import own_data
 
 
@@ -28,7 +28,7 @@ def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the s
     bundle.check_options(asdict(config.export))
     checkpoint = Path(config.checkpoint)
     loaded = checkpoints.load(checkpoint)
-    folder = Path(config.export.bundle or _default_folder(Path(config.output), loaded.record))
+    folder = Path(config.export.bundle or _default_folder(config, loaded.record))
     check_free(folder, overwrite=config.overwrite)
     data = own_data(config.data, loaded.record)
     with in_one_step(folder) as place:
@@ -36,6 +36,5 @@ def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the s
     print(f"bundle: {folder}")
 
 
-def _default_folder(output: Path, record: CheckpointRecord) -> Path:
-    check_names(record.name, record.variant)
-    return output / "bundles" / f"{record.name}-{record.variant}-seed-{record.seed}"
+def _default_folder(config: Config, record: CheckpointRecord) -> Path:
+    return bundle_folder(Path(config.output), record.name, record.variant, record.seed)

@@ -1,12 +1,15 @@
 """What training and evaluation both say about a run, and leave in its folder."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from numpy.typing import NDArray
 
 from fpcn_lightning.data.datamodule import RockDataModule
-from fpcn_lightning.data.predictions import write_predictions
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.network import Network
 from fpcn_lightning.modules.classifier import Classifier
@@ -14,7 +17,7 @@ from fpcn_lightning.profiling import cost
 from fpcn_lightning.profiling.device import device_name
 from fpcn_lightning.profiling.latency import milliseconds
 from fpcn_lightning.report.figures import confusion_matrix, learning_curves
-from fpcn_lightning.runs.predictions import PREDICTIONS_NAME
+from fpcn_lightning.runs.predictions import PREDICTIONS_NAME, write_predictions
 from fpcn_lightning.runs.recording import RunRecord
 from fpcn_lightning.runs.results import DataFacts, ImageCounts, NetworkFacts
 from fpcn_lightning.tracking.wandb_outcome import log_outcome
@@ -29,7 +32,7 @@ def describe(record: RunRecord, data: RockDataModule, network: Network, *, train
         network: what is trained or tested.
         training: whether it is trained, whose cost is counted then, too.
     """
-    images = ImageCounts(train=len(data.split.train), validation=len(data.split.val), test=len(data.split.test))
+    images = ImageCounts(train=len(data.split.train), val=len(data.split.val), test=len(data.split.test))
     size = data.augmentation.evaluation_side
     found = NetworkFacts(
         parameters=cost.parameters(network),
@@ -69,7 +72,7 @@ def evaluate_best(trainer: Trainer, module: Classifier, data: RockDataModule, re
             "the network's predictions are NaN or infinite: training diverged; lower the learning rate, optimizer.lr."
         )
     record.add(
-        metrics={"validation": module.measured["validation"], "test": module.measured["test"]},
+        metrics={"val": module.measured["val"], "test": module.measured["test"]},
         checkpoint=Path(best).relative_to(record.folder).as_posix() if best else None,
     )
 
@@ -91,6 +94,34 @@ def leave_predictions(module: Classifier, data: RockDataModule, folder: Path) ->
     """Write the predictions of the test images, the worst first, and the confusion matrix."""
     positions, probabilities, ratios = module.predictions["test"]
     found = None if ratios is None else ratios.numpy()
-    write_predictions(folder / PREDICTIONS_NAME, data, positions.tolist(), probabilities.numpy(), found)
+    write_predictions_on(data, positions.tolist(), probabilities.numpy(), found, folder / PREDICTIONS_NAME)
     measured = module.measured["test"][module.network.inference_mode]
     confusion_matrix(measured["confusion"], data.classes, folder / "confusion_matrix.png")
+
+
+def write_predictions_on(
+    data: RockDataModule,
+    positions: Sequence[int],
+    probabilities: NDArray[np.float32],
+    object_ratios: NDArray[np.float32] | None,
+    path: Path,
+) -> None:
+    """Write predictions with what the data set knows about their images.
+
+    Args:
+        data: after `setup`.
+        positions: of the N images in its index.
+        probabilities: [N, C].
+        object_ratios: [N], 0..1, from a network that positions the object.
+        path: file to write.
+    """
+    masks = [data.true_mask(position) for position in positions]
+    write_predictions(
+        path,
+        names=[data.index.pictures[position].name for position in positions],
+        labels=[data.pictures.pictures[position].label for position in positions],
+        classes=data.classes,
+        probabilities=probabilities,
+        object_ratios=object_ratios,
+        true_object_ratios=[math.nan if mask is None else float(mask.mean()) for mask in masks],
+    )

@@ -9,9 +9,10 @@ from fpcn_lightning.config import Config
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.library_warnings import quiet_libraries
 from fpcn_lightning.report.table import print_table, summarise
-from fpcn_lightning.runs.heat_maps import forget_heat
+from fpcn_lightning.runs.folders import check_names
+from fpcn_lightning.runs.heat_maps import remove_heat_maps
 from fpcn_lightning.runs.invocation import Invocation
-from fpcn_lightning.runs.recording import RunRecord, check_names, file_hash, relative
+from fpcn_lightning.runs.recording import RunRecord, file_hash, relative
 
 if TYPE_CHECKING:
     from fpcn_lightning.data.datamodule import RockDataModule
@@ -33,7 +34,7 @@ def run(config: Config, invocation: Invocation) -> None:
             logger.info("%s is finished already: nothing to do (overwrite=true runs it again)", folder)
             return
         if record.writes:
-            forget_heat(folder)
+            remove_heat_maps(folder)
         with record.recorded():
             train(config, record)
     if record.writes:

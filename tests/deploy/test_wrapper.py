@@ -54,7 +54,7 @@ def test_predictions_are_calibrated_and_the_score_is_what_its_paper_says() -> No
 
 
 EXPLAINED: dict[str, dict[str, Any]] = {
-    "unmasked": {"inference": "unmasked"},
+    "unmasked": {"inference_mode": "unmasked"},
     "mask": {"contrast": False},
     "map": {"contrast": False, "pool_over": "map", "alpha": "soft"},
     "nothing": {"contrast": False, "pool_over": "nothing", "theta": 0.3},

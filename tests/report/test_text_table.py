@@ -1,14 +1,21 @@
 import re
+from collections.abc import Sequence
 
-from fpcn_lightning.report.latex import to_latex
-from tests.report.test_formats import DIFFERENCE, NUMBERS, make_row
+from fpcn_lightning.report.columns import results_table
+from fpcn_lightning.report.rows import Row, footnotes
+from fpcn_lightning.report.text_table import to_latex
+from tests.report.test_columns import DIFFERENCE, NUMBERS, make_row
 
 SPECIAL = '\\ % _ & # $ { } ~ ^ < > | " [x]'
 
 
+def latex(rows: Sequence[Row]) -> str:
+    return to_latex(results_table(rows), footnotes(rows))
+
+
 def test_latex_escapes_whatever_means_something_to_latex() -> None:
     """Read back by undoing the commands, one by one, in a reader written here."""
-    lines = to_latex([make_row(variant=SPECIAL, **NUMBERS, **DIFFERENCE), make_row()]).splitlines()
+    lines = latex([make_row(variant=SPECIAL, **NUMBERS, **DIFFERENCE), make_row()]).splitlines()
     assert (lines[0][:16], lines[1], lines[3], lines[-2:]) == (
         r"\begin{tabular}{",
         r"\toprule",
@@ -37,7 +44,7 @@ def test_latex_escapes_whatever_means_something_to_latex() -> None:
 
 
 def test_remarks_stand_below_the_table_and_are_escaped() -> None:
-    text = to_latex([make_row(variant="le_net", paper=0.505, remark="50 % & nothing more")])
+    text = latex([make_row(variant="le_net", paper=0.505, remark="50 % & nothing more")])
     lines = text.splitlines()
     assert "50.5 (a)" in lines[4]
     assert lines[6:] == [r"\end{tabular}", r"\par{\footnotesize (a) le\_net: 50 \% \& nothing more\par}"]

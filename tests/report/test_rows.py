@@ -1,5 +1,5 @@
-from fpcn_lightning.report.footnotes import footnotes, marks
-from tests.report.test_formats import make_row
+from fpcn_lightning.report.rows import footnotes, marks
+from tests.report.test_columns import make_row
 
 
 def test_letters_go_to_rows_with_a_remark_in_their_order() -> None:
