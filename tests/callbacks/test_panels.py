@@ -74,6 +74,7 @@ def test_training_is_not_changed_by_any_method(train: Train, monkeypatch: pytest
         assert opened.size[0] > 900, "four panels of 256 pixels"
 
 
+@pytest.mark.slow
 def test_the_last_epoch_is_always_drawn_and_logged_to_w_and_b(train: Train) -> None:
     folder, _ = train("model=plain", "callbacks=panels", "logger=wandb", "logger.wandb.pictures=3")
     assert drawn(folder) == ["epoch-0002.png"]

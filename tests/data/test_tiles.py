@@ -48,8 +48,8 @@ def test_a_thinned_grid_is_even(height: int, width: int, max_tiles: int) -> None
     """At most so many, from edge to edge, with steps that differ by rounding only."""
     views = Tiling(crop=SIDE, max_tiles=max_tiles).evaluation_views((height, width))
     assert len(views) <= max_tiles
-    for corner, length in ((0, height), (1, width)):
-        begins = sorted({view[corner] for view in views})
+    for corners, length in (({view.top for view in views}, height), ({view.left for view in views}, width)):
+        begins = sorted(corners)
         if len(begins) == 1:
             assert abs(begins[0] - (length - SIDE) / 2) <= 0.5
         else:
