@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+    from fpcn_lightning.data.augment import Augment
     from fpcn_lightning.data.datamodule import RockDataModule
     from fpcn_lightning.losses.term import LossTerm
     from fpcn_lightning.models.network import Network
@@ -96,12 +97,44 @@ def network(model: Target, classes: int, image_size: int, *, trusted: bool = Tru
 
 
 def datamodule(
-    data: DataConfig, seed: int, *, classes: Sequence[str] | None = None, only_test: bool = False
+    data: DataConfig,
+    seed: int,
+    *,
+    classes: Sequence[str] | None = None,
+    only_test: bool = False,
+    trusted: bool = True,
 ) -> "RockDataModule":
-    """The data module of a section `data`; see `RockDataModule` for the other arguments."""
+    """The data module of a section `data`; see `RockDataModule` for the arguments that are not described here.
+
+    Args:
+        data: the section.
+        seed: of the run.
+        classes: class names in the order of their numbers.
+        only_test: all images are the test split.
+        trusted: False for a section that came out of a file (checkpoint, bundle), which must not name code that is
+            run: its `augmentations` are not built. Only training needs them.
+
+    Raises:
+        UserError: a value is invalid, or an augmentation cannot be built.
+    """
     from fpcn_lightning.data.datamodule import RockDataModule
 
-    return RockDataModule(data, seed=seed, classes=classes, only_test=only_test)
+    augmentations = [_augmentation(each, number) for number, each in enumerate(data.augmentations)] if trusted else []
+    return RockDataModule(data, seed=seed, classes=classes, only_test=only_test, augmentations=augmentations)
+
+
+def _augmentation(section: Target, number: int) -> "Augment":
+    """A function of pixels and a generator, from an entry of `data.augmentations`."""
+    key = f"data.augmentations.{number}"
+    make = cast("Augment", _instantiate({**section, "_partial_": True}, key))
+    try:
+        inspect.signature(make).bind("pixels", "random")
+    except TypeError as error:
+        raise UserError(
+            f"{key}: {section['_target_']} must be a function (pixels, random) whose further arguments are set here: "
+            f"{error}."
+        ) from error
+    return make
 
 
 def loss_terms(section: Mapping[str, Target], classes: int, feature_dim: int) -> "dict[str, LossTerm]":

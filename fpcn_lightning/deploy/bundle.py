@@ -99,9 +99,9 @@ def fill(
 
 def _calibrate(deployed: Deployed, data: RockDataModule, *, look_at_test: bool) -> tuple[Both, Calibrated]:
     """Set the temperature of `deployed`; the answers of PyTorch at it, and the calibration errors before and after."""
-    if not data.split.validation:
-        raise UserError("there are no validation pictures to calibrate on: train with data.split.validation above 0.")
-    logger.info("fitting the temperature on %d validation pictures", len(data.split.validation))
+    if not data.split.val:
+        raise UserError("there are no validation pictures to calibrate on: train with data.split.val above 0.")
+    logger.info("fitting the temperature on %d validation pictures", len(data.split.val))
     rows = {"validation": logits_of(deployed, data.val_dataloader(), "validation, PyTorch")}
     if look_at_test and data.split.test:
         rows["test"] = logits_of(deployed, data.test_dataloader(), "test, PyTorch")

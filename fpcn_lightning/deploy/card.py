@@ -51,7 +51,7 @@ def card(
         keep_trailing_newline=True,
     )
     environment.filters |= {"percent": _percent, "megabytes": _megabytes}
-    sides = {side: len(getattr(data.split, side)) for side in ("train", "validation", "test")}
+    sides = {"train": len(data.split.train), "validation": len(data.split.val), "test": len(data.split.test)}
     return environment.get_template("card.md.jinja").render(
         classes=data.classes,
         sides=sides,

@@ -32,7 +32,7 @@ def describe(record: RunRecord, data: RockDataModule, network: Network, *, train
         network: what is trained or tested.
         training: whether it is trained, whose cost is counted then, too.
     """
-    images = ImageCounts(train=len(data.split.train), val=len(data.split.validation), test=len(data.split.test))
+    images = ImageCounts(train=len(data.split.train), val=len(data.split.val), test=len(data.split.test))
     size = data.augmentation.evaluation_side
     found = NetworkFacts(
         parameters=cost.parameters(network),

@@ -89,7 +89,7 @@ def test_pictures_from_anywhere_in_pages(
     explain(tmp_path, checkpoint(folder), f"source={source.parent}")
     place = tmp_path / "explanations" / "rocks-plain-seed-0" / "found"
     assert [path.name for path in sorted(place.iterdir())] == ["panels-001.png", "panels-002.png"]  # two rows each
-    assert "notes.jpg is left out: this is no picture" in caplog.text
+    assert "notes.jpg is skipped: this is no picture" in caplog.text
     one, two = (size(place / f"panels-00{number}.png") for number in (2, 1))
     assert one[0] == two[0]
     assert one[1] < two[1]

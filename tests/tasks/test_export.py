@@ -164,8 +164,8 @@ def test_the_sides_of_a_split_are_asked_for_whole_pictures(train: Train) -> None
     data.prepare_data()
     deployed = Deployed(loaded.network)
     rows = logits_of(deployed, data.val_dataloader(), "validation")
-    assert len(rows.logits) > len(data.split.validation)
+    assert len(rows.logits) > len(data.split.val)
     side = rows.side(deployed)
-    assert len(side.labels) == len(data.split.validation)
+    assert len(side.labels) == len(data.split.val)
     first = rows.positions == rows.positions[0]
     torch.testing.assert_close(side.probabilities[0], rows.logits[first].softmax(1).mean(0))
