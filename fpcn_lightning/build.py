@@ -165,12 +165,7 @@ def optimizer(section: Target) -> MakeOptimizer:
     Raises:
         UserError: the section names no class, or a key that the class does not take.
     """
-    make = _instantiate(section, "optimizer")
-
-    def built(groups: list[dict[str, Any]]) -> "Optimizer":
-        return _called("optimizer", make, groups)  # type: ignore[no-any-return]
-
-    return built
+    return partial(_called, "optimizer", _instantiate(section, "optimizer"))
 
 
 def lr_scheduler(section: LRSchedulerConfig) -> MakeScheduler | None:
@@ -181,13 +176,12 @@ def lr_scheduler(section: LRSchedulerConfig) -> MakeScheduler | None:
     """
     if section.scheduler is None:
         return None
-    make = _instantiate(section.scheduler, "lr_scheduler.scheduler")
     waiting = [key for key, value in section.scheduler.items() if value == LENGTH]
+    return partial(_scheduled, _instantiate(section.scheduler, "lr_scheduler.scheduler"), waiting)
 
-    def built(optimizer: "Optimizer", length: int) -> Any:
-        return _called("lr_scheduler.scheduler", partial(make, **dict.fromkeys(waiting, length)), optimizer)
 
-    return built
+def _scheduled(make: Any, waiting: Sequence[str], optimizer: "Optimizer", length: int) -> Any:
+    return _called("lr_scheduler.scheduler", partial(make, **dict.fromkeys(waiting, length)), optimizer)
 
 
 def _called(key: str, make: Any, *arguments: Any) -> Any:
