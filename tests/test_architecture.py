@@ -63,7 +63,9 @@ def test_a_sweep_knows_runs_by_their_records_alone(path: Path) -> None:
 @pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "report"], ids=str)
 def test_report_knows_only_itself_and_errors(path: Path) -> None:
     ours = uses(path, "fpcn_lightning")
-    assert all(name.startswith(("fpcn_lightning.report", "fpcn_lightning.runs", "fpcn_lightning.errors")) for name in ours)
+    assert all(
+        name.startswith(("fpcn_lightning.report", "fpcn_lightning.runs", "fpcn_lightning.errors")) for name in ours
+    )
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "field"], ids=str)
@@ -99,7 +101,10 @@ def test_only_the_export_knows_the_field(path: Path) -> None:
         ("fpcn_lightning.report.write", ("torch", "hydra", "omegaconf")),
         ("fpcn_lightning.sweep.processes", ("torch", "hydra", "omegaconf", "numpy")),
         ("fpcn_lightning.field.command", ("torch", "lightning", "hydra", "numpy", "PIL", "onnxruntime", "tqdm")),
-        ("fpcn_lightning.field.screen", ("torch", "lightning", "timm", "hydra", "omegaconf", "onnxruntime", "pyarrow")),
+        (
+            "fpcn_lightning.field.console_text",
+            ("torch", "lightning", "timm", "hydra", "omegaconf", "onnxruntime", "pyarrow"),
+        ),
         ("fpcn_lightning.report.figures", ("torch", "hydra", "omegaconf")),
     ],
 )
