@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from fpcn_lightning import build
+from fpcn_lightning.config import ExportConfig
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.library_warnings import quiet_libraries
 from fpcn_lightning.runs.recording import check_names
@@ -25,20 +26,20 @@ def run(cfg: DictConfig) -> None:
     if cfg.checkpoint is None:
         raise UserError("checkpoint is not set: give the file to export, checkpoint=RUN/checkpoints/best.ckpt.")
     from fpcn_lightning.deploy import bundle
-    from fpcn_lightning.deploy.one_step import check_free, in_one_step
+    from fpcn_lightning.deploy.bundle_folder import check_replaceable, new_bundle_folder
     from fpcn_lightning.modules import checkpoints
 
     quiet_libraries()
     section = build.plain(cfg)
-    options = section["export"]
-    bundle.check_options(options)
+    options = ExportConfig(**section["export"])
+    bundle.check_config(options)
     checkpoint = Path(cfg.checkpoint)
     loaded = checkpoints.load(checkpoint)
-    folder = Path(options["bundle"] or _default_folder(Path(cfg.output), loaded.record))
-    check_free(folder, overwrite=cfg.overwrite)
+    folder = Path(options.bundle or _default_folder(Path(cfg.output), loaded.record))
+    check_replaceable(folder, overwrite=cfg.overwrite)
     data = own_pictures(section["data"], loaded.record)
-    with in_one_step(folder) as place:
-        bundle.fill(place, loaded, checkpoint, data, options, look_at_test=cfg.test)
+    with new_bundle_folder(folder) as place:
+        bundle.write_bundle(place, loaded, checkpoint, data, options, evaluate_test=cfg.test)
     print(f"bundle: {folder}")
 
 
