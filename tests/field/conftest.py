@@ -113,6 +113,13 @@ def bundle_folder(make_bundle: MakeBundle) -> Path:
     return make_bundle()
 
 
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures of a map are empty files: drawing them takes most of the time of a small map."""
+    for name in ("draw_overview", "draw_sizes"):
+        monkeypatch.setattr(f"fpcn_lightning.field.mapping.write.results.{name}", lambda path, *_: path.touch())
+
+
 def paint(path: Path, colour: tuple[int, int, int] | str = "red", size: tuple[int, int] = (40, 30)) -> Path:
     """Save a picture of one colour, which is red, green, blue, or any other."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -40,31 +40,31 @@ def test_the_digest_identifies_labels_and_model_files(make_bundle: MakeBundle) -
 
 HOSTILE_MANIFESTS: dict[str, dict[str, Any]] = {
     "another schema": {"schema": 2},
-    "a truth value for a number": {"schema": True},
+    "a boolean for a number": {"schema": True},
     "no name": {"name": None},
     "a terminal escape": {"name": "\x1b[2Jcleared"},
     "letters that change direction": {"name": "gnp\u202e.exe"},
     "no side": {"views": {"kind": "squashing", "resize": 32}},
-    "a side of nothing": {"views": {"kind": "squashing", "resize": 32, "side": 0}},
+    "a side of zero": {"views": {"kind": "squashing", "resize": 32, "side": 0}},
     "a huge side": {"views": {"kind": "squashing", "resize": 10**6, "side": 10**6}},
     "a side larger than the picture": {"views": {"kind": "squashing", "resize": 32, "side": 64}},
     "another kind of views": {"views": {"kind": "os.system", "_target_": "os.system", "side": 32}},
-    "endless tiles": {"views": {"kind": "tiling", "side": 32, "tile_scale": 1, "most_tiles": 10**9}},
-    "tiles that are enlarged without end": {
+    "too many tiles": {"views": {"kind": "tiling", "side": 32, "tile_scale": 1, "most_tiles": 10**9}},
+    "tiles that are enlarged without limit": {
         "views": {"kind": "tiling", "side": 32, "tile_scale": 1e9, "most_tiles": 4}
     },
-    "tiles of no scale": {"views": {"kind": "tiling", "side": 32, "tile_scale": float("nan"), "most_tiles": 4}},
+    "tiles with a scale of NaN": {"views": {"kind": "tiling", "side": 32, "tile_scale": float("nan"), "most_tiles": 4}},
     "files in a list": {"files": ["model.onnx"]},
     "no files": {"files": {}},
     "a default that is not listed": {"default": "other.onnx"},
     "a default that onnxruntime does not run": {"files": {"model.onnx": described(b"x", runtime="executorch")}},
-    "a temperature of nothing": {"temperature": 0},
-    "an endless temperature": {"temperature": float("inf")},
+    "a temperature of zero": {"temperature": 0},
+    "an infinite temperature": {"temperature": float("inf")},
     "a coverage that is no share": {"coverage": 95},
-    "a word for a truth value": {"activation_map": "yes"},
+    "a text for a boolean": {"activation_map": "yes"},
     "no lineage": {"lineage": None},
-    "a scale of nothing": {"micrometres_per_pixel": 0},
-    "a word for a scale": {"micrometres_per_pixel": "fine"},
+    "a scale of zero": {"micrometres_per_pixel": 0},
+    "a text for a scale": {"micrometres_per_pixel": "fine"},
 }
 
 

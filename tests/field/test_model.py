@@ -60,7 +60,7 @@ def other_classes(model: onnx.ModelProto) -> None:
 
 
 def unknown_operator(model: onnx.ModelProto) -> None:
-    model.graph.node[0].domain = "stranger"
+    model.graph.node[0].domain = "foreign"
 
 
 def wrong_type(model: onnx.ModelProto) -> None:
@@ -103,17 +103,17 @@ def in_sparse(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
 
 
 def in_attribute(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
-    model.graph.node.append(helper.make_node("Constant", [], ["stolen"], value=tensor))
+    model.graph.node.append(helper.make_node("Constant", [], ["external"], value=tensor))
 
 
 def in_subgraph(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
     branch = helper.make_graph([], "branch", [], [], [tensor])
-    model.graph.node.append(helper.make_node("If", ["yes"], ["stolen"], then_branch=branch, else_branch=branch))
+    model.graph.node.append(helper.make_node("If", ["yes"], ["external"], then_branch=branch, else_branch=branch))
 
 
 def in_function(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
-    node = helper.make_node("Constant", [], ["stolen"], value=tensor)
-    model.functions.append(helper.make_function("stranger", "F", [], ["stolen"], [node], []))
+    node = helper.make_node("Constant", [], ["external"], value=tensor)
+    model.functions.append(helper.make_function("foreign", "F", [], ["external"], [node], []))
 
 
 def in_training(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
@@ -127,7 +127,7 @@ Place = Callable[[onnx.ModelProto, onnx.TensorProto], None]
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("location", ["../secret.bin", "/etc/passwd", "*/_ORT_MEM_ADDR_/*"])
 def test_tensors_outside_the_file_are_refused(make_bundle: MakeBundle, place: Place, location: str) -> None:
-    tensor = TensorProto(name="stolen", data_type=TensorProto.UINT8, dims=[8], data_location=TensorProto.EXTERNAL)
+    tensor = TensorProto(name="external", data_type=TensorProto.UINT8, dims=[8], data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value=location)
     model = colour_network()
     place(model, tensor)

@@ -147,6 +147,7 @@ def test_the_name_in_a_checkpoint_is_no_folder(lenet_run: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:(read|open)_text is deprecated:DeprecationWarning")  # of executorch itself
 def test_files_for_phones_have_the_same_predictions(lenet_run: Path, tmp_path: Path) -> None:
     pytest.importorskip("executorch")
     export(tmp_path, lenet_run, "export.executorch=true", "export.most_drop=100", f"export.bundle={tmp_path}/b")

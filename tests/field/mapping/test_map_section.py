@@ -41,6 +41,13 @@ def draw_section(path: Path, *, damage: bool = False) -> NDArray[np.uint8]:
     return codes
 
 
+@pytest.fixture
+def small_section(tmp_path: Path) -> Path:
+    """A black section of 64 px."""
+    tifffile.imwrite(tmp_path / "section.tif", np.zeros((64, 64, 3), np.uint8), photometric="rgb")
+    return tmp_path / "section.tif"
+
+
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -76,18 +83,19 @@ def test_a_section_becomes_maps_and_tables(make_bundle: MakeBundle, tmp_path: Pa
     assert "4.0 % of the section has no data" in (output / "summary.txt").read_text(encoding="utf-8").replace("\n", "")
 
 
-def test_a_finished_map_is_refused_and_overwritten(bundle_folder: Path, tmp_path: Path) -> None:
-    draw_section(tmp_path / "section.tif")
+@pytest.mark.usefixtures("without_figures")
+def test_a_finished_map_is_refused_and_overwritten(bundle_folder: Path, small_section: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"window": 64, "threads": 1, "output": tmp_path / "map"}
-    first = map_section(bundle_folder, tmp_path / "section.tif", **options)
+    first = map_section(bundle_folder, small_section, **options)
     assert first.micrometres_per_pixel is None
     assert first.areas[0]["area_mm2"] is None
     with pytest.raises(UserError, match="already contains results"):
-        map_section(bundle_folder, tmp_path / "section.tif", **options)
-    second = map_section(bundle_folder, tmp_path / "section.tif", overwrite=True, **{**options, "window": 80})
+        map_section(bundle_folder, small_section, **options)
+    second = map_section(bundle_folder, small_section, overwrite=True, **{**options, "window": 80})
     assert (first.window, second.window) == (64, 80)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_scale_is_from_the_file_unless_the_user_passes_one(make_bundle: MakeBundle, tmp_path: Path) -> None:
     path = tmp_path / "section.tif"
     resolution = {"resolution": (5000, 5000), "resolutionunit": "CENTIMETER"}
@@ -100,13 +108,13 @@ def test_the_scale_is_from_the_file_unless_the_user_passes_one(make_bundle: Make
 
 
 @pytest.mark.parametrize("options", [{"overlap": 1.0}, {"overlap": -0.1}, {"batch_size": 0}, {"threads": 0}])
-def test_invalid_numbers(options: dict[str, Any], bundle_folder: Path, tmp_path: Path) -> None:
-    draw_section(tmp_path / "section.tif")
+def test_invalid_numbers(options: dict[str, Any], bundle_folder: Path, small_section: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=next(iter(options))):
-        map_section(bundle_folder, tmp_path / "section.tif", tmp_path / "map", **options)
+        map_section(bundle_folder, small_section, tmp_path / "map", **options)
     assert not (tmp_path / "map").exists()
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_transparent_parts_are_no_mineral(bundle_folder: Path, tmp_path: Path) -> None:
     pixels = np.zeros((256, 256, 4), np.uint8)
     pixels[..., :3] = COLOURS["green"]
@@ -118,25 +126,26 @@ def test_transparent_parts_are_no_mineral(bundle_folder: Path, tmp_path: Path) -
     assert (summary.percent_no_data, summary.damaged_segments) == (50, 0)
 
 
-@pytest.mark.parametrize("options", [{"micrometres_per_pixel": 1e-3}, {"window": 10**8}, {"window": 161}], ids=str)
-def test_windows_far_larger_than_the_section_are_refused(
-    options: dict[str, Any], make_bundle: MakeBundle, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("without_figures")
+def test_windows_far_larger_than_the_section_are_refused(make_bundle: MakeBundle, tmp_path: Path) -> None:
     bundle = make_bundle(micrometres_per_pixel=1.0)
     tifffile.imwrite(tmp_path / "section.tif", np.zeros((30, 40, 3), np.uint8), photometric="rgb")
-    with pytest.raises(UserError, match=r"40 x 30 px: check the scale"):
-        map_section(bundle, tmp_path / "section.tif", tmp_path / "map", **options, threads=1)
+    far_larger: list[dict[str, Any]] = [{"micrometres_per_pixel": 1e-3}, {"window": 10**8}, {"window": 161}]
+    for options in far_larger:
+        with pytest.raises(UserError, match=r"40 x 30 px: check the scale"):
+            map_section(bundle, tmp_path / "section.tif", tmp_path / "map", **options, threads=1)
     map_section(bundle, tmp_path / "section.tif", tmp_path / "map", window=160, threads=1)
 
 
-def test_too_little_memory_is_reported(bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_reported(
+    bundle_folder: Path, small_section: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*arguments: object, **options: object) -> None:
         raise MemoryError
 
-    draw_section(tmp_path / "section.tif")
     monkeypatch.setattr("fpcn_lightning.field.mapping.map_section.predict_windows", full)
     with pytest.raises(UserError, match="not enough memory"):
-        map_section(bundle_folder, tmp_path / "section.tif", tmp_path / "map", threads=1)
+        map_section(bundle_folder, small_section, tmp_path / "map", threads=1)
 
 
 @pytest.mark.parametrize("name", ["tifffile", "skimage", "matplotlib"])

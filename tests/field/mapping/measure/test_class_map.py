@@ -79,8 +79,8 @@ def test_cells_near_windows_without_prediction_use_the_other_windows() -> None:
     assert band.known.all()
     for column, prediction in enumerate([[1, 0, 0]] * 6 + [[0, 1, 0]] * 6):  # divided by the middle window's centre
         np.testing.assert_allclose(band.probabilities[:, column], [prediction] * 4, atol=1e-6)
-    lonely = cell_predictions(windows, np.array([[[np.nan] * 3, [np.nan] * 3, [0, 1.0, 0]]]), cell=4)
-    (band,) = lonely.bands()
+    single = cell_predictions(windows, np.array([[[np.nan] * 3, [np.nan] * 3, [0, 1.0, 0]]]), cell=4)
+    (band,) = single.bands()
     np.testing.assert_array_equal(band.known[0], [False] * 6 + [True] * 6)
     assert not band.probabilities[:, :6].any()
     assert not band.unfamiliar[:, :6].any()

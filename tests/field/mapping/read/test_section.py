@@ -23,6 +23,9 @@ RGB: dict[str, Any] = {"photometric": "rgb"}
 TILED: dict[str, Any] = {"tile": (TILE, TILE)}
 STRIPS: dict[str, Any] = {"rowsperstrip": 37}
 
+# Pillow warns of damaged files, which these tests write.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+
 Array = NDArray[Any]
 Write = Callable[..., Path]
 
