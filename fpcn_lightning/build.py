@@ -1,41 +1,60 @@
-"""From config to objects: the only file that calls `hydra.utils.instantiate`."""
+"""From the composed config to objects: the only file that calls `hydra.utils.instantiate`."""
 
+import copy
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue
 
-from fpcn_lightning.config import COMPOSING, CONF, Config
+from fpcn_lightning.config import CONF, SHORTCUTS, Config, DataConfig, LRSchedulerConfig, Target
 from fpcn_lightning.errors import UserError, closest
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
     from lightning.pytorch.loggers import Logger
+    from torch.optim import Optimizer
 
     from fpcn_lightning.data.datamodule import RockDataModule
+    from fpcn_lightning.losses.term import LossTerm
     from fpcn_lightning.models.network import Network
+    from fpcn_lightning.modules.optimisation import MakeOptimizer, MakeScheduler
+
+LENGTH = "length"  # stands for the length of the whole training among the arguments of a learning-rate schedule
 
 
-def plain(cfg: DictConfig) -> dict[str, Any]:
-    """The config as plain data, every interpolation resolved.
+def config(cfg: DictConfig) -> Config:
+    """The config as objects, every interpolation resolved.
 
     Raises:
         UserError: a mandatory key is not set, or one was added (`+key=value`) that nothing reads.
     """
+    cfg = copy.deepcopy(cfg)
     try:
-        config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
+        OmegaConf.resolve(cfg)
+        with open_dict(cfg):
+            # A shortcut that is not set has done its work: the keys that refer to it have their defaults.
+            for key in SHORTCUTS:
+                if OmegaConf.is_missing(cfg, key):
+                    cfg[key] = None
+        plain = cast(dict[str, Any], OmegaConf.to_container(cfg, throw_on_missing=True))
     except MissingMandatoryValue as error:
         key = error.full_key or str(error).split(":")[-1].strip()
         raise UserError(f"{key} is not set: give it on the command line, {key}=VALUE.") from error
-    _check_known(config, Config, "")
-    return {key: value for key, value in config.items() if key not in COMPOSING}
+    _check_known(plain, Config, "")
+    return cast(Config, OmegaConf.to_object(cfg))
+
+
+def as_record(config: Config) -> dict[str, Any]:
+    """The config as plain data, without the shortcuts, whose values other keys have."""
+    return {key: value for key, value in dataclasses.asdict(config).items() if key not in SHORTCUTS}
 
 
 def _check_known(config: Mapping[str, Any], schema: Any, prefix: str) -> None:
@@ -49,7 +68,7 @@ def _check_known(config: Mapping[str, Any], schema: Any, prefix: str) -> None:
             _check_known(value, sections[0], f"{prefix}{key}.")
 
 
-def network(model: Mapping[str, Any], classes: int, image_size: int, *, trusted: bool = True) -> "Network":
+def network(model: Target, classes: int, image_size: int, *, trusted: bool = True) -> "Network":
     """The network that a `model` section describes.
 
     Args:
@@ -71,16 +90,82 @@ def network(model: Mapping[str, Any], classes: int, image_size: int, *, trusted:
     return cast("Network", _instantiate(section, "model", classes=classes, image_size=image_size))
 
 
-def datamodule(cfg: Mapping[str, Any], seed: int) -> "RockDataModule":
-    """The data module that a `data` section describes."""
+def datamodule(
+    data: DataConfig, seed: int, *, classes: Sequence[str] | None = None, only_test: bool = False
+) -> "RockDataModule":
+    """The data module of a section `data`; see `RockDataModule` for the other arguments."""
     from fpcn_lightning.data.datamodule import RockDataModule
 
-    return RockDataModule(seed=seed, **cfg)
+    return RockDataModule(data, seed=seed, classes=classes, only_test=only_test)
 
 
-def loggers(section: Mapping[str, Any]) -> "list[Logger]":
-    """The loggers by name; null removes one."""
-    return [_instantiate(node, f"logger.{name}") for name, node in section.items() if node is not None]
+def loss_terms(section: Mapping[str, Target], classes: int, feature_dim: int) -> "dict[str, LossTerm]":
+    """The terms of the loss by name, without those whose weight is 0.
+
+    Args:
+        section: `loss` of the config.
+        classes: number of classes C.
+        feature_dim: channels D of the network's features.
+
+    Raises:
+        UserError: a term cannot be built.
+    """
+    known = {"classes": classes, "feature_dim": feature_dim}
+    terms = {}
+    for name, node in section.items():
+        if not isinstance(node, Mapping):
+            raise UserError(f"loss.{name}={node} is not a section: set its weight with loss.{name}.weight={node}.")
+        if node.get("weight") != 0:
+            wanted = _parameters(node, f"loss.{name}")
+            terms[name] = _instantiate(node, f"loss.{name}", **{key: known[key] for key in known if key in wanted})
+    return terms
+
+
+def optimizer(section: Target) -> "MakeOptimizer":
+    """What makes the optimiser of parameter groups, from a section `optimizer`.
+
+    Raises:
+        UserError: the section names no class, or a key that the class does not take.
+    """
+    make = _instantiate(section, "optimizer")
+
+    def built(groups: list[dict[str, Any]]) -> "Optimizer":
+        return _called("optimizer", make, groups)  # type: ignore[no-any-return]
+
+    return built
+
+
+def lr_scheduler(section: LRSchedulerConfig) -> "MakeScheduler | None":
+    """What makes the learning-rate schedule of an optimiser and the length of the training; None: a constant rate.
+
+    Raises:
+        UserError: the section names no class, or a key that the class does not take.
+    """
+    if section.scheduler is None:
+        return None
+    make = _instantiate(section.scheduler, "lr_scheduler.scheduler")
+    waiting = [key for key, value in section.scheduler.items() if value == LENGTH]
+
+    def built(optimizer: "Optimizer", length: int) -> Any:
+        return _called("lr_scheduler.scheduler", partial(make, **dict.fromkeys(waiting, length)), optimizer)
+
+    return built
+
+
+def _called(key: str, make: Any, *arguments: Any) -> Any:
+    """What a partial gives, whose last arguments are checked by its own class."""
+    try:
+        return make(*arguments)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{key} cannot be built: {error}.") from error
+
+
+def loggers(section: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> "list[Logger]":
+    """The loggers by name, which have logged the hyperparameters; null removes one."""
+    made = [_instantiate(node, f"logger.{name}") for name, node in section.items() if node is not None]
+    for logger in made:
+        logger.log_hyperparams(dict(hyperparameters))
+    return made
 
 
 def callbacks(section: Mapping[str, Any], *, progress_bar: bool = True) -> "list[Callback]":
@@ -97,10 +182,7 @@ def trainer(section: Mapping[str, Any], **parts: Any) -> "Trainer":
 
 
 def _instantiate(section: Mapping[str, Any], key: str, **extra: Any) -> Any:
-    target = section.get("_target_")
-    if target is None:
-        raise UserError(f"{key} has no _target_: it must name the class that is built.")
-    _check_keys(section, key, target)
+    _check_keys(section, key, str(section.get("_target_")))
     try:
         return hydra.utils.instantiate({"_convert_": "all", **section}, **extra)
     except InstantiationException as error:
@@ -111,16 +193,24 @@ def _instantiate(section: Mapping[str, Any], key: str, **extra: Any) -> Any:
 
 
 def _check_keys(section: Mapping[str, Any], key: str, target: str) -> None:
-    """A key that the class does not take is the user's slip of the pen, not a TypeError of a library."""
-    try:
-        signature = inspect.signature(hydra.utils.get_object(target))
-    except Exception as error:
-        raise UserError(f"{key}._target_={target} cannot be imported: {error}") from error
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
+    """A key that the class does not take is an invalid key of the user's, not a TypeError of a library."""
+    parameters = _parameters(section, key)
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
     for name in section:
-        if not name.startswith("_") and name not in signature.parameters:
-            raise UserError(f"{key}.{name} is unknown to {target}{closest(name, signature.parameters)}.")
+        if not name.startswith("_") and name not in parameters:
+            raise UserError(f"{key}.{name} is unknown to {target}{closest(name, parameters)}.")
+
+
+def _parameters(section: Mapping[str, Any], key: str) -> Mapping[str, inspect.Parameter]:
+    """What the class of a section takes, by name."""
+    target = section.get("_target_")
+    if target is None:
+        raise UserError(f"{key} has no _target_: it must name the class that is built.")
+    try:
+        return inspect.signature(hydra.utils.get_object(target)).parameters
+    except Exception as error:
+        raise UserError(f"{key}._target_={target} cannot be imported: {error}") from error
 
 
 def _check_untrusted(section: Mapping[str, Any]) -> None:

@@ -1,7 +1,10 @@
-"""What all tests share: composed configs, and a set of pictures small enough to train on in seconds."""
+"""What all tests share: composed configs, and a set of images small enough to train on in seconds."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -9,8 +12,12 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
-from fpcn_lightning import config
+from fpcn_lightning import build, config
+from fpcn_lightning.cli.main import register
 from fpcn_lightning.data.synthetic.dataset import make_synthetic
+
+if TYPE_CHECKING:
+    from fpcn_lightning.modules.classifier import Classifier
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +36,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 def composed(*overrides: str, folder: Path = Path("run-folder")) -> DictConfig:
     """The config that the command line would compose for a run in `folder`, which Hydra then knows, too."""
-    config.register()
+    register()
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         whole = compose("config", overrides=list(overrides), return_hydra_config=True)
     with open_dict(whole):
@@ -37,3 +44,39 @@ def composed(*overrides: str, folder: Path = Path("run-folder")) -> DictConfig:
         HydraConfig.instance().set_config(whole)
         del whole["hydra"]
     return whole
+
+
+@cache
+def _config(*overrides: str) -> config.Config:
+    return build.config(composed(*overrides))
+
+
+def config_of(*overrides: str) -> config.Config:
+    """The config of these words as objects, the caller's own."""
+    return copy.deepcopy(_config(*overrides))
+
+
+CLASSES = ("basalt", "dolomite", "marble")
+
+
+def classifier_of(
+    settings: config.Config, size: int = 64, classes: Sequence[str] = CLASSES, seed: int = 0
+) -> "Classifier":
+    """The Lightning module that a config describes, for images of `size` pixels, its weights drawn with `seed`."""
+    import torch
+
+    from fpcn_lightning.modules.assembly import make_optimisation
+    from fpcn_lightning.modules.checkpoints import make_record
+    from fpcn_lightning.modules.classifier import Classifier
+
+    torch.manual_seed(seed)
+    network = build.network(settings.model, len(classes), size)
+    return Classifier(
+        network,
+        terms=build.loss_terms(settings.loss, len(classes), network.feature_dim),
+        optimisation=make_optimisation(settings),
+        seed=0,
+        image_size=size,
+        record=make_record(settings, tuple(classes), "fingerprint"),
+        channels_last=settings.training.channels_last,
+    )

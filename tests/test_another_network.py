@@ -12,7 +12,8 @@ from fpcn_lightning.runs.results import Result, read_result
 NETWORK = """
 from torch import nn
 
-from fpcn_lightning.models.network import NetworkOutput, Network, Views
+from fpcn_lightning.losses.views import Views
+from fpcn_lightning.models.network import NetworkOutput, Network
 
 
 class Toy(Network):
@@ -67,7 +68,7 @@ def test_a_network_from_outside_trains_sweeps_and_is_tested(tmp_path: Path) -> N
         "model.width=4,5",
         "variant=toy-${model.width}",
         "name=wide",
-        "loss.center=0.1",
+        "loss.center.weight=0.1",
     )
     wide = _result(swept, outputs / "wide" / "toy-5" / "seed-0")
     network = wide["network"]

@@ -7,11 +7,15 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from fpcn_lightning import build, config
-from fpcn_lightning.cli.config_errors import explain_config_error, first_error
+from fpcn_lightning.cli.config_errors import explain_config_error, first_error, known_keys
+from fpcn_lightning.cli.renamed import CHOICES, HINTS, renamed
+from fpcn_lightning.cli.shortcuts import check_shortcuts
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.runs.invocation import Invocation
 from fpcn_lightning.runs.recording import config_hash, relative
-from fpcn_lightning.runs.sameness import decisive
-from tests.conftest import composed
+from fpcn_lightning.runs.sameness import decisive, flatten
+from fpcn_lightning.runs.upgrade import RENAMED_CONFIG_KEYS
+from tests.conftest import composed, config_of
 
 GROUPS = sorted(
     f"{path.parent.name}={path.stem}"
@@ -30,7 +34,8 @@ def test_every_choice_of_every_group_composes(choice: str) -> None:
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_composes_and_names_itself(experiment: str) -> None:
     cfg = composed(f"+experiment={experiment}")
-    assert cfg.name == experiment
+    # The recipes of the authors are rows of the table that the comparison makes.
+    assert cfg.name == {"authors_recipes": "comparison"}.get(experiment, experiment)
 
 
 @pytest.mark.parametrize("background", sorted(path.stem for path in (config.CONF / "background").glob("*.yaml")))
@@ -47,7 +52,7 @@ def test_the_rows_of_the_localisation_say_what_they_are(background: str, row: st
 CONTRAST: dict[str, object] = {"model.contrast": False}
 MASK: dict[str, object] = {"model.mask": False}
 ALPHA: dict[str, object] = {"model.alpha": "off"}
-CENTER: dict[str, object] = {"loss.center": 0.0}
+CENTER: dict[str, object] = {"loss.center.weight": 0.0}
 ABLATION: dict[str, dict[str, object]] = {
     "full": {},
     "no_contrast": CONTRAST,
@@ -70,41 +75,121 @@ def test_the_ablation_sweeps_every_row() -> None:
 @pytest.mark.parametrize("row", ABLATION)
 def test_a_row_of_the_ablation_differs_from_full_in_its_own_keys_only(row: str) -> None:
     full, other = (
-        decisive(build.plain(composed("+experiment=ablation", f"ablation={name}"))) for name in ("full", row)
+        decisive(build.as_record(config_of("+experiment=ablation", f"ablation={name}"))) for name in ("full", row)
     )
     assert full.keys() == other.keys()
     assert {key: other[key] for key in full if full[key] != other[key]} == ABLATION[row]
 
 
-# What the authors' codes say: rate, weight decay, schedule, frozen epochs, epochs, pictures of a class.
-OWN_RECIPES = {
-    "api_net_own": (0.01, 5e-4, "cosine", 8, 100, 4),
-    "pca_net_own": (0.001, 1e-5, "every", 0, 300, 11),
-    "mmal_net_own": (0.001, 1e-4, "milestones", 0, 200, 2),
-    "bilinear_cnn_own": (0.01, 1e-5, "plateau", 55, 80, 21),
-    "cin_own": (0.01, 5e-4, "cosine", 0, 100, 5),
-    "plain_official": (0.01, 5e-4, "cosine", 8, 100, 14),
-    "fpcn_official": (0.01, 5e-4, "cosine", 8, 100, 14),
+# What the authors' codes say: rate, weight decay, schedule, frozen epochs, epochs, images of a class.
+AUTHORS_RECIPES = {
+    "api_net": (0.01, 5e-4, "CosineAnnealingLR", 8, 100, 4),
+    "pca_net": (0.001, 1e-5, "StepLR", 0, 300, 11),
+    "mmal_net": (0.001, 1e-4, "MultiStepLR", 0, 200, 2),
+    "bilinear_cnn": (0.01, 1e-5, "ReduceLROnPlateau", 55, 80, 21),
+    "cin": (0.01, 5e-4, "CosineAnnealingLR", 0, 100, 5),
+    "fpcn": (0.01, 5e-4, "CosineAnnealingLR", 8, 100, 14),
 }
 
 
-@pytest.mark.parametrize("model", OWN_RECIPES)
-def test_a_recipe_of_its_authors_has_their_numbers(model: str) -> None:
-    cfg = composed(f"model={model}")
-    rules = cfg.optimisation
-    found = (rules.learning_rate, rules.weight_decay, rules.schedule, rules.freeze_epochs)
-    assert (*found, cfg.trainer.max_epochs, cfg.data.samples_per_class) == OWN_RECIPES[model]
+@pytest.mark.parametrize("name", AUTHORS_RECIPES)
+def test_a_recipe_of_the_authors_has_their_numbers_and_names_the_run(name: str) -> None:
+    config = config_of(f"model={name}", f"recipe={name}_authors")
+    scheduler = str((config.lr_scheduler.scheduler or {})["_target_"]).rpartition(".")[2]
+    found = (config.optimizer["lr"], config.optimizer["weight_decay"], scheduler, config.training.freeze_epochs)
+    numbers = (*found, config.trainer["max_epochs"], config.data.samples_per_class)
+    assert numbers == AUTHORS_RECIPES[name]
+    assert config.variant == f"{name}-{name}_authors"
+    assert config.model == config_of(f"model={name}").model
 
 
-def test_a_short_recipe_cuts_every_training_short() -> None:
-    for model in OWN_RECIPES:
-        cfg = composed(f"model={model}", "recipe=small")
-        assert (cfg.trainer.max_epochs, cfg.optimisation.freeze_epochs) == (8, 1)
+def test_every_recipe_has_an_experiment_or_is_of_general_use() -> None:
+    sweep = OmegaConf.load(config.CONF / "experiment" / "authors_recipes.yaml")
+    used = {word.removeprefix("recipe=") for row in sweep.hydra.sweeper.rows for word in row if "recipe=" in word}
+    there = {path.stem for path in (config.CONF / "recipe").glob("*.yaml")}
+    assert there - used == {"paper", "small", "small_photographs"}
+
+
+OWNERS = {
+    "model": {"variant", "model", "loss"},
+    "optimizer": {"optimizer"},
+    "lr_scheduler": {"lr_scheduler"},
+    "loss": {"loss"},
+    "data": {"data"},
+    "recipe": {"backbone", "variant", "trainer.max_epochs", "training", "data", "optimizer", "lr_scheduler"},
+    "start": {"pretrained", "training"},
+}
+
+
+@pytest.mark.parametrize("group", OWNERS)
+def test_a_group_sets_its_own_keys_only(group: str) -> None:
+    for path in (config.CONF / group).glob("*.yaml"):
+        node = OmegaConf.to_container(OmegaConf.load(path))
+        assert isinstance(node, dict)
+        keys = flatten({key: value for key, value in node.items() if key != "defaults"})
+        if not path.read_text(encoding="utf-8").startswith("# @package _global_"):
+            keys = {f"{group}.{key}": value for key, value in keys.items()}
+        strangers = [key for key in keys if not any(f"{key}.".startswith(f"{owned}.") for owned in OWNERS[group])]
+        assert strangers == [], path
+
+
+def test_the_shared_recipes_own_epochs_and_frozen_epochs_of_every_network() -> None:
+    for path in (config.CONF / "model").glob("*.yaml"):
+        cfg = config_of(f"model={path.stem}", "recipe=small")
+        assert (cfg.trainer["max_epochs"], cfg.training.freeze_epochs, cfg.variant) == (8, 1, path.stem)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("model=resnet50", "backbone=resnet18"), "backbone=resnet18 has no effect: this model has its own backbone"),
+        (("model=lenet", "pretrained=false"), "pretrained=false has no effect"),
+        (("teacher=x.ckpt",), "teacher=x.ckpt has no effect: .*distillation=kd"),
+        (("slots=2",), "slots=2 has no effect"),
+    ],
+)
+def test_a_shortcut_without_effect_is_refused(words: tuple[str, ...], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        check_shortcuts(composed(*words), Invocation(words, (), Path("run")))
+
+
+def test_a_shortcut_is_meant_for_the_jobs_of_a_sweep_that_can_use_it() -> None:
+    words = ("model=resnet50", "backbone=resnet18")
+    check_shortcuts(composed(*words), Invocation(words, ("hydra.mode=RUN",), Path("run")))
+    check_shortcuts(composed("model=plain", "backbone=resnet18"), Invocation(("backbone=resnet18",), (), Path("run")))
+    assert config_of("model=plain", "backbone=resnet18").model["backbone"] == "resnet18"
+    assert config_of("model=plain").model["backbone"] == "resnet101"
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("optimisation.learning_rate=0.1", "optimisation.learning_rate is called optimizer.lr now: optimizer.lr=0.1."),
+        ("+optimisation.thaw_from_best=true", "training.unfreeze_from_best"),
+        ("loss.center=0.1", "loss.center.weight=0.1"),
+        ("hydra.launcher.cards=[0,2]", "hydra.launcher.gpus"),
+        ("model=mmal_net_own", "model=mmal_net recipe=mmal_net_authors"),
+        ("model=plain_official", "model=plain recipe=fpcn_authors"),
+        ("data.split.validation=0.1", "data.split.val"),
+    ],
+)
+def test_an_old_key_names_the_new_one(word: str, says: str) -> None:
+    assert says in str(renamed(word))
+
+
+def test_every_new_name_of_an_old_key_exists() -> None:
+    known = set(known_keys())
+    for old, new in RENAMED_CONFIG_KEYS.items():
+        assert new in known, new
+        assert new.startswith(f"{old}.") or old not in known, old
+    assert not HINTS.keys() & known
+    for old, new in CHOICES.items():
+        assert composed(*new.split()).variant != old.partition("=")[2]
 
 
 def test_the_centre_loss_of_pca_net_counts_as_much_as_that_of_its_authors() -> None:
     # Theirs is the squared distance, ours half of it.
-    assert 0.5 * composed("model=pca_net").loss.center == 1.0
+    assert 0.5 * composed("model=pca_net").loss.center.weight == 1.0
 
 
 def test_the_issue_s_words_are_one_word_each() -> None:
@@ -122,12 +207,13 @@ def test_presets_differ_from_each_other_in_what_they_are_named_after() -> None:
         "previous_block",
         "gate",
         "fusion_activation",
-        "inference",
+        "inference_mode",
         "pool_over",
         "open_gate",
     }
-    assert (paper.loss.center, paper.loss.ranking) == (0.5, 0.0)
-    assert (official.loss.center, official.loss.ranking, official.loss.ranking_margin) == (0.0, 1.0, 0.05)
+    assert (paper.loss.center.weight, paper.loss.ranking.weight) == (0.5, 0.0)
+    assert (official.loss.center.weight, official.loss.ranking.weight) == (0.0, 1.0)
+    assert official.loss.ranking.margin == 0.05
 
 
 @pytest.mark.parametrize(
@@ -142,7 +228,7 @@ def test_presets_differ_from_each_other_in_what_they_are_named_after() -> None:
         ("model=fpnc", "Could not find 'model/fpnc'"),
     ],
 )
-def test_a_slip_of_the_pen_is_told_in_one_line(override: str, says: str) -> None:
+def test_an_invalid_key_is_one_sentence(override: str, says: str) -> None:
     with pytest.raises(HydraException) as caught:
         composed(override)
     told = explain_config_error(caught.value)
@@ -150,7 +236,7 @@ def test_a_slip_of_the_pen_is_told_in_one_line(override: str, says: str) -> None
     assert "\n" not in told
 
 
-def test_a_slip_beside_the_commas_of_a_sweep_is_what_is_told() -> None:
+def test_an_invalid_key_is_reported_before_the_commas_of_a_sweep() -> None:
     words = ["+experiment=ablation", "ablation=plain,full", "sed=1"]
     with pytest.raises(HydraException, match="Ambiguous") as caught:
         composed("model=plain,fpcn")
@@ -177,20 +263,18 @@ def test_a_key_unknown_to_a_built_class_is_an_error() -> None:
     ("added", "says"),
     [
         ("+modell.x=1", "unknown key modell; did you mean model"),
-        ("+loss.centre=1", "unknown key loss.centre; did you mean center"),
         ("+data.split.tset=1", "unknown key data.split.tset; did you mean test"),
     ],
 )
 def test_a_key_that_nothing_reads_cannot_be_added(added: str, says: str) -> None:
     with pytest.raises(UserError) as caught:
-        build.plain(composed(added))
+        build.config(composed(added))
     assert says in str(caught.value)
 
 
 def test_a_published_split_is_set_on_the_command_line() -> None:
     cfg = composed("data.split.published.train=Training_Set", "data.split.published.test=Testing_Set")
-    published = build.plain(cfg)["data"]["split"]["published"]
-    assert published == {"train": "Training_Set", "validation": None, "test": "Testing_Set"}
+    assert build.config(cfg).data.split.published == config.PublishedSplit("Training_Set", None, "Testing_Set")
 
 
 def test_a_value_that_needs_quotes_says_so() -> None:
@@ -200,18 +284,18 @@ def test_a_value_that_needs_quotes_says_so() -> None:
 
 
 def test_a_mandatory_key_is_named() -> None:
-    with pytest.raises(UserError, match=r"data\.root is not set.*data\.root=VALUE"):
-        build.plain(OmegaConf.create({"data": {"root": "???"}}))
+    with pytest.raises(UserError, match=r"variant is not set.*variant=VALUE"):
+        build.config(composed("variant=???"))
 
 
 def test_the_hash_sees_what_decides_and_nothing_else() -> None:
     def hashed(*overrides: str) -> str:
-        return config_hash(build.plain(composed("~logger.csv", "~callbacks.best", "~callbacks.last", *overrides)))
+        return config_hash(build.as_record(config_of("~logger.csv", "~callbacks.best", "~callbacks.last", *overrides)))
 
     base = hashed()
     for neutral in ("data.workers=3", "data.cache.enabled=false", "name=other", "trainer.enable_progress_bar=false"):
         assert hashed(neutral) == base
-    for changed in ("seed=1", "model.theta=0.25", "optimisation.learning_rate=0.1", "data.crop=64"):
+    for changed in ("seed=1", "model.theta=0.25", "optimizer.lr=0.1", "data.crop=64"):
         assert hashed(changed) != base
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from fpcn_lightning import build
-from fpcn_lightning.explain.study import Study, spread
+from fpcn_lightning.explain.measurement import HeatMapStudy, spread
 from fpcn_lightning.modules import checkpoints
 
 MEASURES = ("energy_inside", "changed_background")
@@ -36,7 +36,7 @@ def main() -> None:
             synthetic = {**section["synthetic"], "shortcut": seen == "shortcut"}
             data = build.datamodule({**section, "synthetic": synthetic}, 0)
             data.prepare_data()
-            rows = Study(loaded.network, data, "grad_cam", 0, 1).rows(spread(data.split.test, options.pictures))
+            rows = HeatMapStudy(loaded.network, data, "grad_cam", 0, 1).rows(spread(data.split.test, options.pictures))
             found[trained, seen].append([float(np.mean([row[measure] for row in rows])) for measure in MEASURES])
     print("trained with  measured on  " + "  ".join(MEASURES))
     for (trained, seen), of_seeds in found.items():

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.explain.drawing import draw, save
 from fpcn_lightning.explain.methods import METHODS
-from fpcn_lightning.explain.panels import Seer, Shown, panels_of
+from fpcn_lightning.explain.panels import PanelInput, Shown, panels_of
 from fpcn_lightning.tracking.loggers import RunLogger
 from fpcn_lightning.tracking.wandb_outcome import shown_pictures
 from fpcn_lightning.tracking.wandb_run import trouble_tolerated
@@ -91,8 +91,8 @@ class Panels(lightning.Callback):
         images, labels, _ = data.pictures.centres(chosen)
         # Of a copy: hooks, gradients and modes that a method meddles with are none that training or DDP know of.
         network = copy.deepcopy(module.network)
-        seer = Seer(network, images.to(module.device))
-        return panels_of({type(network).__name__: seer}, labels.tolist(), data.classes, self.method)
+        given = PanelInput(network, images.to(module.device))
+        return panels_of({type(network).__name__: given}, labels.tolist(), data.classes, self.method)
 
 
 def _log(logger: RunLogger, rows: list[list[Shown]], title: str, step: int) -> None:

@@ -19,7 +19,7 @@ def explain_config_error(error: Exception) -> str:
     if unknown:
         full_key = re.search(r"full_key: (\S+)", text)
         name = full_key.group(1) if full_key else unknown.group(1)
-        others = [key for key in _known_keys() if key != name]
+        others = [key for key in known_keys() if key != name]
         return f"unknown key {name}{closest(name, others)}. `--cfg job` lists all keys."
     lines = [line.strip() for line in str(error).split("Config search path")[0].splitlines() if line.strip()]
     if isinstance(error, OverrideParseException):
@@ -51,7 +51,7 @@ def first_error(error: Exception, words: Sequence[str]) -> Exception:
     return error
 
 
-def _known_keys() -> list[str]:
+def known_keys() -> list[str]:
     """Every dotted key of the schema and of the groups' files."""
 
     def keys(node: DictConfig, prefix: str) -> list[str]:

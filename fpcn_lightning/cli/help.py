@@ -1,31 +1,94 @@
 """What `--help` prints. Hydra's own takes seconds, because it composes the config once for every group."""
 
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
 from fpcn_lightning.config import CONF
+from fpcn_lightning.errors import UserError, closest
+
+TASKS = {
+    "train": "train one network (the default)",
+    "evaluate": "test a checkpoint: checkpoint=FILE, on other images with data.root=PHOTOS",
+    "explain": "heat maps of a checkpoint: checkpoint=FILE source=PHOTOS",
+    "export": "a bundle for the field: checkpoint=FILE",
+    "report": "tables, figures and a page of all runs in a folder: runs=outputs/EXPERIMENT",
+    "search": "look for better values of some keys with Optuna: search.space",
+    "dashboard": "the project's W&B workspaces",
+}
+# Groups without an entry in conf/config.yaml: a choice has to be added.
+ADDED = ("experiment", "ablation", "background")
 
 _COMMANDS = """\
-Tell rocks and minerals apart from photographs: FPCN, its rivals, and a record of every run.
+Classify rocks and minerals from photographs: FPCN, the networks it is compared with, and a record of every run.
 
-  python -m fpcn_lightning                                       train FPCN on the embedded example set
-  python -m fpcn_lightning data=folder data.root=PHOTOS          train on a folder of class folders, or a CSV
+  python -m fpcn_lightning +experiment=demo start=scratch        a first try: minutes on two cores, no download
+  python -m fpcn_lightning data=folder data.root=PHOTOS          train FPCN on a folder of class folders, or a CSV
+  python -m fpcn_lightning +experiment=photographs data.root=PHOTOS
   python -m fpcn_lightning +experiment=NAME                      all rows of conf/experiment/NAME.yaml, then their table
-  python -m fpcn_lightning +experiment=search                    look for better values of some keys by Optuna
   python -m fpcn_lightning -m seed=0,1,2 model=plain,fpcn        any sweep of your own
-  python -m fpcn_lightning task=report runs=outputs/EXPERIMENT   table, figures and page of all runs in a folder
-  python -m fpcn_lightning task=evaluate checkpoint=FILE data.root=PHOTOS
-  python -m fpcn_lightning task=dashboard                        the project's W&B workspaces
+  python -m fpcn_lightning task=TASK ...                         one of the tasks below
 """
 _KEYS = """\
-Every key can be set as KEY=VALUE, such as model.theta=0.25 seed=1; --cfg job shows them all with their values,
-fpcn_lightning/config.py says what each one means. --hydra-help shows what Hydra itself can do.
+--help GROUP, such as --help model, has a line for each choice of a group; --cfg job prints every key with its value,
+and fpcn_lightning/config.py says what each one means. A key is set as KEY=VALUE, such as model.theta=0.25 seed=1.
+--hydra-help shows what Hydra itself can do.
 """
 
 
-def help_text() -> str:
-    """The commands, the groups of `conf/` with their choices, and where to look further."""
-    folders = sorted({path.parent.relative_to(CONF) for path in CONF.rglob("*/*.yaml")})
-    width = max(len(folder.as_posix()) for folder in folders) + 2
-    groups = (
-        f"  {folder.as_posix():{width}}{' '.join(sorted(path.stem for path in (CONF / folder).glob('*.yaml')))}"
-        for folder in folders
-    )
-    return "\n".join((_COMMANDS, "Choices (GROUP=NAME, but +experiment=NAME and +ablation=NAME):", *groups, "", _KEYS))
+def help_text(words: Sequence[str] = ()) -> str:
+    """The help, or that about one group where a word names it.
+
+    Args:
+        words: of the command line, without the program.
+
+    Raises:
+        UserError: a word is not a group.
+    """
+    groups = [word for word in words if not word.startswith("-") and "=" not in word]
+    if groups:
+        return "\n".join(_about(group) for group in groups)
+    width = max(map(len, TASKS)) + 2
+    tasks = (f"  {task:{width}}{text}" for task, text in TASKS.items())
+    return "\n".join((_COMMANDS, "Tasks (task=NAME):", *tasks, "", *_groups(), "", _KEYS))
+
+
+def _groups() -> list[str]:
+    width = max(map(len, _folders())) + 3
+    lines = [
+        f"  {'+' if group in ADDED else ''}{group}".ljust(width + 2)
+        + " ".join(path.stem for path in _files(CONF / group))
+        for group in _folders()
+        if group != "task"
+    ]
+    return ["Choices (GROUP=NAME; those marked + are added, +GROUP=NAME):", *lines]
+
+
+def _about(group: str) -> str:
+    known = _folders()
+    if group not in known:
+        raise UserError(f"--help {group}: there is no such group{closest(group, known)}. Groups: {', '.join(known)}.")
+    files = _files(CONF / group)
+    width = max(len(path.stem) for path in files) + 2
+    lines = [f"  {path.stem:{width}}{first_comment(path)}" for path in files]
+    return "\n".join([f"{'+' if group in ADDED else ''}{group}=", *lines])
+
+
+def first_comment(path: Path) -> str:
+    """The first sentence of the comment that a yaml file begins with."""
+    words: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# @package"):
+            continue
+        if not line.startswith("# ") or line.startswith("#  "):
+            break
+        words.append(line.removeprefix("# "))
+    return re.split(r"(?<=\.)(?: |$)", " ".join(words))[0]
+
+
+def _folders() -> list[str]:
+    return sorted({path.parent.relative_to(CONF).as_posix() for path in CONF.rglob("*/*.yaml")})
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.yaml"))

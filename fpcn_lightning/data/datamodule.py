@@ -1,17 +1,20 @@
 """From a folder of photographs to loaders of balanced batches: index, split, cache."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import lightning.pytorch as lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader
 
+from fpcn_lightning.config import DataConfig, SyntheticConfig
 from fpcn_lightning.data.augment import Augmentation, Squashing
 from fpcn_lightning.data.cache import PictureCache, cache_key, default_directory
 from fpcn_lightning.data.images import Shape
@@ -22,7 +25,7 @@ from fpcn_lightning.data.sampler import BalancedBatches, EveryImageOnce, Step
 from fpcn_lightning.data.split import Split, all_test, make_split, read_split, write_split
 from fpcn_lightning.data.synthetic.dataset import folder_name, make_synthetic
 from fpcn_lightning.data.tiles import Tiling
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import UserError, check_choice
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +33,8 @@ logger = logging.getLogger(__name__)
 class RockDataModule(lightning.LightningDataModule):
     """The one data module of teacher and student.
 
-    The arguments are the keys of `data` in the config (`fpcn_lightning.config.DataConfig`), and:
-
     Args:
+        config: the section `data` of the config.
         seed: of the run; decides order and views, not the split.
         classes: number the labels in this order instead of alphabetically, and refuse pictures of any other class.
         only_test: all pictures are the test side (a checkpoint is tested on a folder that it has never seen).
@@ -49,67 +51,18 @@ class RockDataModule(lightning.LightningDataModule):
 
     def __init__(
         self,
+        config: DataConfig,
         *,
         seed: int,
-        root: str | None,
-        synthetic: Mapping[str, Any] | None,
-        split: Mapping[str, Any],
-        cache: Mapping[str, Any],
-        resize: int,
-        crop: int,
-        evaluation_crop: int | None,
-        random_crop: bool,
-        horizontal_flip: float,
-        samples_per_class: int,
-        epoch_length: str | int,
-        evaluation_batch_size: int,
-        workers: int,
-        max_unreadable_share: float,
-        conflicting_labels: str,
-        # Checkpoints that were written before these keys lack them.
-        tiles: bool = False,
-        tile_scale: float = 1.0,
-        most_tiles: int = 16,
-        brightness: float = 0.0,
-        contrast: float = 0.0,
-        view_seed: int | None = None,
         classes: Sequence[str] | None = None,
         only_test: bool = False,
     ) -> None:
         super().__init__()
-        if root is not None and synthetic is not None:
-            raise UserError(f"data.root={root} is given while data=synthetic draws its own pictures: add data=folder.")
-        if root is None and synthetic is None:
-            raise UserError("data.root is not set: give the folder of photographs, data.root=PHOTOS.")
-        for key, number in (("seed", seed), ("data.workers", workers), ("data.view_seed", view_seed or 0)):
-            if number < 0:
-                raise UserError(f"{key}={number} must not be negative.")
-        if conflicting_labels not in ("refuse", "keep"):
-            raise UserError(f"data.conflicting_labels={conflicting_labels} is unknown: choose refuse or keep.")
+        _check(config, seed)
+        self.config = config
         self.seed = seed
-        self.view_seed = seed if view_seed is None else view_seed
-        self.root, self.synthetic = root, dict(synthetic or {})
-        self.split_options, self.cache_options = dict(split), dict(cache)
-        views: dict[str, Any] = {
-            "crop": crop,
-            "evaluation_crop": evaluation_crop,
-            "random_crop": random_crop,
-            "horizontal_flip": horizontal_flip,
-            "brightness": brightness,
-            "contrast": contrast,
-        }
-        self.augmentation: Augmentation = (
-            Tiling(tile_scale=tile_scale, most_tiles=most_tiles, **views)
-            if tiles
-            else Squashing(resize=resize, **views)
-        )
-        self.samples_per_class, self.epoch_length = samples_per_class, epoch_length
-        self.evaluation_batch_size, self.workers = evaluation_batch_size, workers
-        self.scan_options: dict[str, Any] = {
-            "max_unreadable_share": max_unreadable_share,
-            "conflicting_labels": conflicting_labels,
-            "minimum_classes": 1 if only_test else 2,
-        }
+        self.view_seed = seed if config.view_seed is None else config.view_seed
+        self.augmentation = _augmentation(config)
         self.wanted_classes, self.only_test = classes, only_test
         self._pictures: RockPictures | None = None
 
@@ -126,8 +79,8 @@ class RockDataModule(lightning.LightningDataModule):
         if self._pictures is not None:
             return
         root = self._location()
-        published = {side: place for side, place in self.split_options["published"].items() if place is not None}
-        found = find(root, published, self.scan_options["minimum_classes"])
+        published = {side: place for side, place in asdict(self.config.split.published).items() if place is not None}
+        found = find(root, published, self._minimum_classes)
         cache = self._scan(found, root)
         self.classes = self._numbered_classes()
         self.split = self._split()
@@ -159,8 +112,8 @@ class RockDataModule(lightning.LightningDataModule):
             [picture.label for picture in self.pictures.pictures],
             self.split.train,
             classes=len(self.classes),
-            samples_per_class=self.samples_per_class,
-            epoch_length=self.epoch_length,
+            samples_per_class=self.config.samples_per_class,
+            epoch_length=self.config.epoch_length,
             seed=self.seed,
             rank=rank,
             world_size=world_size,
@@ -169,7 +122,7 @@ class RockDataModule(lightning.LightningDataModule):
 
     def views_of_epoch(self, epoch: int) -> DataLoader[Batch]:
         """Every training picture once, in the order of the split, as this epoch of training shows it."""
-        images, size = self.split.train, max(1, self.evaluation_batch_size)
+        images, size = self.split.train, max(1, self.config.evaluation_batch_size)
         steps = [Step(epoch, tuple(images[start : start + size])) for start in range(0, len(images), size)]
         return self._loader(steps)
 
@@ -185,6 +138,11 @@ class RockDataModule(lightning.LightningDataModule):
         """Write which picture lies on which side (`split.csv`) and which were left out and why (`refused.csv`)."""
         write_split(self.index, self.split, folder / "split.csv")
         write_refused(self.index, folder / "refused.csv")
+
+    def class_counts(self) -> Tensor:
+        """Number of training images of each class, long [C]."""
+        labels = torch.tensor([self.pictures.pictures[position].label for position in self.split.train])
+        return labels.bincount(minlength=len(self.classes))
 
     def true_mask(self, position: int) -> NDArray[np.bool_] | None:
         """Where the object truly is in what is seen in validation and test; None where the data set does not say.
@@ -213,7 +171,7 @@ class RockDataModule(lightning.LightningDataModule):
     @property
     def cache_directory(self) -> Path:
         """Where decoded pictures lie, and what else need not be computed twice."""
-        directory = self.cache_options["directory"]
+        directory = self.config.cache.directory
         return Path(directory) if directory else default_directory()
 
     @cached_property
@@ -222,9 +180,10 @@ class RockDataModule(lightning.LightningDataModule):
         return marked_paths(self.index.root, [picture.name for picture in self.index.pictures])
 
     def _location(self) -> Path:
-        if self.root is not None:
-            return Path(self.root)
-        return make_synthetic(Path("data") / "synthetic" / folder_name(**self.synthetic), **self.synthetic)
+        if self.config.root is not None:
+            return Path(self.config.root)
+        options = asdict(self.config.synthetic or SyntheticConfig())
+        return make_synthetic(Path("data") / "synthetic" / folder_name(**options), **options)
 
     def _scan(self, found: Sequence[Found], root: Path) -> PictureCache | None:
         """Fill the index, and give back the cache.
@@ -239,23 +198,37 @@ class RockDataModule(lightning.LightningDataModule):
                 cache.path.with_suffix(".json") if cache and cache.rows else None
             )  # else that folder may be unwritable
             on_pixels = cache.put if cache else None
-            self.index = scan(found, root, on_pixels=on_pixels, shape=squashed, memo=memo, **self.scan_options)
+            self.index = self._scanned(found, root, on_pixels=on_pixels, shape=squashed, memo=memo)
             return cache
-        memo = self._cache_path(found, "whole").with_suffix(".json") if self.cache_options["enabled"] else None
-        self.index = scan(found, root, memo=memo, **self.scan_options)
+        memo = self._cache_path(found, "whole").with_suffix(".json") if self.config.cache.enabled else None
+        self.index = self._scanned(found, root, memo=memo)
         known = {item.name: self.augmentation.shape(item.height, item.width) for item in self.index.pictures}
         shapes = [known.get(file.name, (0, 0)) for file in found]  # what was refused needs no room
         return self._cache(found, shapes, shapes)
 
+    def _scanned(self, found: Sequence[Found], root: Path, **options: Any) -> Index:
+        return scan(
+            found,
+            root,
+            max_unreadable_share=self.config.max_unreadable_share,
+            conflicting_labels=cast(Literal["refuse", "keep"], self.config.conflicting_labels),  # checked
+            minimum_classes=self._minimum_classes,
+            **options,
+        )
+
+    @property
+    def _minimum_classes(self) -> int:
+        return 1 if self.only_test else 2
+
     def _cache(self, found: Sequence[Found], shapes: Sequence[Shape], form: object) -> PictureCache | None:
-        if not self.cache_options["enabled"]:
+        if not self.config.cache.enabled:
             return None
-        return PictureCache(self._cache_path(found, form), shapes, self.cache_options["max_gigabytes"])
+        return PictureCache(self._cache_path(found, form), shapes, self.config.cache.max_gigabytes)
 
     def _cache_path(self, found: Sequence[Found], form: object) -> Path:
         """Where the pictures of these files lie in this form."""
         key = cache_key([(str(file.path), file.size, file.mtime_ns) for file in found], form)
-        return self.cache_directory / f"pictures-{key}-{self.cache_options['max_gigabytes']:g}gb.uint8"
+        return self.cache_directory / f"pictures-{key}-{self.config.cache.max_gigabytes:g}gb.uint8"
 
     def _numbered_classes(self) -> tuple[str, ...]:
         if self.wanted_classes is None:
@@ -271,13 +244,14 @@ class RockDataModule(lightning.LightningDataModule):
     def _split(self) -> Split:
         if self.only_test:
             return all_test(self.index)
-        if self.split_options["file"] is not None:
-            return read_split(self.index, Path(self.split_options["file"]))
-        return make_split(self.index, **{key: self.split_options[key] for key in ("validation", "test", "seed")})
+        options = self.config.split
+        if options.file is not None:
+            return read_split(self.index, Path(options.file))
+        return make_split(self.index, validation=options.val, test=options.test, seed=options.seed)
 
     def _every_image_once(self, images: Sequence[int]) -> EveryImageOnce:
         """Steps of so many pictures that their views fill an evaluation batch, one picture at least."""
-        size = self.evaluation_batch_size
+        size = self.config.evaluation_batch_size
         pictures = max(min(size, 1), size // self.pictures.rows_a_picture)  # a size below 1 is left to be refused
         return EveryImageOnce(images, pictures, *self._place())
 
@@ -289,7 +263,33 @@ class RockDataModule(lightning.LightningDataModule):
             self.pictures,
             sampler=sampler,
             batch_size=None,  # the sampler's items are whole batches
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
+            num_workers=self.config.workers,
+            persistent_workers=self.config.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def _check(config: DataConfig, seed: int) -> None:
+    """Check what no type can say about the section `data`."""
+    if config.root is not None and config.synthetic is not None:
+        raise UserError(f"data.root={config.root} is given while data=synthetic draws its own images: add data=folder.")
+    if config.root is None and config.synthetic is None:
+        raise UserError("data.root is not set: give the folder of photographs, data.root=PHOTOS.")
+    for key, number in (("seed", seed), ("data.workers", config.workers), ("data.view_seed", config.view_seed or 0)):
+        if number < 0:
+            raise UserError(f"{key}={number} must not be negative.")
+    check_choice("data.conflicting_labels", config.conflicting_labels, ("refuse", "keep"))
+
+
+def _augmentation(config: DataConfig) -> Augmentation:
+    views: dict[str, Any] = {
+        "crop": config.crop,
+        "evaluation_crop": config.evaluation_crop,
+        "random_crop": config.random_crop,
+        "horizontal_flip": config.horizontal_flip,
+        "brightness": config.brightness,
+        "contrast": config.contrast,
+    }
+    if config.tiles:
+        return Tiling(tile_scale=config.tile_scale, max_tiles=config.max_tiles, **views)
+    return Squashing(resize=config.resize, **views)

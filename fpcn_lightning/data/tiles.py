@@ -22,7 +22,7 @@ class Tiling(Augmentation):
     Args:
         tile_scale: pictures are shrunk or enlarged by this factor before they are cut; one that is then smaller than a
             tile is enlarged until its shorter side is as long as one.
-        most_tiles: of one picture in validation and test. Where more would be needed to cover it, the longer side of
+        max_tiles: of one picture in validation and test. Where more would be needed to cover it, the longer side of
             the grid gives up one tile after another; what is left is spread evenly, with gaps.
 
     Raises:
@@ -30,7 +30,7 @@ class Tiling(Augmentation):
     """
 
     tile_scale: float = 1.0
-    most_tiles: int = 16
+    max_tiles: int = 16
 
     @property
     def squashed(self) -> None:
@@ -43,17 +43,17 @@ class Tiling(Augmentation):
         return round(height * factor), round(width * factor)
 
     def evaluation_views(self, shape: Shape) -> tuple[View, ...]:
-        """As few tiles as cover the picture, or `most_tiles`, evenly spread from edge to edge, row by row."""
+        """As few tiles as cover the picture, or `max_tiles`, evenly spread from edge to edge, row by row."""
         side = self.evaluation_side
         counts = [math.ceil(length / side) for length in shape]
-        while math.prod(counts) > self.most_tiles:
+        while math.prod(counts) > self.max_tiles:
             counts[counts.index(max(counts))] -= 1
         tops, lefts = (_corners(length, side, count) for length, count in zip(shape, counts, strict=True))
         return tuple(View(top, left, False, side) for top, left in product(tops, lefts))
 
     def _check_sides(self) -> None:
         sides = (("crop", self.crop), ("evaluation_crop", self.evaluation_side))
-        for key, number in (*sides, ("tile_scale", self.tile_scale), ("most_tiles", self.most_tiles)):
+        for key, number in (*sides, ("tile_scale", self.tile_scale), ("max_tiles", self.max_tiles)):
             if not number > 0:
                 raise UserError(f"data.{key}={number} must be above 0.")
 

@@ -38,8 +38,8 @@ def check_config(config: ExportConfig) -> None:
         )
     if not 0 < config.coverage < 1:
         raise UserError(f"export.coverage={config.coverage} is a share of pictures: it must be above 0 and below 1.")
-    if not config.most_drop >= 0:
-        raise UserError(f"export.most_drop={config.most_drop} is a number of points: it must be at least 0.")
+    if not config.max_drop >= 0:
+        raise UserError(f"export.max_drop={config.max_drop} is a number of points: it must be at least 0.")
     scale = config.micrometres_per_pixel
     if scale is not None and not scale > 0:
         raise UserError(f"export.micrometres_per_pixel={scale} is the size of a pixel: it must be above 0.")
@@ -87,7 +87,7 @@ def write_bundle(
     for name, entry in list(files.items()):
         logger.info("measuring %s", name)
         predicted = predict_with_file(folder, name, data, evaluate_test=evaluate_test)
-        check_predictions(name, entry, predicted, reference, config.most_drop)
+        check_predictions(name, entry, predicted, reference, config.max_drop)
         files[name] = measured_entry(entry, predicted, reference, config.coverage)
         unknown[name] = unknown_shares(files[name], predicted)
     write_manifest(files)

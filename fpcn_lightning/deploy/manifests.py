@@ -21,6 +21,7 @@ from fpcn_lightning.field.manifest import (
     SquashingViews,
     TilingViews,
 )
+from fpcn_lightning.modules.checkpoints import CheckpointRecord
 
 FLOAT, INT8 = "model.onnx", "model.int8.onnx"
 PHONE_FLOAT, PHONE_INT8 = "model.pte", "model.int8.pte"
@@ -43,7 +44,7 @@ class CheckpointOrigin:
 
     @classmethod
     def of(cls, record: Mapping[str, Any], checkpoint: Path, sha256: str | None) -> "CheckpointOrigin":
-        """The origin of a network from the record of its checkpoint."""
+        """The origin of a network from the record of its checkpoint as plain data."""
         model = record.get("model", {})
         return cls(
             checkpoint=checkpoint.name,
@@ -66,13 +67,13 @@ class BundleLineage(CheckpointOrigin):
     teacher: CheckpointOrigin | None
 
 
-def describe_lineage(record: Mapping[str, Any], checkpoint: Path) -> BundleLineage:
+def describe_lineage(record: CheckpointRecord, checkpoint: Path) -> BundleLineage:
     """The lineage of a bundle from the record of its checkpoint."""
-    root, teacher = record["data"]["root"], record.get("teacher")
-    origin = CheckpointOrigin.of(record, checkpoint, hashlib.sha256(checkpoint.read_bytes()).hexdigest())
+    root, teacher = record.data.root, record.teacher
+    origin = CheckpointOrigin.of(record.plain(), checkpoint, hashlib.sha256(checkpoint.read_bytes()).hexdigest())
     return BundleLineage(
         **asdict(origin),
-        pretrained=bool(record["model"].get("pretrained")),
+        pretrained=bool(record.model.get("pretrained")),
         photographs="synthetic" if root is None else Path(root).name,
         teacher=CheckpointOrigin.of(teacher, Path(teacher.get("checkpoint", "")), teacher.get("sha256"))
         if teacher
@@ -95,7 +96,7 @@ def describe_views(augmentation: Augmentation) -> SquashingViews | TilingViews:
             f"data.crop={augmentation.crop} is larger than data.evaluation_crop={side}: under data.tiles pictures are "
             "enlarged to the larger of the two, which a bundle cannot describe. Train with data.evaluation_crop=null."
         )
-    return TilingViews(kind="tiling", tile_scale=augmentation.tile_scale, most_tiles=augmentation.most_tiles, side=side)
+    return TilingViews(kind="tiling", tile_scale=augmentation.tile_scale, most_tiles=augmentation.max_tiles, side=side)
 
 
 def scale_of_views(

@@ -30,14 +30,14 @@ def predict_with_file(folder: Path, name: str, data: RockDataModule, *, evaluate
 
 
 def check_predictions(
-    name: str, entry: ModelFile, predicted: DeployedPredictions, reference: DeployedPredictions, most_drop: float
+    name: str, entry: ModelFile, predicted: DeployedPredictions, reference: DeployedPredictions, max_drop: float
 ) -> None:
     """Compare the predictions of a file with those of PyTorch.
 
     Accuracies are compared on the test pictures or, if these are not evaluated, on the validation pictures.
 
     Raises:
-        UserError: a float file returns other probabilities, or an int8 file loses more than `most_drop` points.
+        UserError: a float file returns other probabilities, or an int8 file loses more than `max_drop` points.
     """
     splits = {"validation": (predicted.val, reference.val)}
     if predicted.test and reference.test:
@@ -52,10 +52,10 @@ def check_predictions(
         return
     split, (mine, theirs) = list(splits.items())[-1]
     drop = 100 * (theirs.accuracy - mine.accuracy)
-    if drop > most_drop + 1e-9:
+    if drop > max_drop + 1e-9:
         raise UserError(
-            f"{name} loses {drop:.2f} points of {split} accuracy, more than export.most_drop={most_drop:g}: increase "
-            "export.calibration_pictures, or accept the loss with a larger export.most_drop."
+            f"{name} loses {drop:.2f} points of {split} accuracy, more than export.max_drop={max_drop:g}: increase "
+            "export.calibration_pictures, or accept the loss with a larger export.max_drop."
         )
 
 

@@ -150,14 +150,14 @@ def _alone(network: Network) -> Iterator[nn.Module]:
     if layer is None:
         raise UserError(f"{type(network).__name__} has no map to draw heat of: a network names it in its heat_layer.")
     parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in network.parameters()]
-    inference_mode = network.inference
+    inference_mode = network.inference_mode
     with at_inference(network):
         try:
             network.requires_grad_(False)
-            network.inference = network.heat_inference_mode
+            network.inference_mode = network.heat_inference_mode
             yield layer
         finally:
-            network.inference = inference_mode
+            network.inference_mode = inference_mode
             for parameter, learns, gradient in parameters:
                 parameter.requires_grad_(learns)
                 parameter.grad = gradient  # the package clears them

@@ -25,7 +25,7 @@ TITLES = {
 }
 
 
-class Seer(NamedTuple):
+class PanelInput(NamedTuple):
     """A network, and what it sees of the pictures; two networks may see other crops of them."""
 
     network: Network
@@ -44,7 +44,7 @@ class Shown(NamedTuple):
 
 
 def panels_of(
-    seers: Mapping[str, Seer], labels: Sequence[int | None], classes: Sequence[str], method: str
+    inputs: Mapping[str, PanelInput], labels: Sequence[int | None], classes: Sequence[str], method: str
 ) -> list[list[Shown]]:
     """A row of panels a picture: photograph, activation map, mask, and a heat map of each network.
 
@@ -54,7 +54,7 @@ def panels_of(
     A network without a map to draw heat of (`Network.heat_layer`) has a panel with its answer alone.
 
     Args:
-        seers: networks by the names that stand above their panels; in any mode, which they keep.
+        inputs: networks by the names that stand above their panels; in any mode, which they keep.
         labels: numbers of the true classes, B of them; None where the class is not known.
         classes: their names.
         method: of the heat maps, see `fpcn_lightning.explain.methods.METHODS`.
@@ -66,7 +66,7 @@ def panels_of(
         UserError: no such method, or its package is not installed.
     """
     check_choice("method", method, TITLES)
-    looks = {name if len(seers) > 1 else "": _look(seer, method) for name, seer in seers.items()}
+    looks = {name if len(inputs) > 1 else "": _look(given, method) for name, given in inputs.items()}
     columns = [_photographs(looks, labels, classes), *_located(looks)]
     columns += [_heat(name, look, labels, classes, TITLES[method]) for name, look in looks.items()]
     return [list(row) for row in zip(*columns, strict=True)]
@@ -83,12 +83,12 @@ class _Look(NamedTuple):
     heat: NDArray[np.float32] | None  # [B, S, S]
 
 
-def _look(seer: Seer, method: str) -> _Look:
-    network, pictures = seer
+def _look(given: PanelInput, method: str) -> _Look:
+    network, pictures = given
     images = normalised(network, pictures)
     with at_inference(network), torch.inference_mode():
         predictions = network.predict(images)
-        probabilities = predictions.logits[network.inference].float().softmax(1)
+        probabilities = predictions.logits[network.inference_mode].float().softmax(1)
     activation = heat = None
     if network.heat_layer is not None:
         activation = activation_map(network, images)
@@ -119,7 +119,7 @@ def _located(looks: Mapping[str, _Look]) -> list[list[Shown]]:
 
 def _positions(look: _Look) -> tuple[bool, bool, bool]:
     """How much a network makes of where the object is: of two, the one that makes more is the larger."""
-    if not isinstance(look.network, FPCN) or look.network.inference == "unmasked":
+    if not isinstance(look.network, FPCN) or look.network.inference_mode == "unmasked":
         return look.predictions.mask is not None, False, False
     return True, look.network.positioning.mask, look.network.positioning.alpha != "off"
 
@@ -139,7 +139,7 @@ def _use(network: Network, share: float) -> tuple[str, ...]:
     if not isinstance(network, FPCN):
         return ()
     positioning = network.positioning
-    if network.inference == "unmasked":
+    if network.inference_mode == "unmasked":
         return ("not used to answer",)
     words = {"off": "alpha off", "area": f"alpha {share:.2f}", "soft": f"alpha {share:.2f}, soft"}
     alpha = words.get(str(positioning.alpha), f"alpha {positioning.alpha}, fixed")

@@ -144,7 +144,7 @@ def _views(views: CheckedMapping) -> Augmentation:
     return Tiling(
         crop=side,
         tile_scale=views.number("tile_scale", 1e-3, MAX_TILE_SCALE),
-        most_tiles=views.integer("most_tiles", 1, MAX_TILES),
+        max_tiles=views.integer("most_tiles", 1, MAX_TILES),
     )
 
 

@@ -52,7 +52,7 @@ def _views_text(bundle: Bundle) -> str:
     size = f"{views.evaluation_side} x {views.evaluation_side} pixels"
     if bundle.micrometres_per_pixel is not None:
         size += f" of {bundle.micrometres_per_pixel:.3g} micrometres"
-    return f"up to {views.most_tiles} tiles of {size}" if isinstance(views, Tiling) else f"one view of {size}"
+    return f"up to {views.max_tiles} tiles of {size}" if isinstance(views, Tiling) else f"one view of {size}"
 
 
 def _file_text(file: ModelFile) -> str:

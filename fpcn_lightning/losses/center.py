@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fpcn_lightning.distributed import sum_over_ranks, world_size
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import UserError, check_choice
+from fpcn_lightning.losses.term import LossTerm
+from fpcn_lightning.losses.views import Views
 
 
 class _Totals(NamedTuple):
@@ -122,12 +124,10 @@ class CenterLoss(nn.Module):
         reduction: Literal["mean", "sum"] = "mean",
     ) -> None:
         super().__init__()
-        if update not in ("batch_mean", "wen", "moving_average"):
-            raise UserError(f"loss.center_update is {update!r}: it must be 'batch_mean', 'wen' or 'moving_average'.")
-        if reduction not in ("mean", "sum"):
-            raise UserError(f"loss.center_reduction is {reduction!r}: it must be 'mean' or 'sum'.")
+        check_choice("loss.center.update", update, ("batch_mean", "wen", "moving_average"))
+        check_choice("loss.center.reduction", reduction, ("mean", "sum"))
         if not 0 <= rate <= 1:
-            raise UserError(f"loss.center_rate is {rate}: it must lie in 0..1.")
+            raise UserError(f"loss.center.rate={rate} must be in 0..1.")
         self.update = update
         self.rate = rate
         self.normalise = normalise
@@ -166,6 +166,36 @@ class CenterLoss(nn.Module):
             moved = _moving_average(centers, totals, self.rate)
         self.centers.copy_(moved)
         self.seen.logical_or_(totals.counts > 0)
+
+
+class CenterTerm(LossTerm):
+    """`CenterLoss` of `Views.features`: pooled features, before any gate of a pair.
+
+    Args:
+        weight: lambda of FPCN's equation 12.
+        classes: number of classes C.
+        feature_dim: channels D of the features.
+        update, rate, normalise, reduction: see `CenterLoss`.
+    """
+
+    def __init__(
+        self,
+        weight: float,
+        *,
+        classes: int,
+        feature_dim: int,
+        update: Literal["batch_mean", "wen", "moving_average"] = "batch_mean",
+        rate: float = 0.5,
+        normalise: bool = True,
+        reduction: Literal["mean", "sum"] = "mean",
+    ) -> None:
+        super().__init__(weight)
+        self.loss = CenterLoss(classes, feature_dim, update=update, rate=rate, normalise=normalise, reduction=reduction)
+
+    def forward(self, views: Views, labels: Tensor) -> Tensor:
+        """Scalar >= 0; see `CenterLoss`."""
+        term: Tensor = self.loss(views.features, labels)
+        return term
 
 
 def _totals(features: Tensor, labels: Tensor, classes: int) -> _Totals:

@@ -4,6 +4,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.losses.term import LossTerm
+from fpcn_lightning.losses.views import Views
+
+
+class ContrastiveTerm(LossTerm):
+    """`contrastive_loss` of `Views.contrasted`.
+
+    Args:
+        weight: of the term.
+        margin: of distance.
+    """
+
+    def __init__(self, weight: float, margin: float = 0.5) -> None:
+        super().__init__(weight)
+        self.margin = margin
+
+    def forward(self, views: Views, labels: Tensor) -> Tensor:  # noqa: ARG002 - the pairs know their classes
+        """Scalar >= 0.
+
+        Raises:
+            UserError: the network embeds no pairs.
+        """
+        if views.contrasted is None:
+            raise UserError("this network embeds no pairs: set loss.contrastive.weight=0.")
+        return contrastive_loss(*views.contrasted, self.margin)
+
 
 def contrastive_loss(anchors: Tensor, partners: Tensor, same_class: Tensor, margin: float = 0.5) -> Tensor:
     """Mean over pairs of d^2 within a class, and of max(0, margin - d)^2 across classes; d is the Euclidean distance.

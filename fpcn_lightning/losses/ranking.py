@@ -4,6 +4,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.losses.term import LossTerm
+from fpcn_lightning.losses.views import Views
+
+
+class RankingTerm(LossTerm):
+    """`score_ranking` of `Views.better` and `Views.worse`.
+
+    Args:
+        weight: of the term.
+        margin: of probability.
+    """
+
+    def __init__(self, weight: float, margin: float = 0.05) -> None:
+        super().__init__(weight)
+        self.margin = margin
+
+    def forward(self, views: Views, labels: Tensor) -> Tensor:  # noqa: ARG002 - the scores know their classes
+        """Scalar >= 0.
+
+        Raises:
+            UserError: the network ranks no scores.
+        """
+        if views.better is None or views.worse is None:
+            raise UserError("this network ranks no scores: set loss.ranking.weight=0, or model.gate=residual for FPCN.")
+        return score_ranking(views.better, views.worse, self.margin)
+
 
 def score_ranking(better: Tensor, worse: Tensor, margin: float = 0.05) -> Tensor:
     """Mean of max(0, worse - better + margin) (API-Net, Zhuang, Wang, Qiao, AAAI 2020).

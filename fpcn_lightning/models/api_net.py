@@ -5,8 +5,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from fpcn_lightning.losses.views import Views
 from fpcn_lightning.models.contrast import PairContrast
-from fpcn_lightning.models.network import Views, average
+from fpcn_lightning.models.network import average
 from fpcn_lightning.models.on_backbone import OnBackbone, SingleView
 
 

@@ -13,8 +13,8 @@ class BilinearCNN(OnBackbone, SingleView):
 
     The symmetric variant ("D, D"). Its map is that of the last convolution: the pooling after it, which VGG and AlexNet
     have, is taken out. Published training has two steps, the linear layer alone and then everything
-    (`model=bilinear_cnn_own`). What the linear layer sees has length 1, in many small entries: it needs a learning rate
-    about a hundred times that of the backbone.
+    (`recipe=bilinear_cnn_authors`). What the linear layer sees has length 1, in many small entries: it needs a learning
+    rate about a hundred times that of the backbone; the authors train it at a rate of 1.0.
 
     Args:
         classes: number of classes C.
@@ -22,6 +22,8 @@ class BilinearCNN(OnBackbone, SingleView):
         backbone, pretrained, weights: see `fpcn_lightning.models.backbones.Backbone`. With D channels the linear layer
             has C * D * D weights: 0.8 million for three classes and VGG-16, 12.6 million for ResNet-50.
     """
+
+    head_lr_factor = 100.0
 
     def __init__(
         self, classes: int, image_size: int, backbone: str, pretrained: bool = True, weights: str | Path | None = None

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fpcn_lightning.errors import UserError, check_choice
+from fpcn_lightning.losses.views import ContrastedPairs, Views
 from fpcn_lightning.models.channel_interaction import channel_weights
-from fpcn_lightning.models.network import Contrasted, NetworkOutput, Views
+from fpcn_lightning.models.network import NetworkOutput
 from fpcn_lightning.models.on_backbone import OnBackbone
 from fpcn_lightning.models.pairs import select_pairs
 
@@ -45,7 +46,7 @@ class CIN(OnBackbone):
     - embeddings have norm 1, on which a margin of 0.5 means something: with free norms the loss starts at a hundred
       times the margin, and SGD at 0.01 diverges within a few steps;
     - pairs are those that `pairs` names, among the pictures of the process, whose weights would be too much to send;
-      of them `most_pairs` are drawn, because a pair keeps about six matrices of D x D numbers for the backward pass,
+      of them `max_pairs` are drawn, because a pair keeps about six matrices of D x D numbers for the backward pass,
       16 MB each with the 2048 channels of a ResNet-101.
 
     Args:
@@ -55,7 +56,7 @@ class CIN(OnBackbone):
         attention_scale: products of channels are their `mean` over the positions, or their sum (`none`).
         embedding_dim: of h.
         pairs, pairs_per_image: see `fpcn_lightning.models.pairs.select_pairs`.
-        most_pairs: of a batch.
+        max_pairs: of a batch.
 
     Raises:
         UserError: a value that is unknown, or an embedding without dimensions.
@@ -73,12 +74,12 @@ class CIN(OnBackbone):
         embedding_dim: int = 512,
         pairs: Literal["nearest", "random", "all"] = "random",
         pairs_per_image: int = 2,
-        most_pairs: int = 20,
+        max_pairs: int = 20,
     ) -> None:
         check_choice("model.attention_scale", attention_scale, ("mean", "none"))
         check_choice("model.pairs", pairs, ("nearest", "random", "all"))
-        if not isinstance(most_pairs, int) or most_pairs < 1:
-            raise UserError(f"model.most_pairs={most_pairs} must be a whole number of at least 1.")
+        if not isinstance(max_pairs, int) or max_pairs < 1:
+            raise UserError(f"model.max_pairs={max_pairs} must be a whole number of at least 1.")
         if embedding_dim < 1:
             raise UserError(f"model.embedding_dim is {embedding_dim}: it must be at least 1.")
         super().__init__(image_size, backbone, pretrained, weights)
@@ -88,7 +89,7 @@ class CIN(OnBackbone):
         self.psi = nn.Linear(2 * channels, 1)
         self.embed = nn.Linear(channels, embedding_dim)
         self.attention_scale = attention_scale
-        self.pairs, self.pairs_per_image, self.most_pairs = pairs, pairs_per_image, most_pairs
+        self.pairs, self.pairs_per_image, self.max_pairs = pairs, pairs_per_image, max_pairs
 
     def predict(self, images: Tensor) -> NetworkOutput:
         """Logits [B, C]."""
@@ -112,11 +113,11 @@ class CIN(OnBackbone):
         mixed: Tensor = self.phi((weights @ means).flatten(1))
         return mixed + means[:, :, CENTRE]
 
-    def _contrasted(self, seen: _Interaction, labels: Tensor) -> Contrasted:
+    def _contrasted(self, seen: _Interaction, labels: Tensor) -> ContrastedPairs:
         pairs = select_pairs(self.pairs, seen.means[:, :, CENTRE], labels, self.pairs_per_image)
-        drawn = torch.randperm(len(pairs.anchors), device=labels.device)[: self.most_pairs]
+        drawn = torch.randperm(len(pairs.anchors), device=labels.device)[: self.max_pairs]
         a, b = pairs.anchors[drawn], pairs.partners[drawn]
-        return Contrasted(self._embedded(seen, a, b), self._embedded(seen, b, a), pairs.same_class[drawn])
+        return ContrastedPairs(self._embedded(seen, a, b), self._embedded(seen, b, a), pairs.same_class[drawn])
 
     def _embedded(self, seen: _Interaction, pictures: Tensor, partners: Tensor) -> Tensor:
         """h of Z' [P, E], of norm 1, of pictures at positions [P] in contrast to partners at positions [P]."""

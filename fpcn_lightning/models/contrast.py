@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fpcn_lightning.distributed import gather_with_gradient, rank_slice
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.losses.ranking import true_class_probability
-from fpcn_lightning.models.network import Views
+from fpcn_lightning.losses.views import Views
 from fpcn_lightning.models.pairs import select_pairs
 
 

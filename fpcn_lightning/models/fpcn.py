@@ -6,8 +6,9 @@ from typing import Literal
 from torch import Tensor, nn
 
 from fpcn_lightning.errors import UserError, check_choice
+from fpcn_lightning.losses.views import Views
 from fpcn_lightning.models.contrast import PairContrast
-from fpcn_lightning.models.network import Explained, NetworkOutput, Views, average, contributions, explained_average
+from fpcn_lightning.models.network import Explained, NetworkOutput, average, contributions, explained_average
 from fpcn_lightning.models.on_backbone import OnBackbone
 from fpcn_lightning.models.positioning import Alpha, Located, PoolOver, Positioning, area, pool
 
@@ -85,7 +86,7 @@ class FPCN(OnBackbone):
         fusion_activation: Literal["relu", "none"] = "relu",
         open_gate: bool = True,
         dropout: float = 0.5,
-        inference: str = "as_trained",
+        inference_mode: str = "as_trained",
     ) -> None:
         switches = {"mask": mask, "contrast": contrast, "open_gate": open_gate, "pretrained": pretrained}
         for key, value in switches.items():
@@ -119,7 +120,7 @@ class FPCN(OnBackbone):
         # Without a mask both areas are the same, but only the mean over the map is that of `Plain` to the last bit: a
         # GPU takes a mean as the sum times 1 / (H * W).
         self.pool_over: PoolOver = "map" if pool_over == "mask" and not mask else pool_over
-        self.choose_inference(inference)
+        self.choose_inference_mode(inference_mode)
 
     def predict(self, images: Tensor) -> NetworkOutput:
         """Logits [B, C] of both readings, and where the object was found, also where the mask is off."""
@@ -129,14 +130,14 @@ class FPCN(OnBackbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C] of the configured reading; an unmasked one does not look for the object at all."""
-        if self.inference == "unmasked":
+        if self.inference_mode == "unmasked":
             logits: Tensor = self.head(average(self.backbone(images).last))
             return logits
         return self._alone(self._positioned(images)[0])
 
     def explained(self, images: Tensor) -> Explained | None:
         """Logits [B, C] and class activation maps [B, C, H, W]; None where a gate stands between the two."""
-        if self.inference == "unmasked":
+        if self.inference_mode == "unmasked":
             return explained_average(self.head, self.backbone(images).last)
         if self.contrast is not None:
             return None

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from fpcn_lightning.models.network import Network, NetworkOutput, Views
+from fpcn_lightning.losses.views import Views
+from fpcn_lightning.models.network import Network, NetworkOutput
 
 
 class Majority(Network):

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from fpcn_lightning.errors import UserError, check_choice
+from fpcn_lightning.losses.views import Views
 from fpcn_lightning.models.backbones import FeatureMaps
 from fpcn_lightning.models.crops import crop_and_resize, enclosing_cells, pixel_boxes
-from fpcn_lightning.models.network import NetworkOutput, Views, average
+from fpcn_lightning.models.network import NetworkOutput, average
 from fpcn_lightning.models.on_backbone import OnBackbone
 from fpcn_lightning.models.positioning import Located, Positioning
 from fpcn_lightning.models.windows import WINDOWS, WindowSet, choose_parts
@@ -59,7 +60,7 @@ class MMALNet(OnBackbone):
         windows: WindowSet = "cub",
         raw_epochs: int = 1,
         dropout: float = 0.5,
-        inference: str = "object",
+        inference_mode: str = "object",
     ) -> None:
         check_choice("model.windows", windows, tuple(WINDOWS))
         if raw_epochs < 0:
@@ -70,7 +71,7 @@ class MMALNet(OnBackbone):
         self.positioning = Positioning(strict=True, largest_component=True, previous_block=True)
         self.scales = WINDOWS[windows]
         self.raw_epochs, self.raw_alone = raw_epochs, False
-        self.choose_inference(inference)
+        self.choose_inference_mode(inference_mode)
 
     @property
     def heat_inference_mode(self) -> str:
@@ -90,7 +91,7 @@ class MMALNet(OnBackbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C] of the configured reading; the raw one does not look for the object at all."""
-        if self.inference == "raw":
+        if self.inference_mode == "raw":
             return self._classify(self.backbone(images).last)
         return super().forward(images)
 

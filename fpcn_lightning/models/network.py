@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fpcn_lightning.errors import check_choice
+from fpcn_lightning.losses.views import Views
 
 
 def average(maps: Tensor) -> Tensor:
@@ -34,29 +35,6 @@ def contributions(head: nn.Linear, maps: Tensor, area: Tensor | float) -> Tensor
 def explained_average(head: nn.Linear, maps: Tensor) -> "Explained":
     """What `head` says of the mean of `maps` [B, D, H, W], and what each place adds to it."""
     return Explained(head(average(maps)), contributions(head, maps, maps.shape[2:].numel()))
-
-
-class Views(NamedTuple):
-    """What a training step sees. B pictures, V classified views, R ranked pairs, C classes, D channels."""
-
-    logits: Tensor  # [V, C] every classified view
-    targets: Tensor  # [V] its class
-    own_logits: Tensor  # [B, C] one answer a picture, for the training accuracy
-    features: Tensor  # [B, D] what the centre loss pulls together
-    better: Tensor | None = None  # [R] scores that should be higher ...
-    worse: Tensor | None = None  # [R] ... than these, 0..1
-    mask: Tensor | None = None  # [B, H, W] 1 on the object, theta elsewhere
-    object_ratio: Tensor | None = None  # [B] alpha of FPCN's equation 4, 0..1
-    weights: Tensor | None = None  # [V] what each view counts in the classification loss; None: 1 / V each
-    contrasted: "Contrasted | None" = None  # what the contrastive loss draws together and apart
-
-
-class Contrasted(NamedTuple):
-    """Embeddings of both pictures of P pairs, each [P, E], and whether they are of one class, bool [P]."""
-
-    anchors: Tensor
-    partners: Tensor
-    same_class: Tensor
 
 
 class NetworkOutput(NamedTuple):
@@ -84,15 +62,18 @@ class Network(nn.Module, ABC):
         weights_source: where the initial weights came from, in words.
         feature_dim: channels D of `Views.features`.
         fixed_size: it takes pictures of the size that it was built for, and no other.
+        head_lr_factor: times the learning rate of the backbone, all that is not backbone is trained with, where
+            `training.head_lr_factor` is null.
     """
 
     inference_modes: tuple[str, ...] = ("plain",)
-    inference: str = "plain"
+    inference_mode: str = "plain"
     mean: tuple[float, ...]
     std: tuple[float, ...]
     weights_source: str
     feature_dim: int
     fixed_size: bool = False
+    head_lr_factor: float = 1.0
 
     @property
     @abstractmethod
@@ -122,7 +103,7 @@ class Network(nn.Module, ABC):
     @property
     def heat_inference_mode(self) -> str:
         """The reading that heat maps explain, in which the first map of `heat_layer` leads to the answer."""
-        return self.inference
+        return self.inference_mode
 
     def begin_epoch(self, epoch: int) -> None:
         """Hear that the training epoch with this number begins, the first is 0; for networks that change over time."""
@@ -132,16 +113,16 @@ class Network(nn.Module, ABC):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C] of the configured reading."""
-        return self.predict(images).logits[self.inference]
+        return self.predict(images).logits[self.inference_mode]
 
-    def choose_inference(self, inference_mode: str) -> None:
+    def choose_inference_mode(self, inference_mode: str) -> None:
         """Make `reading` the one that `forward` uses.
 
         Raises:
             UserError: it is none of `readings`.
         """
-        check_choice("model.inference", inference_mode, self.inference_modes)
-        self.inference = inference_mode
+        check_choice("model.inference_mode", inference_mode, self.inference_modes)
+        self.inference_mode = inference_mode
 
 
 def normalised(network: Network, images: Tensor) -> Tensor:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from fpcn_lightning.losses.views import Views
 from fpcn_lightning.models.backbones import Backbone
-from fpcn_lightning.models.network import Network, NetworkOutput, Views
+from fpcn_lightning.models.network import Network, NetworkOutput
 
 
 class SingleView(Network):

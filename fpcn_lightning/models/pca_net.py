@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fpcn_lightning.errors import check_choice
+from fpcn_lightning.losses.views import Views
 from fpcn_lightning.models.attention_maps import ATTENTION_MAPS, Attended, AttentionMaps
 from fpcn_lightning.models.bilinear_pooling import bilinear_pool
 from fpcn_lightning.models.channel_interaction import channel_weights
-from fpcn_lightning.models.network import NetworkOutput, Views
+from fpcn_lightning.models.network import NetworkOutput
 from fpcn_lightning.models.on_backbone import OnBackbone
 from fpcn_lightning.models.pairs import random_pairs
 
@@ -31,9 +32,10 @@ class PCANet(OnBackbone):
     are two passes a drawn picture; here every drawn picture is an anchor, and the positive of others, so that its own
     two losses count twice in the mean, and those of a pair once. A picture without partner gives its own two only.
 
-    Inference is the raw picture alone. The centre loss (`loss.center_update=moving_average`) sees the bilinear vectors
+    Inference is the raw picture alone. The centre loss (`loss.center.update=moving_average`) sees the bilinear vectors
     of the raw pictures, of norm 1; the linear layer sees them at norm 100. Where features and attention never meet,
-    their product counts as 1e-5, in the authors' code as 0.
+    their product counts as 1e-5, in the authors' code as 0. With few classes the linear layer needs the authors'
+    learning rate, 1e-3: at the ten times larger one of the shared recipe its loss climbs instead of falling.
 
     Mended from the authors' code: the second co-attention branch took the features of the erased anchor for those of
     the positive (`co_attention_features=erased_anchor` gives theirs). As there, what is erased becomes 0 in the
@@ -49,6 +51,8 @@ class PCANet(OnBackbone):
     Raises:
         UserError: `co_attention_features` has another value.
     """
+
+    head_lr_factor = 0.1
 
     def __init__(
         self,

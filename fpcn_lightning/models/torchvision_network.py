@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from fpcn_lightning.errors import UserError, closest
+from fpcn_lightning.losses.views import Views
 from fpcn_lightning.models import weights
 from fpcn_lightning.models.backbones import IMAGENET_MEAN, IMAGENET_STD, TORCHVISION_HEADS
-from fpcn_lightning.models.network import Network, NetworkOutput, Views
+from fpcn_lightning.models.network import Network, NetworkOutput
 
 AUXILIARY_WEIGHT = 0.3  # Szegedy et al., CVPR 2015, section 5
 

@@ -1,44 +1,84 @@
 """Checkpoints are data: tensors and plain values, never code.
 
-Beside Lightning's own entries a checkpoint of ours carries a record: the `model` section, the class names, the sizes of
-the pictures, and the fingerprint of the split. That is all it takes to build the network again.
+Beside Lightning's own entries a checkpoint of ours has a record: the section `model`, the class names, the sizes of the
+images, and the fingerprint of the split. That is all it takes to build the network again.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from fpcn_lightning import build
+from fpcn_lightning.config import Config, DataConfig, Target, TrainingConfig, from_plain
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.network import Network
-from fpcn_lightning.modules.classifier import RECORD
+from fpcn_lightning.modules.checkpoint_upgrade import upgrade
 
-SCHEMA = 1
+SCHEMA = 2
+RECORD = "fpcn_lightning"  # the checkpoint's key for the record
 PREFIX = "network."
+
+
+@dataclass
+class CheckpointRecord:
+    """What a checkpoint says about its network.
+
+    Attributes:
+        classes: class names in the order of their numbers.
+        split: fingerprint of the split that it was trained on.
+        model: the section of the config.
+        data, training: likewise.
+        seed, name, variant: of the run.
+        teacher: what a student's record says of its teacher; None without one.
+    """
+
+    classes: list[str]
+    split: str
+    model: Target
+    data: DataConfig
+    seed: int
+    name: str
+    variant: str
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    teacher: dict[str, Any] | None = None
+    schema: int = SCHEMA
+
+    def plain(self) -> dict[str, Any]:
+        """The record as plain data, as it is saved."""
+        return asdict(self)
+
+
+def make_record(
+    config: Config, classes: tuple[str, ...], fingerprint: str, teacher: Mapping[str, Any] | None = None
+) -> CheckpointRecord:
+    """What a checkpoint of this run says about its network, and about the teacher that it was trained with."""
+    return CheckpointRecord(
+        classes=list(classes),
+        split=fingerprint,
+        model=config.model,
+        data=config.data,
+        training=config.training,
+        seed=config.seed,
+        name=config.name,
+        variant=config.variant,
+        teacher=None if teacher is None else dict(teacher),
+    )
 
 
 class Loaded(NamedTuple):
     """A network with its trained weights, and the record that came with it."""
 
     network: Network
-    record: dict[str, Any]
-
-
-def make_record(
-    config: Mapping[str, Any], classes: tuple[str, ...], fingerprint: str, teacher: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """What a checkpoint says about its network, and about the teacher that it learned from."""
-    keys = ("model", "data", "loss", "optimisation", "seed", "name", "variant")
-    own = {"schema": SCHEMA, "classes": list(classes), "split": fingerprint, **{key: config[key] for key in keys}}
-    return own if teacher is None else {**own, "teacher": dict(teacher)}
+    record: CheckpointRecord
 
 
 class Content(NamedTuple):
     """What a checkpoint of ours holds: its record, and the weights of the network by name."""
 
-    record: dict[str, Any]
+    record: CheckpointRecord
     weights: dict[str, torch.Tensor]
 
 
@@ -49,12 +89,12 @@ def read(path: Path) -> Content:
         UserError: the file is missing, damaged, or no checkpoint of ours.
     """
     if not path.is_file():
-        raise UserError(f"checkpoint={path} is no file.")
+        raise UserError(f"checkpoint={path} is not a file.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        record, state = content[RECORD], content["state_dict"]
-        if record["schema"] != SCHEMA:
-            raise ValueError(f"record of version {record['schema']}")
+        record, state = from_plain(CheckpointRecord, upgrade(content[RECORD]), "record"), content["state_dict"]
+        if record.schema != SCHEMA:
+            raise ValueError(f"record of version {record.schema}")
         return Content(record, {name.removeprefix(PREFIX): state[name] for name in state if name.startswith(PREFIX)})
     except Exception as error:
         raise _foreign(path, error) from error
@@ -64,12 +104,11 @@ def load(path: Path) -> Loaded:
     """Build the network of a checkpoint without running anything that the file contains.
 
     Raises:
-        UserError: what `read` says, or the weights do not fit the file's own description of the network.
+        UserError: what `read` raises, or the weights do not fit the file's own description of the network.
     """
     record, weights = read(path)
     try:
-        classes, size = len(record["classes"]), int(record["data"]["crop"])
-        network = build.network(record["model"], classes, size, trusted=False)
+        network = build.network(record.model, len(record.classes), record.data.crop, trusted=False)
     except UserError:
         raise
     except Exception as error:
@@ -84,6 +123,6 @@ def load(path: Path) -> Loaded:
 
 def _foreign(path: Path, error: Exception) -> UserError:
     return UserError(
-        f"checkpoint={path} is no checkpoint of fpcn_lightning ({type(error).__name__}): give one that task=train "
+        f"checkpoint={path} is not a checkpoint of fpcn_lightning ({type(error).__name__}): give one that task=train "
         "wrote, such as outputs/EXPERIMENT/VARIANT/seed-0/checkpoints/best.ckpt."
     )

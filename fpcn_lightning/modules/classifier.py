@@ -1,4 +1,4 @@
-"""The Lightning module: which terms are summed with which weights, the optimiser, and what is measured."""
+"""The Lightning module: the terms of the loss and their weights, the optimiser, and what is measured."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -11,30 +11,29 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.data.sampler import PADDING
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.losses.center import CenterLoss
-from fpcn_lightning.losses.contrastive import contrastive_loss
-from fpcn_lightning.losses.ranking import score_ranking
-from fpcn_lightning.models.network import Network, NetworkOutput, Views
-from fpcn_lightning.modules import optimisation as optimisation_rules
+from fpcn_lightning.losses.term import LossTerm
+from fpcn_lightning.losses.views import Views
+from fpcn_lightning.models.network import Network, NetworkOutput
+from fpcn_lightning.models.normalisation import Normalisation
+from fpcn_lightning.modules.checkpoints import RECORD, CheckpointRecord
 from fpcn_lightning.modules.metrics import summarise
+from fpcn_lightning.modules.optimisation import Optimisation
 from fpcn_lightning.modules.voting import averaged, first_rows, voted
 from fpcn_lightning.runs.results import Metrics
 
 STEP_STREAM = 3  # keeps dropout's draws apart from those of sampler and augmentation under the same seed
-RECORD = "fpcn_lightning"  # the checkpoint's key for what describes the network
 
 
 class SplitPredictions(NamedTuple):
-    """The answers to one side of the split in the configured reading; N pictures, C classes, on the CPU."""
+    """The predictions of one split in the configured inference mode; N images, C classes, on the CPU."""
 
-    positions: Tensor  # long [N], of the pictures in the index
+    positions: Tensor  # long [N], of the images in the index
     probabilities: Tensor  # [N, C]
-    object_ratio: Tensor | None  # [N] share of the picture that is object, 0..1, where the network positions it
+    object_ratio: Tensor | None  # [N] share of the image that is object, 0..1, where the network positions it
 
 
 class Classifier(lightning.LightningModule):
@@ -42,51 +41,44 @@ class Classifier(lightning.LightningModule):
 
     Args:
         network: what is trained.
-        loss: the `loss` section of the config.
-        optimisation: the `optimisation` section.
-        classes: number of classes C.
+        terms: the terms of the loss by name; none are needed for evaluation.
+        optimisation: how it is trained; None for evaluation.
         seed: of the run; with epoch, batch and rank it decides every dropout mask, so that a resumed run draws the
             same ones.
         image_size: side of the pictures in pixels.
-        record: plain data that goes into every checkpoint: what is needed to build the network again.
-
-    Raises:
-        UserError: a section `optimisation` that `fpcn_lightning.modules.optimisation` refuses.
+        record: goes into every checkpoint: what is needed to build the network again.
+        channels_last: keep weights and images in the memory layout that convolutions are fastest in.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
         network: Network,
         *,
-        loss: Mapping[str, Any],
-        optimisation: Mapping[str, Any],
-        classes: int,
+        terms: Mapping[str, LossTerm] | None = None,
+        optimisation: Optimisation | None = None,
         seed: int,
         image_size: int,
-        record: Mapping[str, Any],
+        record: CheckpointRecord,
+        channels_last: bool = True,
     ) -> None:
         super().__init__()
-        optimisation_rules.check(optimisation)
         self.network = network
-        self.loss, self.optimisation, self.seed = dict(loss), dict(optimisation), seed
-        self.record = dict(record)
-        self.center_loss = _center_loss(self.loss, classes, network.feature_dim)
-        self.register_buffer("mean", torch.tensor(network.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(network.std).view(1, 3, 1, 1), persistent=False)
+        self.terms = nn.ModuleDict(dict(terms or {}))
+        self.weights = {name: term.weight for name, term in (terms or {}).items()}
+        self._optimisation, self.seed, self.channels_last = optimisation, seed, channels_last
+        self.record = record
+        self._normalise = Normalisation(network)
         self.example_input_array = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)  # for the summary
         # Some backbones keep parameters that never learn, such as fixed position embeddings.
         self._trunk = [parameter for parameter in network.trunk.parameters() if parameter.requires_grad]
-        self.measured: dict[str, dict[str, Metrics]] = {"validation": {}, "test": {}}
+        self.measured: dict[str, dict[str, Metrics]] = {"val": {}, "test": {}}
         self.predictions: dict[str, SplitPredictions] = {}
         self._kept: list[tuple[Tensor, Tensor, NetworkOutput]] = []
 
     def normalised(self, images: Tensor) -> Tensor:
-        """Pictures [B, 3, S, S], values 0..255, as the network expects them."""
-        layout = torch.channels_last if self.optimisation["channels_last"] else torch.contiguous_format
-        scaled: Tensor = (images.float() / 255 - self.mean) / self.std
+        """Images [B, 3, S, S], values 0..255, as the network expects them."""
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        scaled: Tensor = self._normalise(images)
         return scaled.contiguous(memory_format=layout)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -96,19 +88,20 @@ class Classifier(lightning.LightningModule):
 
     def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
         """Put the weights into the memory layout that convolutions are fastest in."""
-        if self.optimisation["channels_last"]:
+        if self.channels_last:
             self.network.to(memory_format=torch.channels_last)
 
     def on_train_epoch_start(self) -> None:
-        """Freeze the trunk in the first epochs, release it afterwards."""
-        frozen = self.current_epoch < self.optimisation["freeze_epochs"]
+        """Freeze the trunk in the first epochs, unfreeze it afterwards."""
+        training = self.optimisation.training
+        frozen = self.current_epoch < training.freeze_epochs
         for parameter in self._trunk:
             parameter.requires_grad_(not frozen)
         self.network.begin_epoch(self.current_epoch)
-        if self.current_epoch == self.optimisation["freeze_epochs"] > 0:
-            self._unfreeze()
+        if self.current_epoch == training.freeze_epochs > 0:
+            self._restart()
         self.network.trunk.train()  # Lightning brings back after validation what was frozen before it
-        if frozen and self.optimisation["frozen_batch_norm"] == "fixed":
+        if frozen and training.frozen_batch_norm == "fixed":
             for module in self.network.trunk.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
@@ -123,7 +116,7 @@ class Classifier(lightning.LightningModule):
         images = self.training_images(batch)
         views = self.network.views(self.normalised(images), batch.labels)
         terms = {**self.loss_terms(views, batch.labels), **self.further_terms(views, batch, images)}
-        total = torch.stack([self.loss[name] * term for name, term in terms.items()]).sum()
+        total = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
         size = len(batch.labels)
         accuracy = (views.own_logits.argmax(1) == batch.labels).float().mean()
         self.log("train/loss", total, prog_bar=True, on_step=True, on_epoch=True, batch_size=size)
@@ -139,90 +132,83 @@ class Classifier(lightning.LightningModule):
         return batch.images
 
     def further_terms(self, views: Views, batch: Batch, images: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
-        """Terms by name that need more than views and labels, unweighted; their weights are `loss`'s of that name."""
+        """Terms by name that need more than views and labels, unweighted; their weights are in `weights`."""
         return {}
 
     def loss_terms(self, views: Views, labels: Tensor) -> dict[str, Tensor]:
-        """The terms by name, unweighted; one whose weight is 0 is not computed.
+        """The terms by name, unweighted.
 
         Raises:
-            UserError: ranking or contrast has a weight, but the network gives nothing for it.
+            UserError: the network gives nothing for a term, such as scores to rank.
         """
-        terms = {"classification": _classification(views)}
-        if self.loss["ranking"]:
-            if views.better is None or views.worse is None:
-                raise UserError("this network ranks no scores: set loss.ranking=0, or model.gate=residual for FPCN.")
-            terms["ranking"] = score_ranking(views.better, views.worse, self.loss["ranking_margin"])
-        if self.loss["contrastive"]:
-            if views.contrasted is None:
-                raise UserError("this network embeds no pairs: set loss.contrastive=0.")
-            terms["contrastive"] = contrastive_loss(*views.contrasted, self.loss["contrastive_margin"])
-        if self.center_loss is not None:
-            terms["center"] = self.center_loss(views.features, labels)
-        return terms
+        return {name: term(views, labels) for name, term in self.terms.items()}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
-        """Keep the answers until the epoch's end."""
+        """Keep the outputs until the end of the epoch."""
         self._keep(batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
-        """Keep the answers until the epoch's end."""
+        """Keep the outputs until the end of the epoch."""
         self._keep(batch)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget what a validation that broke off has left."""
+        """Drop the outputs of an interrupted validation."""
         self._kept.clear()
 
     def on_validation_epoch_end(self) -> None:
-        """Measure, and log the configured reading."""
-        self._measure("validation", "val")
+        """Measure, and log the metrics of the configured inference mode."""
+        self._measure("val")
 
     def on_test_epoch_end(self) -> None:
-        """Measure, and log the configured reading."""
-        self._measure("test", "test")
+        """Measure, and log the metrics of the configured inference mode."""
+        self._measure("test")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """SGD over trunk and head, and how the learning rate falls."""
-        optimiser = optimisation_rules.optimiser(self.network, self.optimisation, self.parameters_beside())
-        course = optimisation_rules.schedule(optimiser, self.optimisation, int(self.trainer.estimated_stepping_batches))
-        return optimiser if course is None else {"optimizer": optimiser, "lr_scheduler": course}
+        """The optimiser over trunk and head, and its learning-rate schedule."""
+        optimizer = self.optimisation.make_optimizer(self.network, self.further_parameters())
+        steps, epochs = int(self.trainer.estimated_stepping_batches), self.trainer.max_epochs or 1
+        scheduler = self.optimisation.make_scheduler(optimizer, steps, epochs)
+        return optimizer if scheduler is None else {"optimizer": optimizer, "lr_scheduler": scheduler}
 
-    def parameters_beside(self) -> Iterable[nn.Parameter]:
-        """What learns in training beside the network."""
-        return ()
+    def further_parameters(self) -> Iterable[nn.Parameter]:
+        """What is trained besides the network."""
+        return self.terms.parameters()
 
-    def _unfreeze(self) -> None:
-        """The second step of a training in two steps begins: its rates, and the best epoch of the first if wanted."""
-        optimiser = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimiser, torch.optim.Optimizer)
-        if self.optimisation["unfreeze_from_best"]:
+    @property
+    def optimisation(self) -> Optimisation:
+        """How the network is trained."""
+        if self._optimisation is None:
+            raise RuntimeError("this module was made for evaluation: give it an optimisation to train it")
+        return self._optimisation
+
+    def _restart(self) -> None:
+        """The backbone is unfrozen: begin with the second step's rates, and from the best epoch so far if asked for."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        if self.optimisation.training.unfreeze_from_best:
             self._load_best()
-            optimiser.state.clear()
-        if self.optimisation["schedule"] not in optimisation_rules.WITHOUT_COURSE:
-            return
-        optimisation_rules.set_rates(optimiser, self.optimisation, frozen=False)
-        course = self.lr_schedulers()
-        if isinstance(course, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            fresh = optimisation_rules.plateau(optimiser, self.optimisation).state_dict()
-            course.load_state_dict({key: value for key, value in fresh.items() if key != "optimizer"})
+            optimizer.state.clear()
+        if self.optimisation.restarts_when_unfrozen:
+            self.optimisation.set_rates(optimizer, self.network, frozen=False)
+            self.optimisation.restart(self.lr_schedulers(), optimizer)
 
     def _load_best(self) -> None:
         checkpoint = self.trainer.checkpoint_callback
         path = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
         if not path:
-            raise UserError("optimisation.thaw_from_best needs the callback that keeps the best epoch: callbacks.best.")
+            raise UserError("training.unfreeze_from_best needs the callback that keeps the best epoch: callbacks.best.")
         self.load_state_dict(torch.load(path, map_location=self.device, weights_only=True)["state_dict"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say in the checkpoint what network these weights belong to, as plain data."""
-        checkpoint[RECORD] = self.record
+        """Save the record of the network beside its weights, as plain data."""
+        checkpoint[RECORD] = self.record.plain()
 
     def _keep(self, batch: Batch) -> None:
         predictions = self.network.predict(self.normalised(batch.images))
         logits = {name: values.float() for name, values in predictions.logits.items()}
         self._kept.append((batch.positions, batch.labels, NetworkOutput(logits, object_ratio=predictions.object_ratio)))
 
-    def _measure(self, side: str, prefix: str) -> None:
+    def _measure(self, split: str) -> None:
         kept, self._kept = self._kept, []
         positions = self._gathered(torch.cat([item[0] for item in kept]))
         labels = self._gathered(torch.cat([item[1] for item in kept]))
@@ -232,18 +218,18 @@ class Classifier(lightning.LightningModule):
         for inference_mode in self.network.inference_modes:
             rows = self._gathered(torch.cat([item[2].logits[inference_mode] for item in kept]))[real]
             logits = voted(positions, rows)
-            self.measured[side][inference_mode] = summarise(logits, labels[first])
-            if inference_mode == self.network.inference:
+            self.measured[split][inference_mode] = summarise(logits, labels[first])
+            if inference_mode == self.network.inference_mode:
                 ratios = self._object_ratios([item[2] for item in kept], real, positions)
-                self.predictions[side] = SplitPredictions(positions[first].cpu(), logits.softmax(1).cpu(), ratios)
-        if side == "validation" and self.trainer.state.fn != TrainerFn.FITTING:
-            return  # a second look at the best epoch is no point of the learning curve
-        chosen = self.measured[side][self.network.inference]
-        values = {f"{prefix}/{name}": _number(chosen[name]) for name in ("accuracy", "macro_f1", "loss")}
-        self.log_dict(values, prog_bar=side == "validation")
+                self.predictions[split] = SplitPredictions(positions[first].cpu(), logits.softmax(1).cpu(), ratios)
+        if split == "val" and self.trainer.state.fn != TrainerFn.FITTING:
+            return  # the best epoch is validated once more after training; the learning curve has it already
+        chosen = self.measured[split][self.network.inference_mode]
+        values = {f"{split}/{name}": _number(chosen[name]) for name in ("accuracy", "macro_f1", "loss")}
+        self.log_dict(values, prog_bar=split == "val")
 
     def _object_ratios(self, kept: list[NetworkOutput], real: Tensor, positions: Tensor) -> Tensor | None:
-        """What the network found to be object in the pictures at `positions` of `real` rows, if it positions at all."""
+        """The share of object found in the images at `positions` of the `real` rows, if the network positions it."""
         ratios = [predictions.object_ratio for predictions in kept if predictions.object_ratio is not None]
         return averaged(positions, self._gathered(torch.cat(ratios))[real].float()).cpu() if ratios else None
 
@@ -255,21 +241,6 @@ class Classifier(lightning.LightningModule):
         return together.flatten(0, 1)
 
 
-def _classification(views: Views) -> Tensor:
-    """Cross-entropy of every view, weighed as the network wants it."""
-    if views.weights is None:
-        return functional.cross_entropy(views.logits.float(), views.targets)
-    losses = functional.cross_entropy(views.logits.float(), views.targets, reduction="none")
-    return (views.weights * losses).sum()
-
-
 def _number(value: float | None) -> float:
     """A figure of a record, where null stands for one that is not finite."""
     return math.nan if value is None else value
-
-
-def _center_loss(loss: Mapping[str, Any], classes: int, dim: int) -> CenterLoss | None:
-    if not loss["center"]:
-        return None
-    options = {key.removeprefix("center_"): value for key, value in loss.items() if key.startswith("center_")}
-    return CenterLoss(classes, dim, **options)

@@ -1,7 +1,6 @@
-"""How a student comes to its teacher: the teacher is read and checked, and its answers are stored or asked for live."""
+"""What a student is trained with: its teacher, read and checked, and the teacher's logits, stored or computed live."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,62 +10,66 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from fpcn_lightning.config import DistillationConfig
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.logits_store import LogitsStore, store_name
+from fpcn_lightning.errors import UserError
 from fpcn_lightning.modules.student import Student, check, uses_store
 from fpcn_lightning.modules.teacher import check_fits, lineage, read_teacher
 
 logger = logging.getLogger(__name__)
 
 # Keys of an augmentation that change no view in training; the crop of evaluation does, where tiles must fit a picture.
-ONLY_IN_EVALUATION = ("most_tiles",)
+ONLY_IN_EVALUATION = ("max_tiles",)
 
 
-class Teaching:
-    """Everything about one student's teacher.
+class Distillation:
+    """The teacher of one student.
 
     Args:
-        section: the whole config of the run.
-        data: the pictures, after `setup`.
+        options: the section `distillation` of the config, with a teacher.
+        data: the images, after `setup`.
 
     Attributes:
         lineage: of the teacher, plain data for the student's record.
 
     Raises:
-        UserError: the section `distillation` is wrong, or the teacher cannot be read or does not fit.
+        UserError: the section is wrong, or the teacher cannot be read or does not fit.
     """
 
-    def __init__(self, section: Mapping[str, Any], data: RockDataModule) -> None:
-        self.options = section["distillation"]
-        check(self.options, section["loss"])
-        path = Path(self.options["teacher"])
+    def __init__(self, options: DistillationConfig, data: RockDataModule) -> None:
+        self.options = options
+        check(options)
+        if options.teacher is None:
+            raise UserError("teacher is not set: give the checkpoint to learn from, teacher=RUN/checkpoints/best.ckpt.")
+        path = Path(options.teacher)
         self.teacher, digest = read_teacher(path)
-        check_fits(self.teacher.record, data.classes, section["data"], data.split.fingerprint)
+        check_fits(self.teacher.record, data.classes, data.config, data.split.fingerprint)
         self.lineage = lineage(path, digest, self.teacher.record)
         self.data = data
         self.store = self._store() if uses_store(self.options) else None
 
     def student(self, *args: Any, **parts: Any) -> Student:
-        """The module that is trained; the arguments are those of a `Classifier`."""
+        """The module that is trained; the arguments are those of `Classifier`."""
         return Student(
             *args, distillation=self.options, teacher=self.teacher, store=self.store, rows=self._rows(), **parts
         )
 
     def fill(self, epochs: int, device: torch.device) -> None:
-        """Store what is missing of the teacher's answers in that many epochs.
+        """Store what is missing of the teacher's logits of that many epochs.
 
         Raises:
-            UserError: what `LogitsStore` finds wrong.
+            UserError: what `LogitsStore` raises.
         """
         if self.store is None:
             return
         there = sum(self.store.has(epoch) for epoch in range(epochs))
-        with tqdm(total=epochs, initial=there, unit="epoch", desc="teacher's answers", disable=there == epochs) as bar:
-            self.store.fill(epochs, lambda epoch: self._predictions(epoch, device), lambda _: bar.update())
+        with tqdm(total=epochs, initial=there, unit="epoch", desc="teacher's logits", disable=there == epochs) as bar:
+            self.store.fill(epochs, lambda epoch: self._logits(epoch, device), lambda _: bar.update())
         if there < epochs:
-            logger.info("the teacher's answers of %d epochs are in %s", epochs, self.store.folder)
+            logger.info("the teacher's logits of %d epochs are in %s", epochs, self.store.folder)
 
-    def _predictions(self, epoch: int, device: torch.device) -> NDArray[np.float32]:
+    def _logits(self, epoch: int, device: torch.device) -> NDArray[np.float32]:
         batches = self.data.views_of_epoch(epoch)
         return np.concatenate([self.teacher.logits(batch.images.to(device)).cpu().numpy() for batch in batches])
 
@@ -81,11 +84,11 @@ class Teaching:
                 **{name: value for name, value in asdict(augmentation).items() if name not in ONLY_IN_EVALUATION},
             },
         }
-        folder = self.options["store"] or self.data.cache_directory / store_name(key)
+        folder = self.options.store or self.data.cache_directory / store_name(key)
         return LogitsStore(Path(folder), key, len(self.data.split.train), len(self.data.classes))
 
     def _rows(self) -> torch.Tensor:
-        """Where in the store each picture of the index lies, -1 for those that are not trained on."""
+        """The row in the store of each image of the index, -1 for those that are not trained on."""
         rows = torch.full((len(self.data.pictures.pictures),), -1)
         rows[torch.tensor(self.data.split.train)] = torch.arange(len(self.data.split.train))
         return rows

@@ -1,108 +1,126 @@
-"""The optimiser, how its learning rate falls, and what happens while the backbone is frozen."""
+"""The optimiser and its learning-rate schedule, and what happens while the backbone is frozen."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
 from torch import nn
-from torch.optim import SGD, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, ReduceLROnPlateau, StepLR
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from fpcn_lightning.config import TrainingConfig
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.models.network import Network
 
-SCHEDULES = ("cosine", "constant", "every", "milestones", "plateau")
-WITHOUT_COURSE = ("constant", "plateau")  # schedules that do not depend on the number of the epoch
-RATES = ("learning_rate", "head_learning_rate_factor", "frozen_learning_rate")
-NEVER_NEGATIVE = (*RATES, "momentum", "weight_decay", "frozen_weight_decay", "freeze_epochs", "patience")
-FROZEN = ("frozen_learning_rate", "frozen_weight_decay", "unfreeze_from_best")  # mean nothing where nothing is frozen
+NEVER_NEGATIVE = ("freeze_epochs", "frozen_lr", "frozen_weight_decay", "head_lr_factor")
+OF_FROZEN_EPOCHS = {"frozen_lr": "null", "frozen_weight_decay": "null", "unfreeze_from_best": "false"}
+
+MakeOptimizer = Callable[[list[dict[str, Any]]], Optimizer]
+MakeScheduler = Callable[[Optimizer, int], LRScheduler | ReduceLROnPlateau]
+"""A schedule for an optimiser, given the length of the whole training in the schedule's own interval."""
 
 
-def check(options: Mapping[str, Any]) -> None:
-    """Refuse what no type can say about the section `optimisation`.
+@dataclass(frozen=True)
+class Optimisation:
+    """How a network is trained.
+
+    Attributes:
+        optimizer: makes the optimiser of parameter groups; its defaults are those of all groups.
+        scheduler: makes the learning-rate schedule; None: the learning rate stays as it is.
+        interval: of the schedule, `step` or `epoch`.
+        monitor: the metric that the schedule depends on, if it does.
+        training: the section `training` of the config.
 
     Raises:
-        UserError: a number out of range, an unknown word, or two keys that do not go together.
+        UserError: a number out of range, an unknown word, or two keys that exclude each other.
     """
-    check_choice("optimisation.schedule", options["schedule"], SCHEDULES)
-    check_choice("optimisation.frozen_batch_norm", options["frozen_batch_norm"], ("fixed", "update"))
-    for key in NEVER_NEGATIVE:
-        if options[key] is not None and options[key] < 0:
-            raise UserError(f"optimisation.{key}={options[key]} must not be negative.")
-    if options["every"] < 1:
-        raise UserError(f"optimisation.every={options['every']} must be at least 1 epoch.")
-    if not 0 < options["factor"] < 1:
-        raise UserError(f"optimisation.factor={options['factor']} must lie between 0 and 1.")
-    if options["schedule"] == "milestones" and not options["milestones"]:
-        raise UserError("optimisation.schedule=milestones needs optimisation.milestones, such as [60,100].")
-    unused = [key for key in FROZEN if options[key] not in (None, False)]
-    if unused and not options["freeze_epochs"]:
-        raise UserError(
-            f"optimisation.{unused[0]} is of the frozen epochs: set optimisation.freeze_epochs, or {unused[0]}="
-            f"{'false' if unused[0] == 'unfreeze_from_best' else 'null'}."
-        )
-    has_frozen_rates = options["frozen_learning_rate"] is not None or options["frozen_weight_decay"] is not None
-    if has_frozen_rates and options["schedule"] not in WITHOUT_COURSE:
-        raise UserError(
-            f"optimisation.frozen_learning_rate and frozen_weight_decay go with schedule=constant or plateau, not with "
-            f"{options['schedule']}: choose one of these, or set both to null."
-        )
 
+    optimizer: MakeOptimizer
+    scheduler: MakeScheduler | None = None
+    interval: str = "epoch"
+    monitor: str | None = None
+    training: TrainingConfig = field(default_factory=TrainingConfig)
 
-def optimiser(network: Network, options: Mapping[str, Any], beside: Iterable[nn.Parameter] = ()) -> SGD:
-    """SGD over trunk and head, told apart by identity: the authors' code of FPCN went by name and forgot nine
-    convolutions.
+    def __post_init__(self) -> None:
+        check_choice("lr_scheduler.interval", self.interval, ("step", "epoch"))
+        check_choice("training.frozen_batch_norm", self.training.frozen_batch_norm, ("fixed", "update"))
+        for key in NEVER_NEGATIVE:
+            value = getattr(self.training, key)
+            if value is not None and value < 0:
+                raise UserError(f"training.{key}={value} must not be negative.")
+        for key, unset in OF_FROZEN_EPOCHS.items():
+            if getattr(self.training, key) not in (None, False) and not self.training.freeze_epochs:
+                raise UserError(
+                    f"training.{key} applies to the frozen epochs: set training.freeze_epochs, or {key}={unset}."
+                )
+        if self._has_frozen_rates and self.scheduler is not None and self.monitor is None:
+            raise UserError(
+                "training.frozen_lr and frozen_weight_decay work with lr_scheduler=constant or plateau, not with a "
+                "schedule that depends on the number of the epoch: choose one of these, or set both to null."
+            )
 
-    Args:
-        network: what is trained.
-        options: the section `optimisation`.
-        beside: parameters of the training alone, which learn like the head.
-    """
-    trunk = list(network.trunk.parameters())
-    known = {id(parameter) for parameter in trunk}
-    head = [parameter for parameter in network.parameters() if id(parameter) not in known]
-    head += beside
-    groups = [{"name": "trunk", "params": trunk}, {"name": "head", "params": head}]
-    made = SGD(groups, options["learning_rate"], options["momentum"], weight_decay=options["weight_decay"])
-    set_rates(made, options, frozen=options["freeze_epochs"] > 0)
-    return made
+    @property
+    def _has_frozen_rates(self) -> bool:
+        return self.training.frozen_lr is not None or self.training.frozen_weight_decay is not None
 
+    @property
+    def restarts_when_unfrozen(self) -> bool:
+        """Whether rates and schedule begin anew when the backbone is unfrozen: not where the epoch decides them."""
+        return self.scheduler is None or self.monitor is not None
 
-def set_rates(optimiser: Optimizer, options: Mapping[str, Any], *, frozen: bool) -> None:
-    """Give both groups the learning rate and the weight decay that they begin with, frozen or not."""
-    for group in optimiser.param_groups:
-        rate, decay = options["learning_rate"], options["weight_decay"]
-        if group["name"] == "head":
-            rate *= options["head_learning_rate_factor"]
-            if frozen:
-                rate = rate if options["frozen_learning_rate"] is None else options["frozen_learning_rate"]
-                decay = decay if options["frozen_weight_decay"] is None else options["frozen_weight_decay"]
-        group["lr"] = group["initial_lr"] = rate
-        group["weight_decay"] = decay
+    def make_optimizer(self, network: Network, further: Iterable[nn.Parameter] = ()) -> Optimizer:
+        """The optimiser over trunk and head, told apart by identity: FPCN's official code goes by name and leaves nine
+        convolutions out of every optimiser.
 
+        Args:
+            network: what is trained.
+            further: parameters that only the training has; they learn like the head.
+        """
+        trunk = list(network.trunk.parameters())
+        known = {id(parameter) for parameter in trunk}
+        head = [parameter for parameter in network.parameters() if id(parameter) not in known]
+        head += further
+        made = self.optimizer([{"name": "trunk", "params": trunk}, {"name": "head", "params": head}])
+        self.set_rates(made, network, frozen=self.training.freeze_epochs > 0)
+        return made
 
-def schedule(optimiser: Optimizer, options: Mapping[str, Any], steps: int) -> LRSchedulerConfigType | None:
-    """How the learning rate falls, as Lightning wants to be told; None where it stays.
+    def set_rates(self, optimizer: Optimizer, network: Network, *, frozen: bool) -> None:
+        """Give both groups the learning rate and the weight decay that they begin with, frozen or not."""
+        factor = self.training.head_lr_factor
+        factor = network.head_lr_factor if factor is None else factor
+        for group in optimizer.param_groups:
+            rate, decay = optimizer.defaults["lr"], optimizer.defaults.get("weight_decay")
+            if group["name"] == "head":
+                rate *= factor
+                if frozen:
+                    rate = rate if self.training.frozen_lr is None else self.training.frozen_lr
+                    decay = decay if self.training.frozen_weight_decay is None else self.training.frozen_weight_decay
+            group["lr"] = group["initial_lr"] = rate
+            if decay is not None:
+                group["weight_decay"] = decay
 
-    Args:
-        optimiser: whose learning rate it is.
-        options: the section `optimisation`.
-        steps: of the whole training, for the cosine.
-    """
-    course: LRScheduler | ReduceLROnPlateau
-    if options["schedule"] == "constant":
-        return None
-    if options["schedule"] == "cosine":
-        return {"scheduler": CosineAnnealingLR(optimiser, T_max=max(1, steps)), "interval": "step"}
-    if options["schedule"] == "plateau":
-        return {"scheduler": plateau(optimiser, options), "monitor": "val/accuracy"}
-    if options["schedule"] == "every":
-        course = StepLR(optimiser, options["every"], gamma=options["factor"])
-    else:
-        course = MultiStepLR(optimiser, list(options["milestones"]), gamma=options["factor"])
-    return {"scheduler": course, "interval": "epoch"}
+    def make_scheduler(self, optimizer: Optimizer, steps: int, epochs: int) -> LRSchedulerConfigType | None:
+        """The schedule as Lightning takes it; None where the learning rate stays as it is.
 
+        Args:
+            optimizer: whose learning rate changes.
+            steps: of the whole training.
+            epochs: likewise.
+        """
+        if self.scheduler is None:
+            return None
+        made: LRSchedulerConfigType = {
+            "scheduler": self.scheduler(optimizer, max(1, steps if self.interval == "step" else epochs)),
+            "interval": self.interval,
+        }
+        if self.monitor is not None:
+            made["monitor"] = self.monitor
+        return made
 
-def plateau(optimiser: Optimizer, options: Mapping[str, Any]) -> ReduceLROnPlateau:
-    """The learning rate falls after `patience` epochs without a better validation accuracy."""
-    return ReduceLROnPlateau(optimiser, mode="max", factor=options["factor"], patience=options["patience"])
+    def restart(self, scheduler: object, optimizer: Optimizer) -> None:
+        """Bring a schedule that depends on a metric to the state of a fresh one."""
+        if self.scheduler is None or not isinstance(scheduler, ReduceLROnPlateau):
+            return
+        fresh: Mapping[str, Any] = self.scheduler(optimizer, 1).state_dict()
+        scheduler.load_state_dict({key: value for key, value in fresh.items() if key != "optimizer"})

@@ -29,7 +29,7 @@ class _Clock:
         return self.pictures * processes / self._seconds if self.pictures else None
 
 
-class Speed(lightning.Callback):
+class Throughput(lightning.Callback):
     """Measures the run itself, with its precision, loader and device; it waits for a GPU at both ends of what it times.
 
     Training is timed from the end of the first batch of each epoch to the end of the last, waiting for pictures

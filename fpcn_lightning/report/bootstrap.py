@@ -1,9 +1,9 @@
-"""How sure a mean over seeds and test pictures is: percentile bootstrap with clusters (Efron and Tibshirani, 1993).
+"""Intervals of means over seeds and test pictures: percentile bootstrap with clusters (Efron and Tibshirani, 1993).
 
 A replicate draws test pictures with replacement, and seeds with replacement, independently of each other. Pictures of
-one cluster (a specimen, a series) are drawn as a whole, because they are no independent draws. With a single seed only
-pictures are drawn: the interval then says nothing about another seed. With fewer than five it says too little about
-them, since a sample of three shows two thirds of the variance on average.
+one cluster (a specimen, a series) are drawn as a whole, because they are not independent. With a single seed only
+pictures are drawn: the interval then does not cover the spread over seeds. With fewer than five it is too narrow,
+since a sample of three shows two thirds of the variance on average.
 
 Draws depend on the number of clusters and seeds alone, so every row of a table sees the same replicates: a difference
 is paired by picture and seed, and that of a row with itself is exactly zero.
@@ -30,13 +30,13 @@ class Estimate:
     high: float
 
 
-@dataclass(frozen=True, eq=False)  # equal only to itself, so that its replicates can be kept
-class Sample:
-    """What was measured on the same P test pictures with each of S seeds.
+@dataclass(frozen=True, eq=False)  # equal only to itself, so that its replicates can be cached
+class OutcomeSample:
+    """Outcomes on the same P test pictures with each of S seeds.
 
     Attributes:
         seeds: S seeds, each once.
-        outcomes: [S, P], 1 for a right answer and 0 for a wrong one; or any other measure of a picture, about 0..1.
+        outcomes: [S, P], 1 for a right prediction and 0 for a wrong one; or any other measure of a picture, about 0..1.
         clusters: [P], whole numbers; pictures with the same number are drawn together.
     """
 
@@ -44,11 +44,11 @@ class Sample:
     outcomes: NDArray[np.float64]
     clusters: NDArray[np.int64]
 
-    def of_pictures(self, chosen: NDArray[np.bool_]) -> "Sample":
+    def of_pictures(self, chosen: NDArray[np.bool_]) -> "OutcomeSample":
         """The sample of the pictures that `chosen`, [P], marks."""
         return replace(self, outcomes=self.outcomes[:, chosen], clusters=self.clusters[chosen])
 
-    def of_seeds(self, seeds: tuple[int, ...]) -> "Sample":
+    def of_seeds(self, seeds: tuple[int, ...]) -> "OutcomeSample":
         """The sample of some of its seeds."""
         if seeds == self.seeds:
             return self
@@ -56,15 +56,15 @@ class Sample:
         return replace(self, seeds=seeds, outcomes=self.outcomes[rows])
 
 
-def mean(sample: Sample) -> Estimate:
+def mean(sample: OutcomeSample) -> Estimate:
     """The mean over seeds and pictures."""
     return _estimate(float(sample.outcomes.mean()), _replicates(sample, _SEEDS))
 
 
-def difference(sample: Sample, reference: Sample) -> Estimate:
-    """How much more of the same pictures is right than in `reference`, over the seeds that both have.
+def difference(sample: OutcomeSample, reference: OutcomeSample) -> Estimate:
+    """The mean minus that of `reference` on the same pictures, over the seeds that both have.
 
-    Without a common seed, all seeds of both are used and drawn independently of each other. Pictures are paired always.
+    Without a common seed, all seeds of both are used and drawn independently of each other. Pictures are always paired.
     """
     common = tuple(seed for seed in sample.seeds if seed in reference.seeds)
     if common:
@@ -80,7 +80,7 @@ def _estimate(value: float, replicates: NDArray[np.float64]) -> Estimate:
 
 
 @lru_cache(maxsize=64)
-def _replicates(sample: Sample, seeds_from: int) -> NDArray[np.float64]:
+def _replicates(sample: OutcomeSample, seeds_from: int) -> NDArray[np.float64]:
     """The mean of each replicate: [REPLICATES]."""
     _, clusters = np.unique(sample.clusters, return_inverse=True)
     # One row for each seed, the last one counts. Whole numbers stay far below 2^24, which float32 holds exactly; others
@@ -96,7 +96,7 @@ def _replicates(sample: Sample, seeds_from: int) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=4)
 def _draws(number: int, stream: int) -> NDArray[np.float32]:
-    """How often each of `number` things is drawn in each replicate: [REPLICATES, number]."""
+    """How often each of `number` items is drawn in each replicate: [REPLICATES, number]."""
     random = np.random.default_rng((_RANDOM_SEED, stream))
     shares = np.full(number, 1 / number)
     # In parts, because NumPy draws in numbers of eight bytes.

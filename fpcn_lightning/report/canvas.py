@@ -1,6 +1,6 @@
-"""What all figures share: a canvas without pyplot, colours that colour-blind readers can tell apart, and files.
+"""What all figures share: a canvas without pyplot, colours that colour-blind readers can distinguish, and files.
 
-Figures are drawn on canvases of their own, so that many can be made in one process and no display is needed.
+Figures are drawn on canvases of their own, so that one process can make many and needs no display.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ from fpcn_lightning.report.bootstrap import Estimate
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":")
-MOST_TOGETHER = 10  # lines or rows of points beyond these cannot be told apart
-MOST_MARKED = 30  # epochs: with more, a line is plain enough without a marker at each
-_LEAST_SPAN = 2.0  # points of percent: an axis that shows less enlarges nothing but rounding
+MOST_TOGETHER = 10  # lines or rows of points beyond these cannot be distinguished
+MOST_MARKED = 30  # epochs: a line of more points needs no marker at each
+_LEAST_SPAN = 2.0  # points of percent: a narrower axis would enlarge rounding errors
 
 
 class Drawing(NamedTuple):
@@ -39,16 +39,16 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def plain(axes: Axes) -> None:
-    """Take away what carries no data: the frame above and to the right; leave a faint grid."""
+def style_axes(axes: Axes) -> None:
+    """Remove the frame above and to the right, and draw a faint grid."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def widen(axes: Axes, along: Literal["x", "y"]) -> None:
-    """Let an axis of percent span two points at least, about its middle: what is nearly the same shall look so.
+def ensure_span(axes: Axes, along: Literal["x", "y"]) -> None:
+    """Let an axis of percent span two points at least, about its middle, so that small differences look small.
 
-    To be called when everything is drawn: matplotlib makes no room in an axis that was set.
+    To be called when everything is drawn: matplotlib no longer adapts an axis whose limits were set.
     """
     low, high = axes.get_xlim() if along == "x" else axes.get_ylim()
     missing = _LEAST_SPAN - (high - low)
@@ -62,7 +62,7 @@ def shortened(name: str, longest: int = 28) -> str:
     return name if len(name) <= longest else f"{name[:half]}…{name[1 - half :]}"
 
 
-def save(figure: Figure, folder: Path, name: str) -> None:
+def save_figure(figure: Figure, folder: Path, name: str) -> None:
     """Write `name`.png and `name`.svg into `folder`, byte for byte the same for the same figure."""
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / f"{name}.png", dpi=150)

@@ -4,29 +4,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fpcn_lightning.report import bootstrap
-from fpcn_lightning.report.bootstrap import Sample
-from fpcn_lightning.report.measured import Measured
+from fpcn_lightning.report.bootstrap import OutcomeSample
 from fpcn_lightning.report.rows import Row
-from fpcn_lightning.report.settings import Settings, Within, read_settings
+from fpcn_lightning.report.settings import ReportSettings, WithinSettings, read_settings
+from fpcn_lightning.report.variant_predictions import VariantPredictions
 from fpcn_lightning.report.variants import Variant
 
 
-def places_in_groups(variants: Sequence[Variant]) -> dict[str, Within]:
-    """By variant, its group and its side there; those that belong to no group are left out."""
+def places_in_groups(variants: Sequence[Variant]) -> dict[str, WithinSettings]:
+    """By variant, its group and its condition there; variants that belong to no group are skipped."""
     found = {each.name: read_settings((*each.tested, *each.others)).get("within") for each in variants}
     return {name: within for name, within in found.items() if within}
 
 
 def partners(
-    settings: Settings, places: Mapping[str, Within], measured: Mapping[str, Measured], remarks: list[str]
+    settings: ReportSettings,
+    places: Mapping[str, WithinSettings],
+    predictions: Mapping[str, VariantPredictions],
+    remarks: list[str],
 ) -> dict[str, str]:
-    """By variant, the measured one that its difference is taken to; the partner of that one is itself.
+    """By variant, the one that its difference is taken to; the partner of that one is itself.
 
     Args:
         settings: of the experiment.
         places: of the variants in their groups; where there are any, no reference counts.
-        measured: the variants whose answers are known.
-        remarks: take why some variants have no partner.
+        predictions: by variant, where those of all its runs could be read.
+        remarks: takes the reason for each variant that has no partner.
     """
     reference = settings.get("reference")
     if places:
@@ -35,27 +38,27 @@ def partners(
                 "report.reference and report.within exclude each other: differences are to the baseline of each "
                 f"group, not to {reference}."
             )
-        return _baselines(places, measured, remarks)
+        return _baselines(places, predictions, remarks)
     if reference is None:
         return {}
-    if reference not in measured:
-        remarks.append(f"No differences: the reference {reference} has no answers to compare with.")
+    if reference not in predictions:
+        remarks.append(f"No differences: the reference {reference} has no predictions to compare with.")
         return {}
-    return dict.fromkeys(measured, reference)
+    return dict.fromkeys(predictions, reference)
 
 
 def with_estimates(
-    row: Row, measured: Mapping[str, Measured], partner_of: Mapping[str, str], remarks: list[str]
+    row: Row, predictions: Mapping[str, VariantPredictions], partner_of: Mapping[str, str], remarks: list[str]
 ) -> Row:
-    """The row of a measured variant with its interval, and its difference to its partner."""
-    mine = measured[row.variant]
+    """The row of a variant with predictions, with its interval, and its difference to its partner."""
+    mine = predictions[row.variant]
     mean = bootstrap.mean(mine.sample)
     row = replace(row, accuracy_low=mean.low, accuracy_high=mean.high)
     if row.variant not in partner_of:
         return row
     partner = partner_of[row.variant]
     row = replace(row, reference=partner)
-    theirs = measured[partner]
+    theirs = predictions[partner]
     if mine is theirs:
         return row
     if not mine.is_comparable(theirs):
@@ -67,26 +70,32 @@ def with_estimates(
     return replace(row, difference=gain.value, difference_low=gain.low, difference_high=gain.high)
 
 
-def _baselines(places: Mapping[str, Within], measured: Mapping[str, Measured], remarks: list[str]) -> dict[str, str]:
+def _baselines(
+    places: Mapping[str, WithinSettings], predictions: Mapping[str, VariantPredictions], remarks: list[str]
+) -> dict[str, str]:
     members: dict[tuple[str, str], list[str]] = {}
     for name, place in places.items():
         members.setdefault((place["group"], place["baseline"]), []).append(name)
     found: dict[str, str] = {}
-    for (group, side), names in members.items():
-        there = [name for name, place in places.items() if (place["group"], place["side"]) == (group, side)]
-        baselines = [name for name in there if name in measured]
+    for (group, condition), names in members.items():
+        there = [name for name, place in places.items() if (place["group"], place["condition"]) == (group, condition)]
+        baselines = [name for name in there if name in predictions]
         if len(baselines) == 1:
             found |= dict.fromkeys(names, baselines[0])
         elif baselines:
-            remarks.append(f"No differences in the group {group}: {', '.join(baselines)} are all its side {side}.")
+            remarks.append(
+                f"No differences in the group {group}: {', '.join(baselines)} all have the condition {condition}."
+            )
         else:
-            remarks.append(f"No differences in the group {group}: its side {side} has no answers to compare with.")
+            remarks.append(
+                f"No differences in the group {group}: the condition {condition} has no predictions to compare with."
+            )
     return found
 
 
-def _about_seeds(variant: str, mine: Sample, partner: str, theirs: Sample) -> str:
+def _about_seeds(variant: str, mine: OutcomeSample, partner: str, theirs: OutcomeSample) -> str:
     common = [str(seed) for seed in mine.seeds if seed in theirs.seeds]
     if not common:
         return f"The difference of {variant} is not paired by seed: it shares none with {partner}."
-    alone = ", and so says nothing about another seed" if len(common) == 1 else ""
+    alone = ", so its interval does not cover the spread over seeds" if len(common) == 1 else ""
     return f"The difference of {variant} is over the seeds that it shares with {partner}: {' '.join(common)}{alone}."

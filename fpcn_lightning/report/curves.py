@@ -1,4 +1,4 @@
-"""How a run learned: the curves in its `metrics.csv`, and how long it took to reach an accuracy."""
+"""What a run logged in each epoch, in its `metrics.csv`, and how many epochs it took to reach an accuracy."""
 
 import csv
 import math
@@ -10,18 +10,18 @@ from fpcn_lightning.errors import UserError
 METRICS_NAME = "metrics.csv"
 _FLOAT32 = 1e-6  # accuracies are logged in single precision: 7 of 10 pictures are 0.69999999
 
-Curve = dict[int, float]
+EpochValues = dict[int, float]
 """A logged quantity by epoch."""
 
 
-def read_curves(metrics_csv: Path) -> dict[str, Curve]:
+def read_curves(metrics_csv: Path) -> dict[str, EpochValues]:
     """Read a `metrics.csv`, where each row holds what one call logged and leaves the other cells blank.
 
     Returns:
         By column, the mean over the rows of each epoch, epochs ascending and counted from 0 as Lightning does.
 
     Raises:
-        UserError: the file is missing, has no column 'epoch', or a cell is no number.
+        UserError: the file is missing, has no column 'epoch', or a cell is not a number.
     """
     cells: dict[str, dict[int, list[float]]] = {}
     try:
@@ -37,19 +37,19 @@ def read_curves(metrics_csv: Path) -> dict[str, Curve]:
     except OSError as error:
         raise UserError(f"{metrics_csv} cannot be read ({error.strerror}). Train with logger=csv.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{metrics_csv} is no metrics file of the CSV logger ({error}). Train again.") from error
+        raise UserError(f"{metrics_csv} is not a metrics file of the CSV logger ({error}). Train again.") from error
     return {
         column: {epoch: math.fsum(values) / len(values) for epoch, values in sorted(epochs.items())}
         for column, epochs in cells.items()
     }
 
 
-def logged(curves: Mapping[str, Curve], name: str) -> Curve:
-    """The curve of a quantity; Lightning adds a suffix when it is logged both by step and by epoch."""
+def logged(curves: Mapping[str, EpochValues], name: str) -> EpochValues:
+    """The values of a quantity; Lightning adds a suffix when it is logged both by step and by epoch."""
     return curves.get(name) or curves.get(f"{name}_epoch") or {}
 
 
-def validation_accuracy(folder: Path) -> Curve:
+def validation_accuracy(folder: Path) -> EpochValues:
     """Accuracy on validation, 0..1, of the run in `folder`; empty where it left no usable `metrics.csv`."""
     try:
         return logged(read_curves(folder / METRICS_NAME), "val/accuracy")
@@ -57,6 +57,6 @@ def validation_accuracy(folder: Path) -> Curve:
         return {}
 
 
-def epochs_to_reach(curve: Curve, accuracy: float) -> int | None:
+def epochs_to_reach(curve: EpochValues, accuracy: float) -> int | None:
     """How many epochs it took until `curve` was for the first time at least at `accuracy`; None if it never was."""
     return next((epoch + 1 for epoch, value in sorted(curve.items()) if value >= accuracy - _FLOAT32), None)

@@ -1,4 +1,4 @@
-"""All that a report says about an experiment: its rows with intervals, and what must be said below them."""
+"""An experiment as a report shows it: its rows with intervals, and remarks about what could not be computed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,9 +9,9 @@ from statistics import fmean
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.report.comparison import partners, places_in_groups, with_estimates
 from fpcn_lightning.report.curves import epochs_to_reach, validation_accuracy
-from fpcn_lightning.report.measured import Measured, measure
 from fpcn_lightning.report.rows import Row, variant_rows
-from fpcn_lightning.report.settings import Settings, read_settings
+from fpcn_lightning.report.settings import ReportSettings, read_settings
+from fpcn_lightning.report.variant_predictions import VariantPredictions, read_variant_predictions
 from fpcn_lightning.report.variants import Variant, sort_into_variants
 from fpcn_lightning.runs.plan import Plan, find_plans
 from fpcn_lightning.runs.results import Run, find_results
@@ -19,20 +19,20 @@ from fpcn_lightning.runs.results import Run, find_results
 
 @dataclass(frozen=True)
 class Experiment:
-    """What the runs of one experiment say together.
+    """The runs of one experiment, compared.
 
     Attributes:
         variants: in the order of their rows.
-        measured: by variant, where the answers of all its runs are there.
+        predictions: by variant, where those of all its runs could be read.
         rows: of the table.
-        remarks: what kept a number from being made.
+        remarks: why some numbers could not be computed.
         commands: that started its sweeps.
     """
 
     name: str
     variants: tuple[Variant, ...]
-    settings: Settings
-    measured: dict[str, Measured]
+    settings: ReportSettings
+    predictions: dict[str, VariantPredictions]
     rows: tuple[Row, ...]
     remarks: tuple[str, ...]
     commands: tuple[str, ...]
@@ -51,7 +51,7 @@ class Experiment:
     def reference(self) -> str | None:
         """The one variant that all differences are taken to, where there is one and they can be taken to it."""
         name = self.settings.get("reference")
-        return name if name in self.measured and not self.has_groups else None
+        return name if name in self.predictions and not self.has_groups else None
 
 
 def read_experiments(folder: Path) -> list[Experiment]:
@@ -64,79 +64,84 @@ def read_experiments(folder: Path) -> list[Experiment]:
     runs, plans = find_results(folder, unreadable), find_plans(folder)
     if not runs and not plans:
         raise UserError(unreadable[0] if unreadable else f"runs={folder} holds no result.json: train something first.")
-    left_out = [f"Left out: {trouble}" for trouble in unreadable]
+    skipped = [f"Skipped: {message}" for message in unreadable]
     variants = sort_into_variants(runs, plans)
     return [
-        _experiment(name, list(group), plans, left_out)
+        _experiment(name, list(group), plans, skipped)
         for name, group in groupby(variants, key=lambda each: each.experiment)
     ]
 
 
 def _experiment(
-    name: str, variants: Sequence[Variant], plans: Sequence[tuple[Path, Plan]], left_out: Sequence[str]
+    name: str, variants: Sequence[Variant], plans: Sequence[tuple[Path, Plan]], skipped: Sequence[str]
 ) -> Experiment:
     runs = [run for variant in variants for run in (*variant.tested, *variant.others)]
-    remarks = [*left_out, *(f"{each.name} is not averaged: {each.mismatch}." for each in variants if each.mismatch)]
+    remarks = [*skipped, *(f"{each.name} is not averaged: {each.mismatch}." for each in variants if each.mismatch)]
     settings, places = _settings(runs, remarks), places_in_groups(variants)
-    measured = _measured(variants, remarks)
-    partner_of = partners(settings, places, measured, remarks)
+    predictions = _predictions(variants, remarks)
+    partner_of = partners(settings, places, predictions, remarks)
     rows = []
     for variant in variants:
-        for row in _described(variant, settings):
+        for row in _annotated(variant, settings):
             if place := places.get(variant.name):
-                row = replace(row, group=place["group"], side=place["side"])
-            # The answers are those of one reading.
-            if variant.name in measured and row.accuracy is not None and row.inference_mode == variant.inference_mode:
-                row = with_estimates(row, measured, partner_of, remarks)
+                row = replace(row, group=place["group"], condition=place["condition"])
+            # The predictions are those of one inference mode.
+            if variant.name in predictions and _is_configured(row, variant):
+                row = with_estimates(row, predictions, partner_of, remarks)
             rows.append(row)
     folders = {folder for folder, _ in runs}
     commands = [
         command
         for root, plan in plans
-        if root.name == name or any(root / job["folder"] in folders for job in plan["jobs"])
-        for command in plan["commands"]
+        if root.name == name or any(root / run.folder in folders for run in plan.runs)
+        for command in plan.commands
     ]
-    return Experiment(name, tuple(variants), settings, measured, tuple(rows), tuple(remarks), tuple(commands))
+    return Experiment(name, tuple(variants), settings, predictions, tuple(rows), tuple(remarks), tuple(commands))
 
 
-def _settings(runs: Sequence[Run], remarks: list[str]) -> Settings:
+def _settings(runs: Sequence[Run], remarks: list[str]) -> ReportSettings:
     settings = read_settings(runs)
     reach = settings.get("reach")
     if reach is not None and not 0 <= reach <= 1:
-        remarks.append(f"No epochs to reach an accuracy: report.reach={reach} is no share between 0 and 1.")
+        remarks.append(f"No epochs to reach an accuracy: report.reach={reach} is not between 0 and 1.")
         settings = settings | {"reach": None}
     return settings
 
 
-def _measured(variants: Sequence[Variant], remarks: list[str]) -> dict[str, Measured]:
-    measured = {}
+def _predictions(variants: Sequence[Variant], remarks: list[str]) -> dict[str, VariantPredictions]:
+    predictions = {}
     for variant in variants:
         if variant.tested and variant.mismatch is None:
             try:
-                measured[variant.name] = measure(variant)
+                predictions[variant.name] = read_variant_predictions(variant)
             except UserError as error:
                 remarks.append(f"No interval for {variant.name}: {error}")
-    return measured
+    return predictions
 
 
-def _described(variant: Variant, settings: Settings) -> list[Row]:
-    """The rows of a variant with what is asked for: the remark at the first, the rest under the configured reading."""
+def _annotated(variant: Variant, settings: ReportSettings) -> list[Row]:
+    """The rows of a variant with what the settings add: a remark to the first, all else to the configured mode."""
     rows = variant_rows(variant)
     remark = (settings.get("remarks") or {}).get(variant.name)
     if rows and remark:
         rows[0] = replace(rows[0], remark=" ".join(remark.split()))
-    paper, reach = (settings.get("paper") or {}).get(variant.name), settings.get("reach")
+    paper, target = (settings.get("paper") or {}).get(variant.name), settings.get("reach")
     for place, row in enumerate(rows):
-        if row.accuracy is not None and row.inference_mode == variant.inference_mode:
+        if _is_configured(row, variant):
             row = replace(row, paper=None if paper is None else paper / 100)
-            rows[place] = row if reach is None else _with_reach(row, variant, reach)
+            rows[place] = row if target is None else _with_epochs(row, variant, target)
     return rows
 
 
-def _with_reach(row: Row, variant: Variant, reach: float) -> Row:
+def _is_configured(row: Row, variant: Variant) -> bool:
+    """Whether the row has results of the configured inference mode."""
+    return row.accuracy is not None and row.inference_mode == variant.inference_mode
+
+
+def _with_epochs(row: Row, variant: Variant, target: float) -> Row:
     curves = [validation_accuracy(folder) for folder, _ in variant.tested]
     if not all(curves):
-        return replace(row, reach=reach)
-    reached = [epochs for curve in curves if (epochs := epochs_to_reach(curve, reach)) is not None]
+        return replace(row, target_accuracy=target)
+    reached = [epochs for curve in curves if (epochs := epochs_to_reach(curve, target)) is not None]
     mean = fmean(reached) if reached else None
-    return replace(row, reach=reach, epochs_to_reach=mean, seeds_that_reach=len(reached))
+    return replace(row, target_accuracy=target, epochs_to_target=mean, seeds_at_target=len(reached))

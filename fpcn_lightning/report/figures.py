@@ -1,4 +1,4 @@
-"""Pictures of a run: its confusion matrix and its learning curves.
+"""Figures of a run: its confusion matrix and its learning curves.
 
 The suffix of the path chooses the format: .png, .svg, .pdf and whatever else matplotlib writes.
 """
@@ -14,10 +14,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.report.canvas import COLOURS, MOST_MARKED, new_figure, plain, shortened
-from fpcn_lightning.report.curves import Curve, logged, read_curves
+from fpcn_lightning.report.canvas import COLOURS, MOST_MARKED, new_figure, shortened, style_axes
+from fpcn_lightning.report.curves import EpochValues, logged, read_curves
 
-# The dash sets them apart in grey print as well.
+# The dash distinguishes them in grey print as well.
 _STYLES = {"train": (COLOURS[0], "--"), "val": (COLOURS[1], "-")}
 _LEGEND = {"train": "training", "val": "validation"}
 _POINTS_PER_INCH = 72
@@ -68,27 +68,27 @@ def learning_curves(metrics_csv: Path, path: Path) -> None:
     """Draw loss and accuracy against the epoch, for training and validation, and mark the best validation epoch.
 
     The best epoch is the first with the highest validation accuracy, or the lowest validation loss where no accuracy
-    was logged. A quantity that was not logged is left out.
+    was logged. A quantity that was not logged is skipped.
 
     Args:
         metrics_csv: `metrics.csv` of Lightning's CSVLogger.
         path: file to write.
 
     Raises:
-        UserError: `metrics_csv` cannot be read, or holds neither loss nor accuracy.
+        UserError: `metrics_csv` cannot be read, or has neither loss nor accuracy.
     """
     curves = read_curves(metrics_csv)
     panels = {
-        quantity: {side: curve for side in _STYLES if (curve := logged(curves, f"{side}/{quantity}"))}
+        quantity: {split: values for split in _STYLES if (values := logged(curves, f"{split}/{quantity}"))}
         for quantity in ("loss", "accuracy")
     }
     if not any(panels.values()):
-        raise UserError(f"{metrics_csv} holds neither loss nor accuracy. Train for one epoch at least.")
+        raise UserError(f"{metrics_csv} has neither loss nor accuracy. Train for one epoch at least.")
     best = _best_epoch(panels["loss"].get("val", {}), panels["accuracy"].get("val", {}))
     figure = new_figure(width=10, height=4)
     legend: dict[str, Artist] = {}
-    for axes, (quantity, sides) in zip(figure.subplots(1, 2), panels.items(), strict=True):
-        _draw_panel(axes, quantity, sides, best)
+    for axes, (quantity, splits) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+        _draw_panel(axes, quantity, splits, best)
         handles, labels = axes.get_legend_handles_labels()
         legend |= dict(zip(labels, handles, strict=True))
     # Below the panels, where no curve can run through it.
@@ -114,25 +114,25 @@ def _write_cells(axes: Axes, counts: np.ndarray, percent: np.ndarray, cell: floa
         axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
 
 
-def _best_epoch(loss: Curve, accuracy: Curve) -> int | None:
-    # The first of equals, as a checkpoint callback keeps it; epochs ascend in a curve.
+def _best_epoch(loss: EpochValues, accuracy: EpochValues) -> int | None:
+    # The first of equals, as ModelCheckpoint keeps it; epochs ascend.
     scores = accuracy or {epoch: -value for epoch, value in loss.items()}
     finite = {epoch: score for epoch, score in scores.items() if math.isfinite(score)}
     return max(finite, key=finite.__getitem__, default=None)
 
 
-def _draw_panel(axes: Axes, quantity: str, sides: Mapping[str, Curve], best: int | None) -> None:
+def _draw_panel(axes: Axes, quantity: str, splits: Mapping[str, EpochValues], best: int | None) -> None:
     scale, unit = (100, " (%)") if quantity == "accuracy" else (1, "")
-    for side, curve in sides.items():
-        colour, dash = _STYLES[side]
+    for split, by_epoch in splits.items():
+        colour, dash = _STYLES[split]
         # A single epoch has no line.
-        marker = "o" if len(curve) <= MOST_MARKED else None
-        values = [scale * value for value in curve.values()]
-        axes.plot(list(curve), values, dash, color=colour, marker=marker, markersize=4, label=_LEGEND[side])
-    if best is not None and sides:
+        marker = "o" if len(by_epoch) <= MOST_MARKED else None
+        values = [scale * value for value in by_epoch.values()]
+        axes.plot(list(by_epoch), values, dash, color=colour, marker=marker, markersize=4, label=_LEGEND[split])
+    if best is not None and splits:
         axes.axvline(best, color="0.4", linewidth=1, linestyle=":", label=f"best validation epoch: {best}", zorder=0)
-    if not sides:
+    if not splits:
         axes.text(0.5, 0.5, "not logged", ha="center", va="center", color="0.4", transform=axes.transAxes)
     axes.set(xlabel="epoch (the first is 0)", ylabel=quantity + unit, title=quantity.capitalize())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    plain(axes)
+    style_axes(axes)

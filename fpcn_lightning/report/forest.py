@@ -1,17 +1,26 @@
-"""A forest plot: the rows of an experiment below each other, with their intervals."""
+"""A forest plot: the rows of an experiment one below the other, with their intervals."""
 
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
 from fpcn_lightning.report.bootstrap import Estimate
-from fpcn_lightning.report.canvas import COLOURS, MARKERS, Drawing, error_bars, new_figure, plain, shortened, widen
+from fpcn_lightning.report.canvas import (
+    COLOURS,
+    MARKERS,
+    Drawing,
+    ensure_span,
+    error_bars,
+    new_figure,
+    shortened,
+    style_axes,
+)
 from fpcn_lightning.report.experiments import Experiment
 from fpcn_lightning.report.rows import Row
 
 
 def draw_differences(experiment: Experiment) -> Drawing | None:
-    """The accuracy of each row with its interval and, beside it, its difference to what it is compared with.
+    """The accuracy of each row with its interval and, beside it, its difference to the row that it is compared with.
 
     None where no row has an interval.
     """
@@ -31,8 +40,8 @@ def draw_differences(experiment: Experiment) -> Drawing | None:
         axes.axvline(0, color="0.3", linewidth=1)
         axes.set(xlabel=f"difference to {partner} (points of %)")
     for axes in (first, *second):
-        plain(axes)
-        widen(axes, "x")
+        style_axes(axes)
+        ensure_span(axes, "x")
     figure.suptitle("Means over seeds with 95 % intervals", fontsize=11)
     both = f", and difference to {partner}" if compared else ""
     return Drawing(figure, f"Accuracy on the test set{both}: means over seeds with 95 % intervals.")
@@ -49,7 +58,7 @@ def difference_of(row: Row) -> Estimate | None:
 
 
 def draw_points(axes: Axes, placed: Sequence[tuple[float, Estimate | None]], colour: str, marker: str) -> None:
-    """Estimates in percent with their intervals, each at its height; what is None is left out."""
+    """Estimates in percent with their intervals, each at its height; those that are None are skipped."""
     known = [(place, estimate) for place, estimate in placed if estimate]
     places, estimates = [place for place, _ in known], [estimate for _, estimate in known]
     if known:

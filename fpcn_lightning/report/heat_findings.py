@@ -1,25 +1,25 @@
-"""What the measures of heat maps say, in words, and what they do not say."""
+"""The measures of heat maps in sentences, and what they do not show."""
 
 from collections.abc import Iterator, Sequence
 
 from fpcn_lightning.report import bootstrap
 from fpcn_lightning.report.bootstrap import Estimate
 from fpcn_lightning.report.formats import percent, with_interval
-from fpcn_lightning.report.localisation import WITHOUT_BACKGROUND, WITHOUT_OBJECT, Comparison, Localised
+from fpcn_lightning.report.localisation import WITHOUT_BACKGROUND, WITHOUT_OBJECT, Localisation, LocalisationGain
 from fpcn_lightning.runs.heat_maps import CHANGED
 
 
-def findings(found: Sequence[Localised], comparisons: Sequence[Comparison]) -> list[str]:
-    """A sentence or two a network and a comparison, in plain text; nothing where nothing was measured."""
-    said = [sentence for each in found if (sentence := " ".join(_about(each)))]
-    said += [sentence for each in comparisons if (sentence := " ".join(_against(each)))]
-    return [*said, *_notes(found, comparisons)] if found else []
+def findings(found: Sequence[Localisation], comparisons: Sequence[LocalisationGain]) -> list[str]:
+    """A sentence or two for each network and comparison, in plain text; none where nothing was measured."""
+    sentences = [sentence for each in found if (sentence := " ".join(_about(each)))]
+    sentences += [sentence for each in comparisons if (sentence := " ".join(_against(each)))]
+    return [*sentences, *_notes(found, comparisons)] if found else []
 
 
-def _about(each: Localised) -> Iterator[str]:
+def _about(each: Localisation) -> Iterator[str]:
     inside, share, empty = each.mean("energy_inside"), each.mean("object_share"), each.mean("empty")
     if inside is None or share is None:
-        yield f"{each.name}: these pictures have no true masks, so that nobody can say whether it looks at the object."
+        yield f"{each.name}: these pictures have no true masks: whether it looks at the object is not known."
     else:
         yield (
             f"{each.name}: on average {percent(inside)} % of the heat lies on the object, which covers "
@@ -30,12 +30,12 @@ def _about(each: Localised) -> Iterator[str]:
     painted = {measure.removeprefix(CHANGED): each.mean(measure) for measure in each.samples if CHANGED in measure}
     if painted:
         parts = ", ".join(f"the {region} {percent(share)} %" for region, share in painted.items())
-        yield f"Painted over, these change so many of its answers: {parts}."
-    if _hangs_on_background(each):
-        yield "So its answers hang on the background more than on the object."
+        yield f"Painting over a region changes so many of its predictions: {parts}."
+    if _relies_on_background(each):
+        yield "So its predictions depend on the background more than on the object."
 
 
-def _hangs_on_background(each: Localised) -> bool:
+def _relies_on_background(each: Localisation) -> bool:
     if not {WITHOUT_BACKGROUND, WITHOUT_OBJECT} <= each.samples.keys():
         return False
     return bootstrap.difference(each.samples[WITHOUT_BACKGROUND], each.samples[WITHOUT_OBJECT]).low > 0
@@ -48,26 +48,26 @@ def _density(inside: float, share: float) -> str:
     return f", so that it is {inside / share / ((1 - inside) / (1 - share)):.1f} times as dense there as around it"
 
 
-def _against(each: Comparison) -> Iterator[str]:
-    energy, hangs = each.gains.get("energy_inside"), each.gains.get(WITHOUT_BACKGROUND)
-    said = [f"{_points(energy)} of its heat on the object: {_verdict(energy, 'more', 'less')}"] if energy else []
+def _against(each: LocalisationGain) -> Iterator[str]:
+    energy, relies = each.gains.get("energy_inside"), each.gains.get(WITHOUT_BACKGROUND)
+    parts = [f"{_points(energy)} of its heat on the object: {_verdict(energy, 'more', 'less')}"] if energy else []
     for measure, gain in each.gains.items():
         if measure.startswith(CHANGED) and measure != WITHOUT_OBJECT:
             region = measure.removeprefix(CHANGED)
             verdict = _verdict(gain, "more", "fewer")
-            said.append(f"{_points(gain)} of answers that change without the {region}: {verdict}")
-    if said:
-        yield f"{each.name} against {each.partner}: {'; '.join(said)}."
-    if hangs is None or energy is None or hangs.low <= 0:
+            parts.append(f"{_points(gain)} of predictions that change without the {region}: {verdict}")
+    if parts:
+        yield f"{each.name} against {each.partner}: {'; '.join(parts)}."
+    if relies is None or energy is None or relies.low <= 0:
         return
     if energy.high >= 0:
         yield (
-            f"{each.name} answers by the background more than {each.partner} does, though its heat maps do not show it."
+            f"{each.name} relies on the background more than {each.partner} does, though its heat maps do not show it."
         )
     elif each.within_group:
-        yield f"A shortcut: {each.name} looks at the background, and answers by it, more than {each.partner} does."
+        yield f"A shortcut: {each.name} looks at the background, and relies on it, more than {each.partner} does."
     else:
-        yield f"{each.name} looks at the background, and answers by it, more than {each.partner} does."
+        yield f"{each.name} looks at the background, and relies on it, more than {each.partner} does."
 
 
 def _points(gain: Estimate) -> str:
@@ -77,15 +77,15 @@ def _points(gain: Estimate) -> str:
 def _verdict(gain: Estimate, above: str, below: str) -> str:
     if gain.low > 0:
         return above
-    return below if gain.high < 0 else "no difference that these runs can see"
+    return below if gain.high < 0 else "no difference that these runs can show"
 
 
-def _notes(found: Sequence[Localised], comparisons: Sequence[Comparison]) -> Iterator[str]:
-    methods = " and ".join(sorted({str(each.key.get("method")) for each in found}))
-    sides = " and ".join(sorted({"test" if each.key.get("test") else "validation" for each in found}))
+def _notes(found: Sequence[Localisation], comparisons: Sequence[LocalisationGain]) -> Iterator[str]:
+    methods = " and ".join(sorted({str(each.options.get("method")) for each in found}))
+    splits = " and ".join(sorted({"test" if each.options.get("test") else "validation" for each in found}))
     yield (
-        f"Heat maps by {methods}, of the class that the network answers, on the middles of {sides} pictures. What is "
-        "brightest is not all that a network looks at."
+        f"Heat maps by {methods}, of the predicted class, on the central views of {splits} pictures. A network may "
+        "also depend on what is not bright."
     )
     if comparisons:
         yield from _about_intervals(found, comparisons)
@@ -93,24 +93,24 @@ def _notes(found: Sequence[Localised], comparisons: Sequence[Comparison]) -> Ite
     if curves:
         yield (
             f"Deletion (less is better) and insertion (more is better), on {' or '.join(map(str, sorted(curves)))} of "
-            "the pictures, are areas under the probability of the answer while the hottest pixels are taken away or "
-            "given back. They reward a sure network, too."
+            "the pictures, are areas under the probability of the predicted class while the hottest pixels are "
+            "removed or restored. They also favour a confident network."
         )
     if any("mask_overlap" in each.samples for each in found):
         yield "IoU of mask is that of where positioning finds the object, also in a network that does not use it."
     if any(WITHOUT_BACKGROUND in each.samples for each in found):
         yield (
-            "What is painted over gets the mean colour of the rest, which is no picture that a network was trained "
-            "with: some answers change for that alone, so compare networks, not numbers."
+            "A region that is painted over gets the mean colour of the rest. Networks were not trained with such "
+            "pictures, and some predictions change for that reason alone: compare networks, not single values."
         )
 
 
-def _about_intervals(found: Sequence[Localised], comparisons: Sequence[Comparison]) -> Iterator[str]:
+def _about_intervals(found: Sequence[Localisation], comparisons: Sequence[LocalisationGain]) -> Iterator[str]:
     seeds = {len(sample.seeds) for each in found for sample in each.samples.values()}
-    drawn = "pictures, by specimen, and seeds" if max(seeds) > 1 else "pictures alone, and say nothing of another seed"
+    drawn = "pictures, by specimen, and seeds" if max(seeds) > 1 else "pictures alone, not seeds"
     yield (
-        f"± is the spread over seeds. Intervals hold 95 % and draw {drawn}; of 20 differences that are nothing but "
-        f"chance, one interval leaves 0 out on average, and {len(comparisons)} pairs of networks are looked at."
+        f"± is the spread over seeds. Intervals are 95 % intervals and draw {drawn}; of 20 differences that are "
+        f"nothing but chance, one interval excludes 0 on average, and {len(comparisons)} pairs are compared."
     )
     split_of = {each.name: each.split for each in found}
     if any(split_of[each.name] != split_of[each.partner] for each in comparisons):

@@ -1,12 +1,11 @@
-"""What must be said below a table, so that nobody reads more into its numbers than they hold."""
+"""The notes below a table: what its numbers are, and what they do not show."""
 
 from collections.abc import Iterable, Sequence
 
 from fpcn_lightning.report.bootstrap import LEVEL, REPLICATES
 from fpcn_lightning.report.experiments import Experiment
-from fpcn_lightning.report.footnotes import footnotes
-from fpcn_lightning.report.measured import Measured
-from fpcn_lightning.report.rows import Row
+from fpcn_lightning.report.rows import Row, footnotes
+from fpcn_lightning.report.variant_predictions import VariantPredictions
 from fpcn_lightning.runs.results import Result, Run
 
 
@@ -20,7 +19,7 @@ def notes(experiment: Experiment) -> list[str]:
         *_about_inference_modes(experiment, averaged),
         *_about_the_paper(experiment),
         *footnotes(experiment.rows),
-        *_about_reach(averaged),
+        *_about_epochs(averaged),
         *_about_cost(averaged, [result for _, result in runs]),
         *_about_origin(runs),
         *experiment.remarks,
@@ -32,37 +31,39 @@ def _about_numbers(rows: Sequence[Row]) -> list[str]:
     sizes = " or ".join(f"{number:,}" for number in images)
     return [
         f"The test set has {sizes} pictures. ± is the binomial standard error of one test set of that size at the mean "
-        "accuracy; the SD over seeds is what another seed changes. Neither contains the other."
+        "accuracy; the SD over seeds is the spread between trainings. Neither contains the other."
     ]
 
 
 def _about_intervals(experiment: Experiment) -> list[str]:
-    if not experiment.measured:
+    if not experiment.predictions:
         return []
-    samples = [each.sample for each in experiment.measured.values()]
+    samples = [each.sample for each in experiment.predictions.values()]
     drawn = "test pictures and seeds" if any(len(each.seeds) > 1 for each in samples) else "test pictures"
     found = [
-        f"Intervals hold {100 * LEVEL:.0f} %: percentile bootstrap, {REPLICATES:,} replicates that draw {drawn} with "
-        "replacement."
+        f"Intervals are {100 * LEVEL:.0f} % percentile bootstrap intervals: {REPLICATES:,} replicates that draw "
+        f"{drawn} with replacement."
     ]
     compared = sum(row.difference is not None for row in experiment.rows)
     if compared:
         found.extend(_about_groups(experiment.rows))
         found.append(
             "Differences are in points of percent, paired by picture and, where seeds are shared, by seed; one whose "
-            f"interval holds 0 may be chance. Each of the {compared} differences is looked at by itself: of 20 that "
-            "are nothing but chance, one interval leaves 0 out on average."
+            "interval contains 0 may be chance. The intervals are not corrected for the number of comparisons, here "
+            f"{compared}: of 20 differences that are nothing but chance, one interval excludes 0 on average."
         )
-    clustered = next((each for each in experiment.measured.values() if _clusters(each) < len(each.names)), None)
+    clustered = next((each for each in experiment.predictions.values() if _clusters(each) < len(each.names)), None)
     if clustered is not None:
         found.append(
             f"Pictures of one group and copies are drawn as a whole: {_clusters(clustered):,} draws, not "
             f"{len(clustered.names):,}."
         )
     if any(len(each.seeds) == 1 for each in samples):
-        found.append("Where there is one seed, only pictures are drawn: the interval says nothing about another seed.")
+        found.append(
+            "Where there is one seed, only pictures are drawn: the interval does not cover the spread over seeds."
+        )
     if any(2 <= len(each.seeds) < 5 for each in samples):
-        found.append("With fewer than five seeds an interval holds too little of what another seed would change.")
+        found.append("With fewer than five seeds an interval is too narrow: it underestimates the spread over seeds.")
     return found
 
 
@@ -70,12 +71,12 @@ def _about_groups(rows: Sequence[Row]) -> list[str]:
     baselines = {row.group: row for row in rows if row.group and row.reference == row.variant}
     if not baselines:
         return []
-    named = "; ".join(f"{row.variant} ({row.side}) in {group}" for group, row in baselines.items())
+    named = "; ".join(f"{row.variant} ({row.condition}) in {group}" for group, row in baselines.items())
     return [f"Differences are to the baseline of the same group: {named}."]
 
 
-def _clusters(measured: Measured) -> int:
-    return len(set(measured.sample.clusters.tolist()))
+def _clusters(predictions: VariantPredictions) -> int:
+    return len(set(predictions.sample.clusters.tolist()))
 
 
 def _about_inference_modes(experiment: Experiment, rows: Sequence[Row]) -> list[str]:
@@ -83,8 +84,8 @@ def _about_inference_modes(experiment: Experiment, rows: Sequence[Row]) -> list[
     if all((row.variant, row.inference_mode) in configured for row in rows):
         return []
     return [
-        "A reading is a way of inference of the same trained network, the configured one first. The answers to single "
-        "pictures are kept for that one alone, so the others have no interval."
+        "An inference mode is a way to predict with the same trained network; the configured one comes first. "
+        "Predictions for single pictures are stored for that one only, so the others have no interval."
     ]
 
 
@@ -98,19 +99,19 @@ def _about_the_paper(experiment: Experiment) -> list[str]:
     ]
 
 
-def _about_reach(rows: Sequence[Row]) -> list[str]:
-    if all(row.seeds_that_reach is None for row in rows):
+def _about_epochs(rows: Sequence[Row]) -> list[str]:
+    if all(row.seeds_at_target is None for row in rows):
         return []
     found = (
         "Epochs to an accuracy on validation are counted from 1, up to the first at whose end it is reached: means "
         "over seeds."
     )
-    if any(row.seeds_that_reach == 0 for row in rows):
-        found += " 'never': no seed came so far in the epochs that it had."
-    if any(0 < (row.seeds_that_reach or 0) < len(row.seeds) for row in rows):
+    if any(row.seeds_at_target == 0 for row in rows):
+        found += " 'never': no seed reached it within its epochs."
+    if any(0 < (row.seeds_at_target or 0) < len(row.seeds) for row in rows):
         found += (
-            " '2 of 3: 4.5': two of three seeds did, after 4.5 epochs on average; the third would have needed more "
-            "than it had."
+            " '2 of 3: 4.5': two of three seeds reached it, after 4.5 epochs on average; the third did not within its "
+            "epochs."
         )
     return [found]
 
@@ -120,8 +121,8 @@ def _about_cost(rows: Sequence[Row], results: Sequence[Result]) -> list[str]:
     if any(row.training_gmac is not None for row in rows):
         found.append(
             "GMAC are the multiply-accumulates of one picture through the deployed network, training GMAC those of the "
-            "forward pass of a training step, for a picture of its batch. A picture that is taken apart counts with "
-            "all its tiles, where sizes differ with those of the largest."
+            "forward pass of a training step, for a picture of its batch. A picture that is cut into tiles counts "
+            "with all its tiles; where sizes differ, with those of the largest."
         )
     if any(row.milliseconds is not None for row in rows):
         devices = _distinct(
@@ -151,16 +152,19 @@ def _about_origin(runs: list[Run]) -> list[str]:
         found.append(f"The runs come from {len(commits)} commits: {', '.join(commits)}.")
     dirty = sum(result["code"]["dirty"] is True for result in results)
     if dirty:
-        found.append(f"{dirty} of {len(results)} runs come from a checkout with changes that no commit holds.")
+        found.append(f"{dirty} of {len(results)} runs come from a checkout with uncommitted changes.")
     if len(devices) > 1:
         found.append(
-            f"The runs come from different devices ({'; '.join(devices)}): their numbers do not agree to the last bit."
+            f"The runs come from different devices ({'; '.join(devices)}): their numbers are not bitwise reproducible."
         )
     seen = sum(bool(result.get("seen_in_training")) for result in results)
     if seen:
-        found.append(f"{seen} of {len(results)} runs were tested on pictures that they were trained on: these flatter.")
+        found.append(
+            f"{seen} of {len(results)} runs were tested on pictures that they were trained on: their results are "
+            "optimistic."
+        )
     return found
 
 
-def _distinct(words: Iterable[str]) -> list[str]:
-    return sorted(set(words))
+def _distinct(values: Iterable[str]) -> list[str]:
+    return sorted(set(values))

@@ -1,4 +1,4 @@
-"""Figure 4 of the paper, with intervals: what a variant gains on pictures whose object is small, and whose is large."""
+"""Figure 4 of the paper, with intervals: the gain of a variant on pictures with small and with large objects."""
 
 import csv
 import io
@@ -11,17 +11,17 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from fpcn_lightning.report import bootstrap
-from fpcn_lightning.report.bootstrap import Estimate, Sample
+from fpcn_lightning.report.bootstrap import Estimate, OutcomeSample
 from fpcn_lightning.report.canvas import (
     COLOURS,
     MARKERS,
     MOST_TOGETHER,
     Drawing,
+    ensure_span,
     error_bars,
     new_figure,
-    plain,
     shortened,
-    widen,
+    style_axes,
 )
 from fpcn_lightning.report.experiments import Experiment
 
@@ -56,20 +56,20 @@ def by_object_ratio(experiment: Experiment) -> list[BinRow]:
     """Accuracy and difference to the reference in each quarter of the test set, by the share that is object.
 
     The share that a network finds depends on the network and its seed. Pictures are therefore sorted by the mean over
-    the seeds of the reference, so that all variants share the bins; equal shares never part, so bins may differ in
-    size. Intervals are for the pictures of a bin: only these are drawn.
+    the seeds of the reference, so that all variants share the bins; equal shares stay in one bin, so bins may
+    differ in size. Intervals are for the pictures of a bin: only these are drawn.
 
     Returns:
-        By area, bin and variant; empty without a reference, or where nobody knows a share.
+        By area, bin and variant; empty without a reference, or where no share is known.
     """
     if experiment.reference is None:
         return []
-    reference = experiment.measured[experiment.reference]
+    reference = experiment.predictions[experiment.reference]
     areas: dict[Area, NDArray[np.float64]] = {
         "found": reference.object_ratio,
         "true": reference.true_object_ratio,
     }
-    samples = {name: each.sample for name, each in experiment.measured.items() if each.is_comparable(reference)}
+    samples = {name: each.sample for name, each in experiment.predictions.items() if each.is_comparable(reference)}
     return [
         row
         for area, ratio in areas.items()
@@ -79,7 +79,7 @@ def by_object_ratio(experiment: Experiment) -> list[BinRow]:
 
 
 def object_ratio_csv(experiments: Sequence[tuple[str, Sequence[BinRow]]]) -> str:
-    """The rows of experiments as CSV: fractions in 0..1, nothing rounded; what is not known is an empty cell."""
+    """The rows of experiments as CSV: fractions in 0..1, nothing rounded; what is unknown is an empty cell."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     ends = ("", "_low", "_high")
@@ -108,7 +108,7 @@ def draw_object_ratio(rows: Sequence[BinRow]) -> Drawing | None:
     for axes, area in zip(panels, areas, strict=True):
         _draw_panel(axes, [row for row in differences if row.area == area], variants)
         axes.set(title=f"By the {_TITLES[area]}", xlabel="share of the picture (%), number of pictures")
-    widen(panels[0], "y")
+    ensure_span(panels[0], "y")
     panels[0].set_ylabel("difference to the reference (points of %)")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5), frameon=False)
@@ -133,7 +133,7 @@ def _bin_rows(
     area: Area,
     ratio: NDArray[np.float64],
     chosen: NDArray[np.bool_],
-    samples: Mapping[str, Sample],
+    samples: Mapping[str, OutcomeSample],
     reference: str,
 ) -> list[BinRow]:
     """The rows of the bin with the chosen pictures, [P]."""
@@ -176,5 +176,5 @@ def _draw_panel(axes: Axes, rows: Sequence[BinRow], variants: Sequence[str]) -> 
         axes.axvline(edge - 0.5, color="0.85", linewidth=1)
     labels = [f"{100 * low:.0f} to {100 * high:.0f}\n{pictures} pictures" for low, high, pictures in bins]
     axes.set_xticks(range(len(bins)), labels)
-    plain(axes)
+    style_axes(axes)
     axes.grid(visible=False, axis="x")

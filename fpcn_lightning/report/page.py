@@ -6,53 +6,30 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fpcn_lightning.report.columns import results_table
 from fpcn_lightning.report.experiments import Experiment
-from fpcn_lightning.report.formats import NOT_KNOWN, TEXT_HEADINGS, cells, percent, with_interval
-from fpcn_lightning.report.groups import group_cells, group_notes, groups_of
+from fpcn_lightning.report.formats import NOT_KNOWN, percent, with_interval
+from fpcn_lightning.report.groups import group_notes, groups_of, groups_table
 from fpcn_lightning.report.heat_section import HeatSection
-from fpcn_lightning.report.localisation import comparison_cells, heat_cells
 from fpcn_lightning.report.notes import notes
 from fpcn_lightning.report.object_ratio import BinRow
 from fpcn_lightning.report.panels import as_jpeg, last_panels
+from fpcn_lightning.report.text_table import TextTable
 from fpcn_lightning.report.variants import Variant
 from fpcn_lightning.runs.results import Result, Run
 from fpcn_lightning.runs.sameness import decisive, flatten
-from fpcn_lightning.runs.status import ending
+from fpcn_lightning.runs.status import status_of
 
 _ABSENT = "absent"
-_HEAT_CAPTION = "What the networks of the first seed look at; each heat map is scaled by itself."
+_HEAT_CAPTION = "What the networks of the first seed look at; the colours of each heat map are scaled to its own range."
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure inside the page."""
-
-    source: str  # data URI
-    caption: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """Headings, which of them stand above text, and lines of cells."""
-
-    headings: Sequence[str]
-    lines: Sequence[Sequence[str]]
-
-    @property
-    def is_text(self) -> list[bool]:
-        """By column: whether it is set to the left."""
-        return [heading in _TEXT for heading in self.headings]
-
-
-_TEXT = TEXT_HEADINGS | {"area", "share", "compared with"}
-
-
-class Content(NamedTuple):
+class PageContent(NamedTuple):
     """What the page shows of one experiment."""
 
     experiment: Experiment
@@ -62,12 +39,59 @@ class Content(NamedTuple):
     heat_figures: Sequence[Path] = ()  # PNG files
 
 
-def make_page(contents: Sequence[Content], folder: Path) -> str:
+@dataclass(frozen=True)
+class _Figure:
+    """A figure inside the page."""
+
+    source: str  # data URI
+    caption: str
+
+
+@dataclass(frozen=True)
+class _RunLine:
+    """A run in the list of all runs."""
+
+    folder: str
+    link: str
+    seed: int
+    status: str
+    error: str | None
+    accuracy: str
+    epochs: str
+    seconds: str
+    started: str
+    commit: str
+    device: str
+    command: str | None
+
+
+@dataclass(frozen=True)
+class _Section:
+    """The part of the page about one experiment, as the template reads it."""
+
+    name: str
+    commands: Sequence[str]
+    table: TextTable
+    groups: TextTable | None
+    notes: Iterable[str]
+    figures: Sequence[_Figure]
+    bins: TextTable | None
+    heat_sentences: Sequence[str]
+    heat_tables: Sequence[TextTable]
+    heat_figures: Sequence[_Figure]
+    panels: Sequence[_Figure]
+    differing: TextTable
+    shared: Mapping[str, str]
+    facts: Mapping[str, Sequence[str]]
+    runs: Sequence[_RunLine]
+
+
+def make_page(contents: Sequence[PageContent], folder: Path) -> str:
     """The page as HTML.
 
     Args:
         contents: what it shows of each experiment.
-        folder: where the page will lie; links to run folders are relative to it.
+        folder: of the page; links to run folders are relative to it.
     """
     environment = Environment(
         loader=PackageLoader("fpcn_lightning.report", "."),
@@ -77,54 +101,44 @@ def make_page(contents: Sequence[Content], folder: Path) -> str:
         lstrip_blocks=True,
     )
     sections = [_section(content, folder) for content in contents]
-    title = " · ".join(section["name"] for section in sections)
+    title = " · ".join(section.name for section in sections)
     return environment.get_template("page.html.jinja").render(title=title, sections=sections)
 
 
-def _section(content: Content, folder: Path) -> dict[str, Any]:
-    experiment = content.experiment
+def _section(content: PageContent, folder: Path) -> _Section:
+    experiment, heat = content.experiment, content.heat
     runs, groups = experiment.runs, groups_of(experiment)
-    return {
-        "name": experiment.name,
-        "commands": experiment.commands,
-        "table": Table(*cells(experiment.rows)),
-        "groups": Table(*group_cells(groups)) if groups else None,
-        "notes": dict.fromkeys([*notes(experiment), *group_notes(experiment, groups)]),
-        "figures": [Picture(_inline(path), caption) for path, caption in content.figures.items()],
-        "bins": _bin_table(content.bins) if content.bins else None,
-        "heat": _heat(content),
-        "panels": _panels(experiment.variants),
-        "differing": _differing(experiment),
-        "shared": _shared([result for _, result in runs]),
-        "facts": _facts([result for _, result in runs]),
-        "runs": [_run(run, folder) for run in runs],
-    }
+    results = [result for _, result in runs]
+    return _Section(
+        name=experiment.name,
+        commands=experiment.commands,
+        table=results_table(experiment.rows),
+        groups=groups_table(groups) if groups else None,
+        notes=dict.fromkeys([*notes(experiment), *group_notes(experiment, groups)]),
+        figures=[_Figure(_inline(path), caption) for path, caption in content.figures.items()],
+        bins=_bin_table(content.bins) if content.bins else None,
+        heat_sentences=heat.sentences if heat else (),
+        heat_tables=heat.tables if heat else (),
+        heat_figures=[_Figure(as_jpeg(path), _HEAT_CAPTION) for path in content.heat_figures],
+        panels=_panels(experiment.variants),
+        differing=_differing(experiment),
+        shared=_shared(results),
+        facts=_facts(results),
+        runs=[_run_line(run, folder) for run in runs],
+    )
 
 
 def _inline(svg: Path) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.read_bytes()).decode()}"
 
 
-def _panels(variants: Sequence[Variant]) -> list[Picture]:
-    """Of each variant that drew any: what one of its runs drew last."""
+def _panels(variants: Sequence[Variant]) -> list[_Figure]:
+    """Of each variant with panels: the last ones of one of its runs."""
     found = [(variant.name, last) for variant in variants if (last := last_panels(variant))]
-    return [Picture(last.source, f"{name}, seed {last.seed}, after epoch {last.epoch}") for name, last in found]
+    return [_Figure(last.source, f"{name}, seed {last.seed}, after epoch {last.epoch}") for name, last in found]
 
 
-def _heat(content: Content) -> dict[str, Any] | None:
-    """What was measured of heat maps, in words and tables, and the figures that go with it."""
-    heat, figures = content.heat, [Picture(as_jpeg(path), _HEAT_CAPTION) for path in content.heat_figures]
-    if heat is None and not figures:
-        return None
-    tables = [] if heat is None else [heat_cells(heat.found), comparison_cells(heat.comparisons)]
-    return {
-        "sentences": [] if heat is None else heat.sentences,
-        "tables": [Table(*table) for table in tables if table[1]],
-        "figures": figures,
-    }
-
-
-def _bin_table(bins: Sequence[BinRow]) -> Table:
+def _bin_table(bins: Sequence[BinRow]) -> TextTable:
     headings = ["area", "share", "pictures", "variant", "accuracy %", "95 % interval", "difference"]
     lines = []
     for row in bins:
@@ -133,11 +147,11 @@ def _bin_table(bins: Sequence[BinRow]) -> Table:
         share = f"{percent(row.low)} to {percent(row.high)} %"
         interval = f"[{percent(mean.low)}, {percent(mean.high)}]"
         lines.append([row.area, share, str(row.pictures), row.variant, percent(mean.value), interval, difference])
-    return Table(headings, lines)
+    return TextTable(headings, lines, {"area": "text", "share": "text", "variant": "text"})
 
 
-def _differing(experiment: Experiment) -> Table:
-    """The config keys that are not the same in all variants, with the values of each; the seed is none of them."""
+def _differing(experiment: Experiment) -> TextTable:
+    """The config keys, except the seed, that are not the same in all variants, with the values of each."""
     first = {
         variant.name: decisive(run[1]["config"])
         for variant in experiment.variants
@@ -146,7 +160,7 @@ def _differing(experiment: Experiment) -> Table:
     every = sorted({key for config in first.values() for key in config if key != "seed"})
     keys = [key for key in every if len({_text(config.get(key, _ABSENT)) for config in first.values()}) > 1]
     lines = [[name, *(_text(config.get(key, _ABSENT)) for key in keys)] for name, config in first.items()]
-    return Table(["variant", *keys], lines)
+    return TextTable(["variant", *keys], lines, {"variant": "text"})
 
 
 def _shared(results: Iterable[Result]) -> dict[str, str]:
@@ -158,7 +172,7 @@ def _shared(results: Iterable[Result]) -> dict[str, str]:
 
 
 def _facts(results: Sequence[Result]) -> dict[str, list[str]]:
-    """Where the runs come from: every distinct value of what is the same in a clean comparison."""
+    """Code, machine, data and packages of the runs: every distinct value of what should be the same in all of them."""
     packages = {name for result in results for name in result["packages"]}
     facts = {
         "commit": [_commit(result) for result in results],
@@ -173,36 +187,35 @@ def _facts(results: Sequence[Result]) -> dict[str, list[str]]:
 
 def _commit(result: Result) -> str:
     code = result["code"]
-    return (code["commit"] or "no commit") + (" with changes that no commit holds" if code["dirty"] else "")
+    return (code["commit"] or "no commit") + (" with uncommitted changes" if code["dirty"] else "")
 
 
 def _split(result: Result) -> str:
     if not result["data"]:
         return NOT_KNOWN
-    sides = ", ".join(f"{number:,} {side}" for side, number in result["data"]["images"].items())
-    return f"{result['data']['fingerprint']}: {sides}, {len(result['data']['classes'])} classes"
+    counts = ", ".join(f"{number:,} {split}" for split, number in result["data"]["images"].items())
+    return f"{result['data']['fingerprint']}: {counts}, {len(result['data']['classes'])} classes"
 
 
-def _run(run: Run, folder: Path) -> dict[str, Any]:
+def _run_line(run: Run, folder: Path) -> _RunLine:
     place, result = run
-    inside, ended = os.path.relpath(place, folder), ending(run)
-    inference_mode = result["inference_mode"]
+    inside, status = os.path.relpath(place, folder), status_of(run)
+    inference_mode, total = result["inference_mode"], result["seconds"]["total"]
     tested = result["metrics"]["test"] if result["metrics"] else {}
-    return {
-        "folder": inside,
-        "link": quote(os.fsencode(inside)) + "/",
-        "variant": result["variant"],
-        "seed": result["seed"],
-        "status": ended.status,
-        "accuracy": percent(tested[inference_mode]["accuracy"]) if inference_mode in tested else NOT_KNOWN,
-        "epochs": NOT_KNOWN if result["epochs"] is None else result["epochs"],
-        "seconds": NOT_KNOWN if result["seconds"]["total"] is None else f"{result['seconds']['total']:.0f}",
-        "started": result["started"],
-        "commit": (result["code"]["commit"] or NOT_KNOWN)[:12] + ("*" if result["code"]["dirty"] else ""),
-        "device": result["device"] or NOT_KNOWN,
-        "command": result.get("command"),
-        "error": ended.error,
-    }
+    return _RunLine(
+        folder=inside,
+        link=quote(os.fsencode(inside)) + "/",
+        seed=result["seed"],
+        status=status.status,
+        error=status.error,
+        accuracy=percent(tested[inference_mode]["accuracy"]) if inference_mode in tested else NOT_KNOWN,
+        epochs=NOT_KNOWN if result["epochs"] is None else str(result["epochs"]),
+        seconds=NOT_KNOWN if total is None else f"{total:.0f}",
+        started=result["started"],
+        commit=(result["code"]["commit"] or NOT_KNOWN)[:12] + ("*" if result["code"]["dirty"] else ""),
+        device=result["device"] or NOT_KNOWN,
+        command=result.get("command"),
+    )
 
 
 def _text(value: object) -> str:

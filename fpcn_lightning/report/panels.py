@@ -1,4 +1,4 @@
-"""Where networks look, for the page: the panels that runs drew after their last epoch."""
+"""The panels of heat maps that runs drew after their last epoch, for the page."""
 
 import base64
 import io
@@ -25,7 +25,7 @@ class LastPanels(NamedTuple):
 
 
 def last_panels(variant: Variant) -> LastPanels | None:
-    """Those of the first seed that drew any which can be read, in an encoding that keeps a page light."""
+    """Those of the first seed with readable ones, in an encoding that keeps the page small."""
     for run in (*variant.tested, *variant.others):
         found = _of_run(run)
         if found is not None:
@@ -43,7 +43,7 @@ def _of_run(run: Run) -> LastPanels | None:
     epoch, path = max(numbered)
     try:
         return LastPanels(result["seed"], epoch, as_jpeg(path))
-    except OSError:  # what cannot be read as a picture, too
+    except OSError:  # Pillow raises it for damaged files, too
         return None
 
 

@@ -1,19 +1,23 @@
-"""The rows of a table: one for each reading of a variant, over its seeds, and one for each run that gave no figures."""
+"""The rows of a table: one for each inference mode of a variant, over its seeds, and one for each failed run."""
 
 import math
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count, product
+from string import ascii_lowercase
 from typing import Literal
 
 from fpcn_lightning.report.variants import Variant
 from fpcn_lightning.runs.results import Result, Run
-from fpcn_lightning.runs.status import ending
+from fpcn_lightning.runs.status import status_of
 
 
 @dataclass(frozen=True)
 class Row:
-    """The test results of one variant under one reading; every number is None if no run finished.
+    """The test results of one variant under one inference mode; every number is None if no run finished.
+
+    Its attributes but for `results` are the first columns of `table.csv`, in this order and by these names.
 
     Attributes:
         seeds: seeds averaged, ascending.
@@ -25,23 +29,24 @@ class Row:
         accuracy_standard_error: binomial, of one test set at the mean accuracy; None at accuracy 0 or 1, where the
             formula would claim certainty.
         group: of rows that are compared with each other; None where all are compared with one reference.
-        side: what the row is in its group.
+        condition: what distinguishes the row from the others of its group.
         reference: the variant that the difference is taken to.
         difference: accuracy less that of the reference over the seeds that both have, -1..1.
         difference_low: lower end of its 95 % bootstrap interval.
         difference_high: upper end.
         paper: the accuracy that the paper gives, 0..1.
-        remark: what must be said about the variant.
-        reach: the accuracy on validation, 0..1, that is to be reached.
-        epochs_to_reach: mean number of epochs until it was, over the seeds that reached it.
-        seeds_that_reach: how many did; None where a curve is missing.
+        remark: a note about the variant.
+        target_accuracy: the validation accuracy, 0..1, that is to be reached.
+        epochs_to_target: mean number of epochs until it was, over the seeds that reached it.
+        seeds_at_target: how many did; None where a curve is missing.
         macro_f1: mean over seeds, 0..1.
-        gmac: 1e9 multiply-accumulates of one image, of the configured reading alone, as are images a second.
+        gmac: 1e9 multiply-accumulates of one image, of the configured inference mode alone, as are images a second.
         milliseconds: mean over seeds of the time of one view through the deployed network, on the run's device.
         training_gmac: those of one training step's forward pass, for an image of its batch.
         seconds: mean time of training.
         training_images_per_second: mean over seeds, on the run's device.
         inference_images_per_second: the same of the deployed network.
+        results: the records of the runs that are averaged, by seed, for columns that are computed from them.
     """
 
     experiment: str
@@ -57,16 +62,16 @@ class Row:
     accuracy_deviation: float | None = None
     accuracy_standard_error: float | None = None
     group: str | None = None
-    side: str | None = None
+    condition: str | None = None
     reference: str | None = None
     difference: float | None = None
     difference_low: float | None = None
     difference_high: float | None = None
     paper: float | None = None
     remark: str | None = None
-    reach: float | None = None
-    epochs_to_reach: float | None = None
-    seeds_that_reach: int | None = None
+    target_accuracy: float | None = None
+    epochs_to_target: float | None = None
+    seeds_at_target: int | None = None
     macro_f1: float | None = None
     parameters: int | None = None
     gmac: float | None = None
@@ -75,10 +80,11 @@ class Row:
     seconds: float | None = None
     training_images_per_second: float | None = None
     inference_images_per_second: float | None = None
+    results: tuple[Result, ...] = field(default=(), compare=False, repr=False)
 
 
 def variant_rows(variant: Variant) -> list[Row]:
-    """The rows of a variant: the configured reading first, runs without figures last, by seed."""
+    """The rows of a variant: the configured inference mode first, runs without results last, by seed."""
     results = [result for _, result in variant.tested]
     if variant.mismatch is None:
         names = {name for result in results for name in _inference_modes(result)}
@@ -94,6 +100,22 @@ def variant_rows(variant: Variant) -> list[Row]:
     return rows + sorted(without, key=lambda row: row.seeds)
 
 
+def marks(rows: Sequence[Row]) -> list[str | None]:
+    """A letter in brackets for each row with a remark, in their order: (a), (b), ... (z), (aa)."""
+    letters = _letters()
+    return [f"({next(letters)})" if row.remark else None for row in rows]
+
+
+def footnotes(rows: Sequence[Row]) -> list[str]:
+    """The remarks of rows behind their marks, in plain text."""
+    return [f"{mark} {row.variant}: {row.remark}" for mark, row in zip(marks(rows), rows, strict=True) if mark]
+
+
+def _letters() -> Iterator[str]:
+    for length in count(1):
+        yield from map("".join, product(ascii_lowercase, repeat=length))
+
+
 def _inference_modes(result: Result) -> Sequence[str]:
     return list(result["metrics"]["test"]) if result["metrics"] else []
 
@@ -104,7 +126,7 @@ def _mean_row(inference_mode: str, results: Sequence[Result]) -> Row:
     accuracy = statistics.fmean(accuracies)
     images = metrics[0]["images"]
     network = results[0]["network"]
-    # What inference costs was measured of the configured reading alone.
+    # The cost of inference was measured for the configured inference mode alone.
     measured = results if inference_mode == results[0]["inference_mode"] else []
     training_macs = _mean_or_none([_training_macs(result) for result in results])
     return Row(
@@ -125,6 +147,7 @@ def _mean_row(inference_mode: str, results: Sequence[Result]) -> Row:
         seconds=_mean_or_none([result["seconds"]["fit"] for result in results]),
         training_images_per_second=_mean_or_none([_images_per_second(result, "training") for result in results]),
         inference_images_per_second=_mean_or_none([_images_per_second(result, "inference") for result in measured]),
+        results=tuple(results),
     )
 
 
@@ -147,6 +170,6 @@ def _mean_or_none(values: Sequence[float | None]) -> float | None:
 
 def _blank_row(run: Run) -> Row:
     result = run[1]
-    status, error = ending(run)
+    status, error = status_of(run)
     status = "not tested" if status == "finished" else status
     return Row(result["experiment"], result["variant"], result["inference_mode"], (result["seed"],), status, error)

@@ -1,6 +1,6 @@
-"""What came of a search: its trials as CSV and Markdown, best first, and accuracy against each key that was searched.
+"""The outcome of a search: its trials as CSV and Markdown, best first, and accuracy against each searched key.
 
-Accuracies are those of the best epoch on validation. The test side of a search is never looked at.
+Accuracies are those of the best epoch on validation. A search never uses the test split.
 """
 
 import csv
@@ -15,11 +15,11 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fpcn_lightning.report.canvas import COLOURS, new_figure, plain, save
-from fpcn_lightning.report.formats import markdown_table
+from fpcn_lightning.report.canvas import COLOURS, new_figure, save_figure, style_axes
+from fpcn_lightning.report.formats import NOT_KNOWN, first_line, seconds_cell
+from fpcn_lightning.report.text_table import TextTable, to_markdown
 
 _COLUMNS = 3  # panels beside each other
-_LONGEST_ERROR = 80  # characters
 
 Value = bool | int | float | str | None
 
@@ -57,8 +57,8 @@ def ranked(trials: Sequence[Trial]) -> list[Trial]:
     return sorted(trials, key=lambda trial: (trial.accuracy is None, -(trial.accuracy or 0), trial.number))
 
 
-def flattery(trials: int, standard_error: float) -> float:
-    """What the best of so many trials of equal worth is expected to gain by chance alone, if they err independently.
+def selection_bias(trials: int, standard_error: float) -> float:
+    """The expected gain, by chance alone, of the best of so many equally good trials with independent errors.
 
     Blom's approximation to the expected maximum of normal variables.
     """
@@ -77,26 +77,24 @@ def write_search(folder: Path, trials: Sequence[Trial], log_keys: Collection[str
     Returns:
         The text of `trials.md`.
     """
-    text = to_markdown(trials, command)
+    text = trials_markdown(trials, command)
     (folder / "trials.md").write_text(text, encoding="utf-8")
-    (folder / "trials.csv").write_text(to_csv(trials), encoding="utf-8")
+    (folder / "trials.csv").write_text(trials_csv(trials), encoding="utf-8")
     if any(trial.accuracy is not None for trial in trials):
-        save(draw(trials, log_keys), folder / "figures", "search")
+        save_figure(draw(trials, log_keys), folder / "figures", "search")
     return text
 
 
-def to_markdown(trials: Sequence[Trial], command: str | None) -> str:
-    """What was found and how far it can be trusted, the table of all trials, and the command that trains the best."""
+def trials_markdown(trials: Sequence[Trial], command: str | None) -> str:
+    """The result and its uncertainty, the table of all trials, and the command that trains the best."""
     keys = _keys(trials)
     header = ["trial", *keys, "validation accuracy % ± binomial SE", "seconds", "state"]
-    table = markdown_table(header, [_cells(trial, keys) for trial in ranked(trials)])
-    last = (
-        f"\nTrain the best values, and look at the test side, with three seeds:\n\n    {command}\n" if command else ""
-    )
+    table = to_markdown(TextTable(header, [_cells(trial, keys) for trial in ranked(trials)], {}))
+    last = f"\nTrain the best values with three seeds, and test them:\n\n    {command}\n" if command else ""
     return f"{_summary(trials)}\n{table}{last}"
 
 
-def to_csv(trials: Sequence[Trial]) -> str:
+def trials_csv(trials: Sequence[Trial]) -> str:
     """Format trials as CSV for other programs, best first: fractions in 0..1, nothing rounded."""
     buffer = io.StringIO()
     attributes = ("number", "state", "accuracy", "standard_error", "images", "seconds", "error")
@@ -109,7 +107,7 @@ def to_csv(trials: Sequence[Trial]) -> str:
 
 
 def draw(trials: Sequence[Trial], log_keys: Collection[str]) -> Figure:
-    """Draw validation accuracy with its binomial error against each key; the defaults and the best trial stand out.
+    """Draw validation accuracy with its binomial error against each key; defaults and best trial are highlighted.
 
     Raises:
         ValueError: no trial finished.
@@ -135,7 +133,7 @@ def draw(trials: Sequence[Trial], log_keys: Collection[str]) -> Figure:
 
 def _draw_panel(axes: Axes, key: str, finished: Sequence[Trial], *, logarithmic: bool) -> None:
     best = finished[0]
-    # Numbers lie on a scale, choices stand beside each other by name.
+    # Numbers lie on a scale, choices are listed by name.
     numbers = all(isinstance(trial.values[key], float) or type(trial.values[key]) is int for trial in finished)
     for colour, marker, size, label, group in (
         (COLOURS[0], "o", 5, "trial", [trial for trial in finished if trial is not best and trial.number != 0]),
@@ -157,7 +155,7 @@ def _draw_panel(axes: Axes, key: str, finished: Sequence[Trial], *, logarithmic:
     axes.set_xlabel(key, parse_math=False)
     if logarithmic:
         axes.set_xscale("log")
-    plain(axes)
+    style_axes(axes)
 
 
 def _place(value: Value, numbers: bool) -> float | str:
@@ -169,18 +167,17 @@ def _keys(trials: Sequence[Trial]) -> list[str]:
 
 
 def _cells(trial: Trial, keys: Sequence[str]) -> list[str]:
-    error = trial.error.strip().partition("\n")[0][:_LONGEST_ERROR] if trial.error else None
     return [
         str(trial.number),
-        *(_value(trial.values[key]) if key in trial.values else "-" for key in keys),
+        *(_value(trial.values[key]) if key in trial.values else NOT_KNOWN for key in keys),
         _accuracy(trial),
-        "-" if trial.seconds is None else f"{trial.seconds:.{0 if trial.seconds >= 10 else 1}f}",
-        f"{trial.state}: {error}" if error else trial.state,
+        seconds_cell(trial.seconds),
+        f"{trial.state}: {first_line(trial.error)}" if trial.error else trial.state,
     ]
 
 
 def _value(value: Value) -> str:
-    """As the command line takes it, with no more digits than a reader wants."""
+    """As the command line accepts it, with four digits."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
@@ -188,7 +185,7 @@ def _value(value: Value) -> str:
 
 def _accuracy(trial: Trial) -> str:
     if trial.accuracy is None:
-        return "-"
+        return NOT_KNOWN
     error = "" if trial.standard_error is None else f" ± {100 * trial.standard_error:.1f}"
     return f"{100 * trial.accuracy:.1f}{error}"
 
@@ -201,17 +198,17 @@ def _summary(trials: Sequence[Trial]) -> str:
     lines = [f"Best of {len(finished)}: trial {best.number}, {_accuracy(best)} % of {best.images} validation pictures."]
     own = next((trial for trial in finished if trial.number == 0), None)
     if own is best:
-        lines.append("It is trial 0, the config's own values: the search has found nothing better.")
+        lines.append("It is trial 0, the config's own values: the search found nothing better.")
     elif own is not None:
         gain = 100 * (accuracy - (own.accuracy or 0))
         lines.append(f"Trial 0, the config's own values, has {_accuracy(own)} %: {gain:.1f} points less.")
     if len(finished) > 1 and best.images:
-        # At the mean of all: the best one's own error is too small near 100 %, where it flatters most.
+        # At the mean of all: the best one's own error is too small near 100 %.
         middle = fmean(trial.accuracy or 0 for trial in finished)
-        points = 100 * flattery(len(finished), math.sqrt(middle * (1 - middle) / best.images))
+        points = 100 * selection_bias(len(finished), math.sqrt(middle * (1 - middle) / best.images))
         lines.append(
-            f"The best of many flatters: were all {len(finished)} equally good, these validation pictures alone would "
-            f"lift the best by about {points:.1f} points, and the chance of the seed by more. The test side was not "
-            "looked at."
+            f"The accuracy of the best of many trials is optimistic: if all {len(finished)} were equally good, the "
+            f"choice on these validation pictures alone would raise it by about {points:.1f} points, and that of the "
+            "seed by more. The test split was not used."
         )
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Pictures of an experiment: how its variants learned, and accuracy against one quantity."""
+"""Figures of an experiment: learning curves of its variants, and accuracy against one quantity."""
 
 import math
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from fpcn_lightning.report.canvas import (
     MOST_MARKED,
     MOST_TOGETHER,
     Drawing,
+    ensure_span,
     error_bars,
     new_figure,
-    plain,
     shortened,
-    widen,
+    style_axes,
 )
 from fpcn_lightning.report.curves import validation_accuracy
 from fpcn_lightning.report.experiments import Experiment
@@ -36,9 +36,8 @@ _HIGHLIGHTED = 6
 def draw_learning_curves(experiment: Experiment) -> Drawing | None:
     """Validation accuracy by epoch: the mean over seeds, and a band from the lowest seed to the highest.
 
-    Of more than ten variants, the reference, if any, and the best by their last epoch stand out from the others. A run
-    without a usable `metrics.csv` is left out, and so are variants that must not be averaged; None where nothing is
-    left.
+    Of more than ten variants, the reference, if any, and the best by their last epoch are highlighted. Runs without a
+    usable `metrics.csv` are skipped, and so are variants that must not be averaged; None where none remains.
     """
     spans = {variant.name: span for variant in experiment.variants if (span := _span(variant))}
     if not spans:
@@ -54,8 +53,8 @@ def draw_learning_curves(experiment: Experiment) -> Drawing | None:
         _draw_span(axes, spans[name], shortened(name), number)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(xlabel="epoch (the first is 0)", ylabel="validation accuracy (%)")
-    widen(axes, "y")
-    plain(axes)
+    ensure_span(axes, "y")
+    style_axes(axes)
     figure.legend(loc="outside right upper", frameon=False)
     caption = "Validation accuracy by epoch: mean over seeds, a band from the lowest to the highest."
     if len(spans) > MOST_TOGETHER:
@@ -65,7 +64,7 @@ def draw_learning_curves(experiment: Experiment) -> Drawing | None:
 
 
 def draw_curve(experiment: Experiment) -> Drawing | None:
-    """Accuracy under the configured reading against the quantity that the config's section `report.curve` names.
+    """Accuracy under the configured inference mode against the quantity that the config's section `report.curve` names.
 
     Means with their intervals, and every seed as a dot. None without such a section, or where no variant has a number
     there.
@@ -81,8 +80,8 @@ def draw_curve(experiment: Experiment) -> Drawing | None:
         _draw_line(axes, [point for point in points if point.line == line], line, number)
     _scale(axes, sorted({point.x for point in points}))
     axes.set(xlabel=curve["label"], ylabel="accuracy (%)")
-    widen(axes, "y")
-    plain(axes)
+    ensure_span(axes, "y")
+    style_axes(axes)
     if len(lines) > 1:
         figure.legend(loc="outside right upper", frameon=False)
     return Drawing(figure, "Accuracy on the test set, means over seeds with 95 % intervals; a dot is one seed.")
@@ -114,7 +113,7 @@ def _draw_span(axes: Axes, span: _Span, label: str | None, number: int) -> None:
     colour, dash = COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS)]
     marker = _marker(span, MARKERS[number % len(MARKERS)])
     if len(span.epochs) == 1:
-        # There is no line to follow and no band to fill: the variants stand beside each other.
+        # There is no line and no band to draw: the variants are shown beside each other.
         place = [span.epochs[0] + 0.03 * number]
         axes.vlines(place, span.low, span.high, color=colour, alpha=0.4)
         axes.plot(place, span.mean, color=colour, marker=marker, markersize=8, linestyle="none", label=label)
@@ -128,7 +127,7 @@ def _marker(span: _Span, marker: str) -> str | None:
 
 
 class _Point(NamedTuple):
-    """One variant on a curve: where it stands, how accurate it is, and each of its seeds."""
+    """One variant on a curve: its place, its accuracy, and that of each of its seeds."""
 
     x: float
     line: str
@@ -139,11 +138,11 @@ class _Point(NamedTuple):
 def _points(experiment: Experiment, x: str) -> list[_Point]:
     points = []
     for variant in experiment.variants:
-        if variant.name not in experiment.measured:
+        if variant.name not in experiment.predictions:
             continue
         place = _place(variant.tested[0][1], x)
         if place is not None:
-            sample = experiment.measured[variant.name].sample
+            sample = experiment.predictions[variant.name].sample
             seeds = sample.outcomes.mean(axis=1).tolist()
             points.append(_Point(place, _line(variant), bootstrap.mean(sample), seeds))
     return sorted(points, key=lambda point: point.x)
@@ -152,12 +151,12 @@ def _points(experiment: Experiment, x: str) -> list[_Point]:
 def _place(result: Result, key: str) -> float | None:
     """The number under a config key, or how many pairs a process's batch has; None where there is none.
 
-    The number of pairs holds where every picture finds as many partners as are asked for.
+    The number of pairs is right where every picture has as many partners as the config asks for.
     """
     config = flatten(result["config"])
     if key == PAIRS_IN_A_BATCH:
         if config.get("model.pairs") == "all":
-            return None  # a picture then has as many as there are others
+            return None  # as many as there are other pictures in the batch
         classes = len(result["data"]["classes"]) if result["data"] else None
         factors = [config.get("model.pairs_per_image"), config.get("data.samples_per_class"), classes]
     else:

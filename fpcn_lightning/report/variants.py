@@ -1,4 +1,4 @@
-"""Runs sorted into variants: which may be averaged, which cannot, and which are not there at all."""
+"""Runs sorted into variants: which may be averaged, which cannot, and which are missing."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,9 +16,9 @@ class Variant:
 
     Attributes:
         tested: finished, with test results.
-        others: failed, interrupted, still running, or finished without a look at the test side.
-        missing: seeds that were planned and left no result.
-        quarrel: why the tested runs must not be averaged; None where they may be.
+        others: failed, interrupted, still running, or finished without a test.
+        missing: seeds that were planned and have no result.
+        mismatch: why the tested runs must not be averaged; None where they may be.
     """
 
     experiment: str
@@ -30,7 +30,7 @@ class Variant:
 
     @property
     def inference_mode(self) -> str | None:
-        """The configured way of inference; None where no run was tested."""
+        """The configured inference mode; None where no run was tested."""
         return self.tested[0][1]["inference_mode"] if self.tested else None
 
 
@@ -46,13 +46,13 @@ def sort_into_variants(runs: Iterable[Run], plans: Sequence[tuple[Path, Plan]] =
     experiment_of = {folder: result["experiment"] for group in groups.values() for folder, result in group}
     planned: dict[tuple[str, str], list[int]] = {}
     for root, plan in plans:
-        folders = [root / job["folder"] for job in plan["jobs"]]
-        # The folder of a sweep is called like its experiment, should none of its runs be there to say so.
+        folders = [root / run.folder for run in plan.runs]
+        # Where none of its runs is there, the name of the sweep's folder is that of the experiment.
         experiment = next((experiment_of[folder] for folder in folders if folder in experiment_of), root.name)
-        for job, folder in zip(plan["jobs"], folders, strict=True):
-            missing = planned.setdefault((experiment, job["variant"]), [])
+        for planned_run, folder in zip(plan.runs, folders, strict=True):
+            missing = planned.setdefault((experiment, planned_run.variant), [])
             if folder not in experiment_of:
-                missing.append(job["seed"])
+                missing.append(planned_run.seed)
     place = {key: position for position, key in enumerate(planned)}
     keys = sorted(groups.keys() | planned.keys(), key=lambda key: (key[0], place.get(key, len(place)), key[1]))
     return [_variant(*key, groups[key], planned.get(key, [])) for key in keys]

@@ -1,22 +1,23 @@
 """A report on disk: tables, figures and one page, all made from the run folders below a folder and nothing else."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from fpcn_lightning.report.canvas import Drawing, save
+from fpcn_lightning.report.canvas import Drawing, save_figure
+from fpcn_lightning.report.columns import results_table, to_csv
 from fpcn_lightning.report.experiments import Experiment
 from fpcn_lightning.report.forest import draw_differences
-from fpcn_lightning.report.formats import markdown_table, to_csv, to_markdown
-from fpcn_lightning.report.groups import group_cells, group_notes, groups_csv, groups_of
+from fpcn_lightning.report.groups import group_notes, groups_csv, groups_of, groups_table
 from fpcn_lightning.report.heat_section import figures_of, heat_section, write_heat_sections
-from fpcn_lightning.report.latex import latex_table, to_latex
 from fpcn_lightning.report.notes import notes
 from fpcn_lightning.report.object_ratio import BinRow, by_object_ratio, draw_object_ratio, object_ratio_csv
-from fpcn_lightning.report.page import Content, make_page
+from fpcn_lightning.report.page import PageContent, make_page
+from fpcn_lightning.report.rows import footnotes
 from fpcn_lightning.report.sweep_figures import draw_curve, draw_learning_curves
+from fpcn_lightning.report.text_table import to_latex, to_markdown
 from fpcn_lightning.report.within import draw_within
+from fpcn_lightning.runs.folders import FIGURES, experiment_part
 
 PAGE_NAME = "index.html"
 
@@ -24,8 +25,8 @@ PAGE_NAME = "index.html"
 def write_report(experiments: Sequence[Experiment], folder: Path) -> Path:
     """Write table.*, within.* (.md, .csv, .tex), localisation.* (.md, .csv), object_ratio.csv, figures/ and the page.
 
-    The figures of each of several experiments lie in a folder of their own. What an earlier report left and this one
-    has no numbers for is removed.
+    The figures of each of several experiments are in a folder of their own. Files of an earlier report that this one
+    has no numbers for are removed.
 
     Returns:
         The path of the page.
@@ -34,12 +35,12 @@ def write_report(experiments: Sequence[Experiment], folder: Path) -> Path:
     bins = [by_object_ratio(experiment) for experiment in experiments]
     several = len(experiments) > 1
     figures = [
-        _write_figures(experiment, own, folder / "figures" / (_file_name(experiment.name) if several else ""))
+        _write_figures(experiment, own, experiment_part(folder, FIGURES, experiment.name, several=several))
         for experiment, own in zip(experiments, bins, strict=True)
     ]
     _write(folder / "table.md", "\n".join(_markdown(experiment, several=several) for experiment in experiments))
     _write(folder / "table.csv", to_csv(rows))
-    _write(folder / "table.tex", to_latex(rows))
+    _write(folder / "table.tex", to_latex(results_table(rows), footnotes(rows)))
     _write_groups(experiments, folder)
     heat = [heat_section(experiment) for experiment in experiments]
     write_heat_sections([each for each in heat if each is not None], folder)
@@ -49,12 +50,12 @@ def write_report(experiments: Sequence[Experiment], folder: Path) -> Path:
     else:
         (folder / "object_ratio.csv").unlink(missing_ok=True)
     shown = [figures_of(experiment.name, folder, several=several) for experiment in experiments]
-    page = make_page(list(map(Content, experiments, figures, bins, heat, shown)), folder)
+    page = make_page(list(map(PageContent, experiments, figures, bins, heat, shown)), folder)
     return _write(folder / PAGE_NAME, page)
 
 
 def _write(path: Path, text: str) -> Path:
-    # A file name that is no UTF-8 can stand in an error message.
+    # An error message may contain a file name that is not UTF-8.
     path.write_text(text, encoding="utf-8", errors="replace")
     return path
 
@@ -62,11 +63,11 @@ def _write(path: Path, text: str) -> Path:
 def _markdown(experiment: Experiment, *, several: bool) -> str:
     heading = f"## {experiment.name}\n\n" if several else ""
     below = "".join(f"- {note}\n" for note in notes(experiment))
-    return f"{heading}{to_markdown(experiment.rows)}\n{below}"
+    return f"{heading}{to_markdown(results_table(experiment.rows))}\n{below}"
 
 
 def _write_groups(experiments: Sequence[Experiment], folder: Path) -> None:
-    """Tables with a line a group, where rows are compared within groups; what an earlier report left goes."""
+    """Tables with a line a group, where rows are compared within groups; else earlier ones are removed."""
     found = [(experiment, groups) for experiment in experiments if (groups := groups_of(experiment))]
     if not found:
         for suffix in ("md", "csv", "tex"):
@@ -74,17 +75,13 @@ def _write_groups(experiments: Sequence[Experiment], folder: Path) -> None:
         return
     markdown, latex = [], []
     for experiment, groups in found:
-        cells, below = group_cells(groups), group_notes(experiment, groups)
+        table, below = groups_table(groups), group_notes(experiment, groups)
         heading = f"## {experiment.name}\n\n" if len(experiments) > 1 else ""
-        markdown.append(f"{heading}{markdown_table(*cells)}\n" + "".join(f"- {note}\n" for note in below))
-        latex.append(latex_table(*cells, below))
+        markdown.append(f"{heading}{to_markdown(table)}\n" + "".join(f"- {note}\n" for note in below))
+        latex.append(to_latex(table, below))
     _write(folder / "within.md", "\n".join(markdown))
     _write(folder / "within.tex", "\n".join(latex))
     _write(folder / "within.csv", groups_csv([(experiment.name, groups) for experiment, groups in found]))
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^\w+=,.-]", "_", name).lstrip(".") or "_"
 
 
 def _write_figures(experiment: Experiment, bins: Sequence[BinRow], folder: Path) -> Mapping[Path, str]:
@@ -103,6 +100,6 @@ def _write_figures(experiment: Experiment, bins: Sequence[BinRow], folder: Path)
             for suffix in ("png", "svg"):
                 (folder / f"{name}.{suffix}").unlink(missing_ok=True)
         else:
-            save(drawing.figure, folder, name)
+            save_figure(drawing.figure, folder, name)
             written[folder / f"{name}.svg"] = drawing.caption
     return written

@@ -1,6 +1,7 @@
 """How this process was called, as plain data: what the command line knows beside the config."""
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,3 +27,8 @@ class Invocation:
     multirun: bool = False
     launcher: Mapping[str, object] = field(default_factory=dict)
     choices: Mapping[str, str] = field(default_factory=dict)
+
+
+def command_line(words: Iterable[str]) -> str:
+    """What a person types to start the program with these words."""
+    return shlex.join(["python", "-m", "fpcn_lightning", *words])

@@ -1,4 +1,8 @@
-"""What a run answered to each test picture: `test_predictions.csv` and `split.csv` of its folder."""
+"""What a run predicted for each test picture: `test_predictions.csv` of its folder, written and read.
+
+The columns are name, label, predicted, confidence, object_ratio and true_object_ratio, then the probability of each
+class. Reading also takes the clusters of the pictures from `split.csv`.
+"""
 
 import csv
 from collections.abc import Sequence
@@ -6,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.results import Run
@@ -16,18 +20,21 @@ SPLIT_NAME = "split.csv"
 _FIXED = ("name", "label", "predicted", "confidence")
 _RATIOS = ("object_ratio", "true_object_ratio")  # files of earlier versions lack these
 COLUMNS = (*_FIXED, *_RATIOS)  # then a column a class
+_FOREIGN_NAMES = "surrogateescape"  # a file name out of an old archive need not be UTF-8
 
 
 @dataclass(frozen=True)
 class TestPredictions:
-    """The answers of one run under its configured reading, sorted by the names of the P pictures.
+    """The predictions of one run under its configured inference mode, sorted by the names of the P pictures.
 
     Attributes:
         names: P names, each once.
         correct: [P], 1 or 0.
-        object_ratio: [P], share of the picture that the network took for object, 0..1; NaN where nobody knows.
+        object_ratio: [P], share of the picture that the network finds to be object, 0..1; NaN where it is unknown.
         true_object_ratio: [P], the same by the masks of the data set.
     """
+
+    __test__ = False  # no test case, whatever pytest makes of the name
 
     names: tuple[str, ...]
     correct: NDArray[np.float64]
@@ -35,8 +42,41 @@ class TestPredictions:
     true_object_ratio: NDArray[np.float64]
 
 
+def write_predictions(
+    path: Path,
+    names: Sequence[str],
+    labels: Sequence[int],
+    classes: Sequence[str],
+    probabilities: NDArray[np.float32],
+    object_ratios: ArrayLike | None = None,
+    true_object_ratios: ArrayLike | None = None,
+) -> None:
+    """Write predictions for P pictures of C classes, those with the least probability of the true class first.
+
+    Args:
+        path: file to write.
+        names: P names.
+        labels: P indices into `classes`.
+        classes: C names.
+        probabilities: [P, C].
+        object_ratios: [P], share of each picture that the network finds to be object, 0..1; NaN where it is unknown.
+        true_object_ratios: [P], the same by the masks of the data set.
+    """
+    true = np.asarray(labels, dtype=np.int64)
+    order = np.argsort(probabilities[np.arange(len(true)), true], kind="stable")
+    ratios = [_ratios(each, len(true)) for each in (object_ratios, true_object_ratios)]
+    with path.open("w", newline="", encoding="utf-8", errors=_FOREIGN_NAMES) as file:
+        writer = csv.writer(file)
+        writer.writerow([*COLUMNS, *classes])
+        for row in order:
+            best = int(probabilities[row].argmax())
+            found = ("" if np.isnan(each[row]) else f"{each[row]:.4f}" for each in ratios)
+            shares = [f"{probability:.4f}" for probability in probabilities[row]]
+            writer.writerow([names[row], classes[true[row]], classes[best], shares[best], *found, *shares])
+
+
 def read_predictions(run: Run) -> TestPredictions:
-    """Read the answers of a run that finished.
+    """Read the predictions of a run that finished.
 
     Raises:
         UserError: the file is missing or damaged, or holds other classes or another accuracy than the run's record.
@@ -67,7 +107,7 @@ def read_clusters(folder: Path, names: Sequence[str]) -> NDArray[np.int64]:
     """A number for each picture: the same for those of one group, or for exact copies where there are no groups.
 
     Raises:
-        UserError: the split of the run is missing or damaged, or does not know one of the pictures.
+        UserError: the split of the run is missing or damaged, or lacks one of the pictures.
     """
     path = folder / SPLIT_NAME
     try:
@@ -78,7 +118,7 @@ def read_clusters(folder: Path, names: Sequence[str]) -> NDArray[np.int64]:
         raise UserError(f"{path} cannot be used: {error}.") from error
     unknown = [each for each in names if each not in clusters]
     if unknown:
-        raise UserError(f"{path} does not know the tested picture {unknown[0]}.")
+        raise UserError(f"{path} does not list the test picture {unknown[0]}.")
     numbers: dict[tuple[str, str], int] = {}
     return np.array([numbers.setdefault(clusters[each], len(numbers)) for each in names], dtype=np.int64)
 
@@ -86,20 +126,19 @@ def read_clusters(folder: Path, names: Sequence[str]) -> NDArray[np.int64]:
 def _check_against(run: Run, predictions: TestPredictions, path: Path) -> None:
     _, result = run
     if not (result["metrics"] and result["inference_mode"] in result["metrics"]["test"]):
-        raise UserError(f"{path} belongs to a reading that the run's record does not have.")
+        raise UserError(f"{path} belongs to an inference mode that the run's record does not have.")
     recorded = result["metrics"]["test"][result["inference_mode"]]
     number = len(predictions.names)
     if len(set(predictions.names)) != number or number != recorded["images"]:
         raise UserError(f"{path} does not list each of the {recorded['images']} test pictures once.")
-    # Two classes with the same probability may be told apart before rounding only: one picture of doubt.
+    # Two classes may have equal probabilities after rounding only: allow a difference of one picture.
     if abs(predictions.correct.sum() - recorded["accuracy"] * number) > 1.5:
         raise UserError(f"{path} belongs to another run: its accuracy is not that of result.json.")
 
 
 def _read(path: Path) -> list[list[str]]:
     try:
-        # A file name out of an old archive need not be UTF-8.
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        with path.open(newline="", encoding="utf-8", errors=_FOREIGN_NAMES) as file:
             return list(csv.reader(file))
     except (OSError, csv.Error) as error:
         raise UserError(f"{path} cannot be read ({getattr(error, 'strerror', error)}).") from error
@@ -107,3 +146,7 @@ def _read(path: Path) -> list[list[str]]:
 
 def _numbers(texts: Sequence[str]) -> NDArray[np.float64]:
     return np.array([float(text) if text else np.nan for text in texts])
+
+
+def _ratios(values: ArrayLike | None, number: int) -> NDArray[np.float64]:
+    return np.full(number, np.nan) if values is None else np.asarray(values, dtype=np.float64)

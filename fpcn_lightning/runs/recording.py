@@ -4,23 +4,36 @@ import contextlib
 import hashlib
 import json
 import os
-import platform
-import re
-import shlex
+import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, TypedDict, Unpack
 
 from fpcn_lightning import __version__
-from fpcn_lightning.errors import RunInUse, UserError
-from fpcn_lightning.runs.results import Code, Result, write_result
+from fpcn_lightning.errors import ANOTHER_CONFIG, UserError
+from fpcn_lightning.runs.invocation import Invocation, command_line
+from fpcn_lightning.runs.lock import hold_lock
+from fpcn_lightning.runs.results import (
+    RESULT_NAME,
+    SCHEMA_VERSION,
+    Code,
+    DataFacts,
+    Evaluation,
+    ImagesPerSecond,
+    NetworkFacts,
+    Result,
+    read_result,
+    write_result,
+)
 from fpcn_lightning.runs.sameness import decisive
-from fpcn_lightning.runs.status import LOCK_NAME
 
+LAST = Path("checkpoints") / "last.ckpt"  # below the run folder: what an interrupted run resumes from
+WANDB_RUN = "wandb_run.txt"  # likewise: the id of its W&B run
+LEFT_BY_A_RUN = (RESULT_NAME, "metrics.csv", WANDB_RUN)
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pillow")
 
 
@@ -28,17 +41,6 @@ def is_first_process() -> bool:
     """Whether this process is the one of a distributed run that writes, by what launchers set in the environment."""
     # All of them: in an interactive shell of Slurm, every process that Lightning starts has SLURM_PROCID=0.
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK"))
-
-
-def check_names(name: str, variant: str) -> None:
-    """Refuse what would put a run elsewhere than below the output folder.
-
-    Raises:
-        UserError: names the key.
-    """
-    for key, value in (("name", name), ("variant", variant)):
-        if not re.fullmatch(r"[\w+=,.-]*\w[\w+=,.-]*", value):
-            raise UserError(f"{key}={value} names a folder: use letters, digits and . , - + = _ only.")
 
 
 def relative(config: Any, folder: Path) -> Any:
@@ -53,46 +55,150 @@ def relative(config: Any, folder: Path) -> Any:
     return config
 
 
+def file_hash(path: Path, key: str) -> str:
+    """SHA-256 of the file that a config key names, 64 hexadecimal digits.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"{key}={path} cannot be read ({error.strerror}): give the checkpoint of a finished training."
+        ) from error
+
+
 def config_hash(config: Mapping[str, Any]) -> str:
     """12 hexadecimal digits, equal for runs that must come to the same result."""
     return hashlib.sha256(json.dumps(decisive(config), sort_keys=True).encode()).hexdigest()[:12]
 
 
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep every other process out of a run folder; the lock falls with the process, however it dies.
+class Facts(TypedDict, total=False):
+    """What a run finds out about itself; see `fpcn_lightning.runs.results.Result`."""
 
-    Raises:
-        RunInUse: another process holds it.
-    """
-    from filelock import FileLock, Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / LOCK_NAME, timeout=0):
-            yield
-    except Timeout as error:
-        raise RunInUse(
-            f"another process is training in {folder}: let it finish, or name this run with variant=NAME."
-        ) from error
+    data: DataFacts
+    network: NetworkFacts
+    metrics: Evaluation
+    device: str
+    inference_mode: str
+    checkpoint: str | None
+    epochs: int
+    images_per_second: ImagesPerSecond
+    seen_in_training: int | None
+    teacher: dict[str, object] | None
 
 
-class Overrides(Protocol):
-    """The words of a command line, by whom they are meant for."""
+class RunRecord:
+    """What a run writes about itself, from its first second to its last: `result.json`, also when it fails.
 
-    task: Any  # the run's, words
-    hydra: Any  # Hydra's own, words
-
-
-def new_result(config: dict[str, Any], overrides: Overrides) -> Result:
-    """The record of a run that has just begun.
+    It holds everything about a run folder that is not training: the lock, skipping what is finished, seconds of an
+    interrupted run that is resumed, and the record, which the run fills in by `add`.
 
     Args:
-        config: the whole config.
-        overrides: the words of its command line.
+        folder: of the run.
+        config: the whole config as plain data, paths in the folder made relative.
+        invocation: how the run was started.
+        writes: False for the further processes of a distributed run, which leave the folder alone.
     """
+
+    def __init__(
+        self, folder: Path, config: dict[str, Any], invocation: Invocation, *, writes: bool | None = None
+    ) -> None:
+        self.folder = folder
+        self.writes = is_first_process() if writes is None else writes
+        self.result = _new_result(config, invocation)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other process out of the run folder; the lock ends with the process, however it ends.
+
+        Raises:
+            RunInUse: another process holds it.
+        """
+        if not self.writes:
+            yield
+            return
+        with hold_lock(self.folder):
+            yield
+
+    def is_finished(self, *, overwrite: bool) -> bool:
+        """Whether this very run is done; the seconds of an interrupted one are taken over.
+
+        Args:
+            overwrite: delete what an earlier run left first.
+
+        Raises:
+            UserError: the folder holds a run of another config.
+        """
+        if not self.writes:
+            return False
+        if overwrite:
+            shutil.rmtree(self.folder / LAST.parent, ignore_errors=True)
+            for name in LEFT_BY_A_RUN:
+                (self.folder / name).unlink(missing_ok=True)
+        path = self.folder / RESULT_NAME
+        if not path.exists():
+            return False
+        before = read_result(path)
+        finished = before["status"] == "finished"
+        if not finished and not (self.folder / LAST).exists():
+            return False  # it failed before the end of its first epoch: nothing is lost
+        if before["config_hash"] != self.result["config_hash"]:
+            raise UserError(
+                f"{self.folder} {ANOTHER_CONFIG}: name this run with variant=NAME, a whole sweep with name=NAME, or "
+                "replace it with overwrite=true."
+            )
+        self.result["seconds"] = before["seconds"]
+        return finished
+
+    @contextlib.contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Write the record when the block begins and when it ends, however it ends."""
+        if not self.writes:
+            yield
+            return
+        began, before = time.monotonic(), self.result["seconds"]["total"] or 0.0
+        write_result(self.folder, self.result)
+        try:
+            yield
+            self.result["status"] = "finished"
+        except BaseException as error:
+            # Lightning leaves its loop by a SystemExit when a cluster or a sweep asks it to stop.
+            stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+            self.result["status"] = "interrupted" if stopped else "failed"
+            self.result["error"] = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self.result["seconds"]["total"] = round(before + time.monotonic() - began, 1)
+            write_result(self.folder, self.result)
+
+    @contextlib.contextmanager
+    def timed(self, stage: Literal["teacher", "fit", "test"]) -> Iterator[None]:
+        """Add the seconds of the block, however it ends, to those that the stage took before an interruption."""
+        before = (self.result["seconds"].get(stage) or 0.0) if stage != "test" else 0.0
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.result["seconds"][stage] = round(before + time.monotonic() - began, 1)
+
+    def add(self, **facts: Unpack[Facts]) -> None:
+        """Fill in what the run has found out about itself; written when the run ends."""
+        self.result.update(facts)  # type: ignore[typeddict-item]  # Facts has keys of Result only
+
+    @property
+    def last_checkpoint(self) -> Path | None:
+        """The checkpoint to resume from, if there is one."""
+        path = self.folder / LAST
+        return path if path.exists() else None
+
+
+def _new_result(config: dict[str, Any], invocation: Invocation) -> Result:
+    """The record of a run that has just begun."""
     return Result(
-        schema=1,
+        schema=SCHEMA_VERSION,
         experiment=config["name"],
         variant=config["variant"],
         seed=config["seed"],
@@ -105,7 +211,7 @@ def new_result(config: dict[str, Any], overrides: Overrides) -> Result:
         device=None,
         config=config,
         config_hash=config_hash(config),
-        command=_command(overrides),
+        command=_command(invocation),
         data=None,
         network=None,
         metrics=None,
@@ -115,50 +221,10 @@ def new_result(config: dict[str, Any], overrides: Overrides) -> Result:
     )
 
 
-def command_line(words: Iterable[str]) -> str:
-    """What a person types to start the program with these words."""
-    return shlex.join(["python", "-m", "fpcn_lightning", *words])
-
-
-def _command(overrides: Overrides) -> str:
+def _command(invocation: Invocation) -> str:
     # A run out of a sweep is one run also where its experiment asks for a sweep.
-    mode = [word for word in overrides.hydra if word == "hydra.mode=RUN"]
-    return command_line([*overrides.task, *mode])
-
-
-@contextlib.contextmanager
-def recorded(folder: Path, result: Result) -> Iterator[Result]:
-    """Write `result`, which the block fills in, when the block begins and when it ends, however it ends."""
-    began, before = time.monotonic(), result["seconds"]["total"] or 0.0
-    write_result(folder, result)
-    try:
-        yield result
-        result["status"] = "finished"
-    except BaseException as error:
-        # Lightning leaves its loop by a SystemExit when a cluster or a sweep asks it to stop.
-        result["status"] = "interrupted" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
-        result["error"] = f"{type(error).__name__}: {error}"
-        raise
-    finally:
-        result["seconds"]["total"] = round(before + time.monotonic() - began, 1)
-        write_result(folder, result)
-
-
-def device_name() -> str:
-    """The accelerator or processor of this process, and how many threads it computes with."""
-    import torch
-
-    if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
-    return f"CPU {_processor()}, {torch.get_num_threads()} threads"
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    mode = [word for word in invocation.hydra_overrides if word == "hydra.mode=RUN"]
+    return command_line([*invocation.overrides, *mode])
 
 
 def _code() -> Code:

@@ -1,8 +1,8 @@
 """The record of a run: what `result.json` holds, and how it is read, written and found.
 
-Every table and figure is made from these records and from nothing else. The TypedDicts below are the contract itself:
-reading and writing both check a record against their annotations, so the two cannot drift apart.
-Keys beyond the contract are kept, so that a task may add its own.
+Every table and figure is made from these records and from nothing else. The TypedDicts below are the contract: reading
+and writing both check a record against their annotations. Keys beyond the contract are kept, so that a task may add its
+own. A record of schema version 1 is converted when it is read (`fpcn_lightning.runs.upgrade`).
 """
 
 import json
@@ -13,15 +13,16 @@ from typing import Any, Literal, NotRequired, TypedDict, cast
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.atomic_write import write_text_atomically
 from fpcn_lightning.runs.schema_check import check
+from fpcn_lightning.runs.upgrade import upgrade_result
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[2] = 2
 RESULT_NAME = "result.json"
 
 
 class Seconds(TypedDict):
     """Wall-clock seconds of the run; a stage that did not take place is null.
 
-    `teacher` is what this run waited for the teacher's answers to be stored, 0 where others had done it.
+    `teacher` is the time in which this run stored the teacher's logits, 0 where another run had stored them.
     """
 
     total: float | None
@@ -39,10 +40,10 @@ class Code(TypedDict):
 
 
 class ImageCounts(TypedDict):
-    """Images on each side of the split."""
+    """Images of each split."""
 
     train: int
-    validation: int
+    val: int
     test: int
 
 
@@ -56,7 +57,7 @@ class DataFacts(TypedDict):
 
 
 class NetworkFacts(TypedDict):
-    """Size of the deployed network: parameters, multiply-accumulates of one image, input side in pixels.
+    """Size of the deployed network: parameters, multiply-accumulates of one image, edge of the input in pixels.
 
     `training_macs` are the multiply-accumulates of the forward pass of one training step, for an image of its batch;
     `milliseconds` is the time of one view through the trained network (`fpcn_lightning.profiling.latency`) on the
@@ -79,7 +80,7 @@ class ImagesPerSecond(TypedDict):
 
 
 class Metrics(TypedDict):
-    """One reading of one split: accuracy, F1 and recall in 0..1, loss in nats (null if it was not finite).
+    """One split under one inference mode: accuracy, F1 and recall in 0..1, loss in nats (null if it was not finite).
 
     `accuracy_standard_error` is binomial, sqrt(p (1 - p) / images); `confusion` has the true class in rows and the
     predicted class in columns.
@@ -95,21 +96,21 @@ class Metrics(TypedDict):
 
 
 class Evaluation(TypedDict):
-    """Metrics of each split, keyed by reading: a way of inference that the network offers."""
+    """Metrics of each split, keyed by inference mode: a way of inference that the network offers."""
 
-    validation: dict[str, Metrics]
+    val: dict[str, Metrics]
     test: dict[str, Metrics]
 
 
 class Result(TypedDict):
     """One run. `started` is an ISO 8601 time, `checkpoint` is relative to the run folder.
 
-    `reading` names the configured way of inference. An evaluation says how many of its pictures were
-    `seen_in_training`, where that can be known. `teacher` says whom a student has learned from. `command` is the
-    command line that starts this run again. Only a run that did not finish may lack data, network or metrics.
+    `inference_mode` is the configured one. `seen_in_training` counts the pictures of an evaluation that the network was
+    trained or selected on, where it is known. `teacher` identifies the teacher of a student. `command` is the command
+    line that starts this run again. Only a run that did not finish may lack data, network or metrics.
     """
 
-    schema: Literal[1]
+    schema: Literal[2]
     experiment: str
     variant: str
     seed: int
@@ -135,7 +136,7 @@ class Result(TypedDict):
 
 
 Run = tuple[Path, Result]
-"""A run folder and what it says about itself."""
+"""A run folder and its record."""
 
 
 def read_result(path: Path) -> Result:
@@ -151,9 +152,11 @@ def read_result(path: Path) -> Result:
     except ValueError as error:
         raise UserError(f"{path} is damaged: {error}. Run this experiment again, or move the file away.") from error
     version = record.get("schema") if isinstance(record, dict) else None
-    if version is not None and version != SCHEMA_VERSION:
+    if version == 1:
+        record = upgrade_result(record)
+    elif version is not None and version != SCHEMA_VERSION:
         raise UserError(
-            f"{path} has schema version {version!r}, this program reads version {SCHEMA_VERSION}. "
+            f"{path} has schema version {version!r}, this program reads versions 1 and {SCHEMA_VERSION}. "
             "Use the program version that wrote it, or run the experiment again."
         )
     try:
@@ -169,16 +172,16 @@ def find_results(root: Path, unreadable: list[str] | None = None) -> list[Run]:
 
     Args:
         root: the folder to look through.
-        unreadable: takes what is wrong with a file that cannot be read, which is then left out.
+        unreadable: takes the error message of each file that cannot be read, which is then skipped.
 
     Returns:
         (run folder, result) pairs sorted by experiment, variant, seed and folder; empty if there is no result.
 
     Raises:
-        UserError: `root` is no folder; or a file cannot be read, and there is no `unreadable`.
+        UserError: `root` is not a folder; or a file cannot be read, and there is no `unreadable`.
     """
     if not root.is_dir():
-        raise UserError(f"{root} is no folder. Name the folder that holds the runs, for example outputs.")
+        raise UserError(f"{root} is not a folder. Name the folder that holds the runs, for example outputs.")
     found = []
     for path in sorted(root.rglob(RESULT_NAME)):
         try:
@@ -225,4 +228,4 @@ def _without_non_finite(value: object) -> Any:
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,9 +1,9 @@
-"""What makes two runs the same: every config key but those that name, place or show a run."""
+"""Whether two configs lead to the same result: all keys count but those that name, place or show a run."""
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-# Dotted config keys (shell patterns, where * also stands for dots) that change no figure of a run.
+# Dotted config keys (shell patterns, where * also matches dots) that no result of a run depends on.
 NEUTRAL_KEYS = (
     "name",
     "variant",

@@ -1,4 +1,4 @@
-"""Whether a value read from JSON is what a type annotation says: the records are checked against their own types."""
+"""Checks a value read from JSON against a type annotation."""
 
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
@@ -10,13 +10,13 @@ def check(value: object, expected: Any, where: str = "") -> None:
     Keys beyond a TypedDict are allowed.
 
     Raises:
-        ValueError: names the dotted key below `where` at which the two part.
+        ValueError: names the first dotted key below `where` that does not match.
     """
     origin, arguments = get_origin(expected), get_args(expected)
     if is_typeddict(expected):
         _check_keys(_instance(value, dict, where), expected, where)
     elif origin in (Union, UnionType):
-        # The contracts know one kind of union: something, or null in the last place.
+        # The contracts have one kind of union: a type, or null in the last place.
         if value is not None:
             check(value, arguments[0], where)
     elif origin is Literal:

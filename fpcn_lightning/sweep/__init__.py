@@ -1,1 +1,1 @@
-"""Many runs, each a process of its own: on slots of one machine, on Ray, on Slurm, or as trials. Knows no Hydra."""
+"""Many runs, each in a process of its own: on slots of one machine, on Ray, on Slurm, or as trials. Without Hydra."""

@@ -1,4 +1,4 @@
-"""`python leash.py PARENT COMMAND...` becomes COMMAND, which is interrupted should the process PARENT die.
+"""`python die_with_parent.py PARENT COMMAND...` becomes COMMAND, which is interrupted if the process PARENT dies.
 
 It is run by its path, so that it starts in milliseconds. Python code between fork and exec would do the same without
 a file of its own, but is unsafe in a program with threads.
@@ -13,16 +13,16 @@ PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>; it outlives exec
 
 
 def main() -> None:
-    """Put this process on the leash and hand it over to the command."""
+    """Have the system interrupt this process when its parent dies, and replace it by the command."""
     parent, *command = sys.argv[1:]
-    # What a shell runs in its background ignores SIGINT, and so would all that it starts.
+    # A background process of a shell ignores SIGINT, and so would everything that it starts.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # Slurm warns every process of a job of its time limit; the one that started us answers, for us it would be the end.
+    # Slurm sends this warning of the time limit to every process of a job: submitit handles it, it would kill this one.
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
     if os.getppid() != int(parent):
-        sys.exit("the sweep is gone")
+        sys.exit("the sweep has ended")
     os.execv(command[0], command)
 
 

@@ -1,12 +1,43 @@
-"""A job of a sweep, and how it ended."""
+"""A job of a sweep: as it was composed, as a process, and how it ended."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fpcn_lightning.errors import RunInUse
+from fpcn_lightning.errors import RunInUse, UserError
 
 Outcome = Literal["finished", "skipped", "taken", "failed"]
+
+
+@dataclass(frozen=True)
+class ComposedJob:
+    """A job of a sweep whose config has been composed.
+
+    Attributes:
+        number: in the sweep, from 0.
+        name: its folder relative to the sweep's, with slashes, such as mask/seed-0.
+        folder: that it fills.
+        overrides: the words that it was composed from.
+        task: its `task`.
+        experiment: its `name`.
+        variant: its `variant`.
+        seed: its `seed`.
+        accelerator: its `trainer.accelerator`.
+        config: the whole config with Hydra's part; only launchers of Hydra look at it.
+        identity: two jobs with the same folder and equal identities are the same job.
+    """
+
+    number: int
+    name: str
+    folder: Path
+    overrides: tuple[str, ...]
+    task: str
+    experiment: str
+    variant: str
+    seed: int
+    accelerator: str
+    config: object
+    identity: object
 
 
 @dataclass(frozen=True)
@@ -20,13 +51,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Ended:
-    """A job that came to its end.
+    """A job that has ended.
 
     Attributes:
         returncode: its exit code; minus the number of the signal that killed it.
         seconds: how long it took.
-        log: what it printed, after what earlier attempts printed.
-        skipped: whether it found its folder's result finished already.
+        log: the file of its output, which also holds that of earlier attempts.
+        skipped: whether the result in its folder was finished already.
         reason: why it failed: the signal that ended it, or the last line that it printed.
     """
 
@@ -39,9 +70,16 @@ class Ended:
 
     @property
     def outcome(self) -> Outcome:
-        """What became of the job; `taken`: its folder is in the hands of another process."""
+        """How the job ended; `taken`: another process is training in its folder."""
         if self.returncode == RunInUse.exit_code:
             return "taken"
         if self.returncode != 0:
             return "failed"
         return "skipped" if self.skipped else "finished"
+
+    @property
+    def error(self) -> UserError | None:
+        """Why the job has no result: a RunInUse if it was taken, another UserError if it failed, else None."""
+        if self.returncode == 0:
+            return None
+        return RunInUse(self.reason) if self.outcome == "taken" else UserError(self.reason)

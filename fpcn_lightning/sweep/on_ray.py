@@ -22,10 +22,10 @@ def run_on_ray(
 
     Args:
         jobs: their folders are the same on every machine.
-        overview: is told what happens.
-        init: arguments of `ray.init`.
+        overview: shows what happens.
+        init: arguments of `ray.init`; those that are None are not passed.
         num_cpus: cores that one job takes.
-        num_gpus: cards that one job takes, and the only ones that it sees.
+        num_gpus: GPUs that one job takes, and the only ones that it sees.
 
     Returns:
         The jobs in the order in which they ended.
@@ -34,18 +34,18 @@ def run_on_ray(
         KeyboardInterrupt: on Ctrl-C, after all that runs was interrupted.
         UserError: there is no such cluster, or Ray does not take these arguments.
     """
+    init = {key: value for key, value in init.items() if value is not None}
     try:
         ray.init(**init)
     except (ConnectionError, ValueError) as error:
-        raise UserError(f"Ray cannot begin with hydra.launcher.init={dict(init)}: {error}") from error
+        raise UserError(f"Ray does not start with hydra.launcher.init={init}: {error}") from error
     if init.get("address") is None and num_gpus > ray.cluster_resources().get("GPU", 0):  # type: ignore[no-untyped-call]
         ray.shutdown()
         raise UserError(
-            f"a job takes hydra.launcher.num_gpus={num_gpus}, more than this machine has, and would wait for ever: set "
+            f"a job takes hydra.launcher.num_gpus={num_gpus}, more than this machine has, and would wait forever: set "
             "hydra.launcher.num_gpus=0 for trainer=cpu, or hydra.launcher.init.address to a cluster."
         )
-    # Never again by itself: Ray would run what was killed three more times. A worker serves one job, so that nothing of
-    # it outlives it.
+    # No retries: Ray would run a killed job three more times. One job for each worker, so that nothing survives it.
     task = ray.remote(num_cpus=num_cpus, num_gpus=num_gpus, max_retries=0, max_calls=1)(run_here)
     waiting = {task.remote(job, Path.cwd()): job for job in jobs}
     ended: list[Ended] = []

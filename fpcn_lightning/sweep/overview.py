@@ -16,7 +16,7 @@ from fpcn_lightning.runs.status import LOG_NAME
 from fpcn_lightning.sweep.jobs import Ended, Job, Outcome
 from fpcn_lightning.sweep.slots import Slot
 
-_WORDS: dict[Outcome, str] = {
+_LABELS: dict[Outcome, str] = {
     "finished": "finished",
     "skipped": "finished before",
     "failed": "failed",
@@ -25,10 +25,10 @@ _WORDS: dict[Outcome, str] = {
 
 
 class Overview:
-    """Counts what has ended, and guesses how long the rest will take.
+    """Counts the jobs that have ended, and estimates how long the rest will take.
 
-    The guess rests on the jobs that were finished in this sweep: what was finished before takes a second to find out,
-    and what fails says nothing about the others.
+    The estimate uses only jobs that finished in this sweep: a job that was finished before takes a second, and one that
+    fails says nothing about the others.
     """
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -44,30 +44,30 @@ class Overview:
 
     @contextlib.contextmanager
     def shown(self, total: int | None, slots: int | None) -> Iterator[None]:
-        """Show the jobs that run within the block: how many there are, and how many at a time, where that is known."""
+        """Show the jobs that run in the block: `total` of them, `slots` at a time; None where that is unknown."""
         self._total, self._slots = total, slots
         if not self._console.is_terminal:
             yield
             return
-        # Drawn by `refresh` alone: a thread that draws would live beside every process that is started.
+        # Drawn by `refresh` only: processes should not be started while a thread is drawing.
         live = Live(get_renderable=self._table, console=self._console, auto_refresh=False, transient=True)
         with live as self._live:
             yield
         self._live = None
 
     def started(self, job: Job, slot: Slot) -> None:
-        """A job has begun."""
+        """A job has started."""
         self._running[job] = (slot.number, self._clock())
         if self._live is None:
             self._say(f"{job.name} started in slot {slot.number}: {job.folder / LOG_NAME}")
 
     def ended(self, ended: Ended) -> None:
         """A job has ended."""
-        self._running.pop(ended.job, None)  # a cluster does not tell when a job begins
+        self._running.pop(ended.job, None)  # a cluster does not report when a job starts
         self.outcomes[ended.outcome] += 1
         if ended.outcome == "finished":
             self._seconds.append(ended.seconds)
-        line = f"[{self._count()}] {ended.job.name} {_WORDS[ended.outcome]}"
+        line = f"[{self._count()}] {ended.job.name} {_LABELS[ended.outcome]}"
         if ended.outcome == "failed":
             line += f" after {duration(ended.seconds)} ({ended.reason}; {ended.log})"
         if ended.outcome == "finished":
@@ -75,13 +75,13 @@ class Overview:
         self._say(line + self._rest())
 
     def refresh(self) -> None:
-        """Draw the live table anew, at most four times a second."""
+        """Redraw the live table, at most four times a second."""
         if self._live is not None and time.monotonic() - self._drawn > 0.25:
             self._drawn = time.monotonic()
             self._live.refresh()
 
     def seconds_left(self) -> float | None:
-        """The guess: every job takes the mean of those that were finished here, in the first slot that is free."""
+        """The estimate: every job takes the mean time of those that finished, in the first slot that is free."""
         if self._total is None or self._slots is None or not self._seconds:
             return None
         mean, now = fmean(self._seconds), self._clock()
@@ -106,7 +106,7 @@ class Overview:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _table(self) -> Group:
-        counts = (f"{number} {_WORDS[outcome]}" for outcome, number in self.outcomes.items())
+        counts = (f"{number} {_LABELS[outcome]}" for outcome, number in self.outcomes.items())
         head = ", ".join([f"{self._count()} done", *counts, f"{len(self._running)} running"]) + self._rest()
         table = Table("slot", "job", "running for", box=None, pad_edge=False, header_style="dim")
         for job, (slot, began) in sorted(self._running.items(), key=lambda item: item[1]):
@@ -115,7 +115,7 @@ class Overview:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 92 s, 31 min, 3 h 20 min."""
+    """Seconds in suitable units: 92 s, 31 min, 3 h 20 min."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -1,4 +1,4 @@
-"""Jobs on slots: each a fresh process with a log of its own, and none that dies takes another along."""
+"""Jobs on slots: each is a fresh process with its own log, and one that dies does not affect the others."""
 
 import contextlib
 import os
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from fpcn_lightning.sweep.overview import Overview
 
 GRACE = 30.0  # seconds in which an interrupted job may write what it has
-# What would make a job part of another distributed run, such as one that this process has taken part in.
+# These would make a job part of another distributed run, such as one that this process was part of.
 _FOREIGN = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
-_PAUSE = 0.1  # seconds between two looks at the running jobs
+_PAUSE = 0.1  # seconds between two checks of the running jobs
 _ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -48,11 +48,11 @@ def run_jobs(
     """Run every job in the first slot that is free.
 
     Args:
-        jobs: the next one is asked for only when a slot is free and `on_end` knows of every job that has ended.
-        overview: is told what happens.
-        total: how many jobs there are, where that is known.
+        jobs: the next one is drawn only when a slot is free and `on_end` was called for every job that has ended.
+        overview: shows what happens.
+        total: number of jobs, None where that is unknown.
         on_end: is called with each job that has ended.
-        grace: seconds between asking jobs to stop and forcing them.
+        grace: seconds between interrupting jobs and killing them.
 
     Returns:
         The jobs in the order in which they ended.
@@ -88,7 +88,7 @@ def run_jobs(
 
 def _start(job: Job, slot: Slot) -> _Running:
     job.folder.mkdir(parents=True, exist_ok=True)
-    # Unbuffered, so that the log of a killed job tells how far it came.
+    # Unbuffered, so that the log of a killed job is complete.
     inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
     environment = {**inherited, "PYTHONUNBUFFERED": "1", **slot.environment}
     before = _state_of_result(job.folder)
@@ -102,7 +102,7 @@ def _start(job: Job, slot: Slot) -> _Running:
             stdout=log,
             stderr=subprocess.STDOUT,
             env=environment,
-            # A session of its own: Ctrl-C reaches us alone, and whatever the job starts can be found again.
+            # A session of its own: Ctrl-C reaches only this process, and all that the job starts is in one group.
             start_new_session=True,
         )
     return _Running(job, process, time.monotonic(), before)
@@ -111,7 +111,7 @@ def _start(job: Job, slot: Slot) -> _Running:
 def _is_over(running: _Running) -> bool:
     if running.process.poll() is None:
         return False
-    _signal(running, signal.SIGKILL)  # ranks and loader workers of a job that is gone work for nobody
+    _signal(running, signal.SIGKILL)  # ranks and loader workers that the job left behind
     return True
 
 
@@ -128,11 +128,11 @@ def _reason(returncode: int, log: Path) -> str:
         return f"ended by signal {-returncode}, {signal.strsignal(-returncode)}"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     last = next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {returncode}")
-    return last.removeprefix("error: ")  # which is how our own command line begins its complaints
+    return last.removeprefix("error: ")  # as our own command line begins its messages
 
 
 def _state_of_result(folder: Path) -> object:
-    """Differs before and after a job that really ran: a run replaces its record when it begins and when it ends."""
+    """Differs before and after a job that really ran: a run replaces its result when it starts and when it ends."""
     try:
         found = (folder / RESULT_NAME).stat()
     except OSError:
@@ -142,7 +142,7 @@ def _state_of_result(folder: Path) -> object:
 
 @contextlib.contextmanager
 def _every_signal_interrupts() -> Iterator[None]:
-    """SIGTERM and SIGHUP become a KeyboardInterrupt, unless someone (nohup) has them ignored."""
+    """SIGTERM and SIGHUP raise KeyboardInterrupt, unless they are ignored (nohup)."""
     before = {number: signal.getsignal(number) for number in _ENDINGS}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
@@ -155,8 +155,8 @@ def _every_signal_interrupts() -> Iterator[None]:
 
 
 def _stop(running: Sequence[_Running], grace: float) -> None:
-    """Ask the jobs to stop, ever more firmly; a second Ctrl-C cuts the patience short."""
-    # A cluster that takes a machine back says so again and again: that is no reason to hurry.
+    """Stop the jobs: interrupt, then terminate, then kill; a second Ctrl-C skips the waiting."""
+    # A cluster that reclaims a machine repeats these signals: they must not shorten the waiting.
     for number in _ENDINGS:
         signal.signal(number, signal.SIG_IGN)
     alive = list(running)

@@ -1,4 +1,4 @@
-"""One job on the machine of a cluster, and what to say where not even that came about."""
+"""One job on a machine of a cluster, and the record of one that could not run there."""
 
 import io
 import os
@@ -16,11 +16,11 @@ from fpcn_lightning.sweep.slots import Slot
 
 
 def run_here(job: Job, folder: Path) -> Ended:
-    """Run a job with this machine's Python and with what the cluster left in the environment.
+    """Run a job with this machine's Python and the environment that the cluster has set.
 
     Args:
         job: its folder may be relative to `folder`.
-        folder: where the sweep was started; every machine has it in the same place.
+        folder: where the sweep was started; it has the same path on every machine.
     """
     os.chdir(folder)
     local = replace(job, command=(sys.executable, *job.command[1:]))
@@ -29,6 +29,6 @@ def run_here(job: Job, folder: Path) -> Ended:
 
 
 def lost(job: Job, error: Exception) -> Ended:
-    """A job whose process on the cluster ended before it could say how."""
+    """The record of a job whose process on the cluster ended without returning one."""
     line = str(error).strip().partition("\n")[0]
     return Ended(job, 1, 0.0, job.folder / LOG_NAME, reason=f"{type(error).__name__}: {line}")

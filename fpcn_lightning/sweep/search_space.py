@@ -1,4 +1,4 @@
-"""What a search may change: the section `search.space`, as the distributions that Optuna draws from."""
+"""The config section `search.space`, as the distributions that Optuna samples from."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,19 +12,19 @@ _RANGE = {"low", "high", "step", "log"}
 
 
 def read_space(section: Mapping[str, Any], config: Mapping[str, Any]) -> "dict[str, BaseDistribution]":
-    """The distributions to draw from.
+    """The distributions to sample from.
 
     Args:
         section: `search.space`, nested like the config itself. Each key that is searched holds either `choices`, or
-            `low` and `high`, both included, and perhaps `step` or `log: true`. Whole numbers are drawn where the
-            bounds, the step and the config's own value are whole.
+            `low` and `high`, both included, and optionally `step` or `log: true`. Integers are drawn if the bounds, the
+            step and the config's own value are integers.
         config: by dotted key, what decides the outcome of a run, with the value it has without a search.
 
     Returns:
         A distribution for each dotted key, in the order of the section.
 
     Raises:
-        UserError: nothing is to be searched, a key is unknown, its range makes no sense or leaves out its own value.
+        UserError: the section is empty, a key is unknown, its range is invalid or excludes its own value.
     """
     ranges = _ranges(section, config)
     if not ranges:
@@ -41,7 +41,7 @@ def _ranges(section: Mapping[str, Any], config: Mapping[str, Any], prefix: str =
         if isinstance(node, Mapping) and any(known.startswith(f"{key}.") for known in config):
             flat |= _ranges(node, config, f"{key}.")
         elif key not in config:
-            raise UserError(f"search.space.{key}: no such key decides the outcome of a run{closest(key, config)}.")
+            raise UserError(f"search.space.{key}: no such key changes the result of a run{closest(key, config)}.")
         elif not isinstance(node, Mapping):
             raise UserError(
                 f"search.space.{key}={node}: give a range, {{low: 0.0, high: 1.0}}, or {{choices: [a, b]}}."
@@ -60,7 +60,7 @@ def _distribution(key: str, options: Mapping[str, Any], own: object) -> "BaseDis
         if names == {"choices"}:
             choices = options["choices"]
             if not isinstance(choices, list):
-                raise ValueError(f"choices={choices} is no list")
+                raise ValueError(f"choices={choices} is not a list")
             drawn, contained = CategoricalDistribution(choices), own in choices
         elif {"low", "high"} <= names <= _RANGE:
             numbers = [own, *(options[name] for name in ("low", "high", "step") if name in options)]
@@ -69,11 +69,9 @@ def _distribution(key: str, options: Mapping[str, Any], own: object) -> "BaseDis
         else:
             raise ValueError(f"it has {', '.join(sorted(names)) or 'nothing'} instead of low and high, or choices")
     except (TypeError, ValueError) as error:
-        raise UserError(f"search.space.{key} makes no sense: {error}") from error
+        raise UserError(f"search.space.{key} is invalid: {error}") from error
     if not contained:
-        raise UserError(
-            f"search.space.{key} leaves out {key}={own}, which the first trial takes: widen it, or set {key}."
-        )
+        raise UserError(f"search.space.{key} excludes {key}={own}, which the first trial uses: widen it, or set {key}.")
     return drawn
 
 

@@ -1,7 +1,7 @@
-"""A search that any number of processes share: which trial to run next, and what came of it.
+"""A search that any number of processes share: which trial to run next, and the result of each.
 
-The study is one file that Optuna appends to. A file lock for each trial tells whether the process that runs it is still
-alive: the system releases it when that process ends, however it ends, and the trial can be taken up where it stopped.
+The study is one file that Optuna appends to. A file lock for each trial shows whether the process that runs it is still
+alive: the system releases it when that process ends, however it ends, and another process can resume the trial.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.runs.folders import trial_name
 
 if TYPE_CHECKING:
     import optuna
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
 
 STUDY_NAME = "study.log"
 _LOCKS = ".locks"
-
-
-def trial_name(number: int) -> str:
-    """The variant that a trial is trained as."""
-    return f"trial-{number:04d}"
 
 
 @dataclass(frozen=True)
@@ -36,21 +32,21 @@ class Claim:
     values: Mapping[str, Any]
 
 
-class Study:
+class SearchStudy:
     """The trials in one folder.
 
-    The values of a trial are a function of the seed, of its number and of what was told before it, so that a search
-    with one trial at a time draws the same values whether it was cut off or not. With several at a time they depend on
-    which ends first.
+    The values of a trial are a function of the seed, of its number and of the results before it, so that a search with
+    one trial at a time draws the same values whether it was interrupted or not. With several at a time they depend on
+    which one ends first.
 
     Args:
-        folder: the folder of the search, whose name the study bears.
+        folder: the folder of the search; its name is that of the study.
         space: a distribution for each dotted key that is searched.
-        config: by dotted key, what decides the outcome of a run; trial 0 takes the values that it has.
+        config: by dotted key, what decides the outcome of a run; trial 0 uses its values.
         seed: of the sampler.
 
     Raises:
-        UserError: the folder holds a search through another space or around another config, or a damaged study.
+        UserError: the folder holds a search over another space or with another config, or a damaged study.
     """
 
     def __init__(
@@ -59,49 +55,49 @@ class Study:
         self._folder, self._space, self._seed = folder, dict(space), seed
         self._held: dict[int, FileLock] = {}
         self._left: set[int] = set()
-        self._door = _lock(folder, "door")
-        with self._door:
+        self._study_lock = _lock(folder, "study")
+        with self._study_lock:
             self._study = _open(folder)
             self._check_same(config)
             if not self._study.get_trials(deepcopy=False):
                 self._study.enqueue_trial({key: config[key] for key in space})
 
     def claim(self, limit: int) -> Claim | None:
-        """The next trial for this process: one whose process has died, else a new one while fewer than `limit` began.
+        """The next trial for this process: one whose process died, else a new one if fewer than `limit` have started.
 
         Trials that failed count as well, so that a search ends. The caller ends each claim with `finish`, `fail` or
         `leave`.
         """
         from optuna.trial import TrialState
 
-        with self._door:
+        with self._study_lock:
             for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 if trial.number not in self._left and self._hold(trial.number):
                     if trial.params.keys() == self._space.keys():
                         return Claim(trial.number, trial.params)
-                    self.fail(trial.number, "its values were not drawn to the end")
-            begun = sum(trial.state != TrialState.WAITING for trial in self._study.get_trials(deepcopy=False))
-            if begun >= limit:
+                    self.fail(trial.number, "its values were not drawn completely")
+            started = sum(trial.state != TrialState.WAITING for trial in self._study.get_trials(deepcopy=False))
+            if started >= limit:
                 return None
-            self._study.sampler = _sampler(self._seed, begun)
+            self._study.sampler = _sampler(self._seed, started)
             new = self._study.ask(self._space)
             self._hold(new.number)
             return Claim(new.number, new.params)
 
     def remaining(self, limit: int) -> int:
-        """How many of `limit` trials have not ended, whichever process runs them."""
+        """How many of `limit` trials have not ended, in all processes together."""
         ended = sum(trial.state.is_finished() for trial in self._study.get_trials(deepcopy=False))
         return max(0, limit - ended)
 
-    def same_pictures(self, fingerprint: str) -> bool:
-        """Whether a trial had the split of the first one that asked: only then can the two be compared."""
-        noted = self._study.user_attrs.get("fingerprint")
-        if noted is None:
+    def same_images(self, fingerprint: str) -> bool:
+        """Whether a trial has the fingerprint of the first one that was checked: only then can they be compared."""
+        stored = self._study.user_attrs.get("fingerprint")
+        if stored is None:
             self._study.set_user_attr("fingerprint", fingerprint)
-        return noted in (None, fingerprint)
+        return stored in (None, fingerprint)
 
     def finish(self, number: int, accuracy: float, **details: float | None) -> None:
-        """End a claim with the validation accuracy in 0..1 that it reached; details are kept beside it."""
+        """End a claim with the validation accuracy in 0..1 that it reached; details are stored with it."""
         self._annotate(number, details)
         self._study.tell(number, accuracy)
         self._held.pop(number).release()
@@ -115,12 +111,12 @@ class Study:
         self._held.pop(number).release()
 
     def leave(self, number: int) -> None:
-        """Give a claim back as it is, to be taken up by another process or by the next call of the same command."""
+        """Give a claim back unfinished; another process, or the next call of the same command, resumes it."""
         self._left.add(number)
         self._held.pop(number).release()
 
     def trials(self) -> "list[optuna.trial.FrozenTrial]":
-        """All trials that have begun, by number."""
+        """All trials that have started, by number."""
         from optuna.trial import TrialState
 
         return [trial for trial in self._study.get_trials() if trial.state != TrialState.WAITING]
@@ -143,15 +139,15 @@ class Study:
             trial.set_user_attr(key, value)
 
     def _check_same(self, config: Mapping[str, object]) -> None:
-        """Note what is searched around which config, or compare it with what an earlier process has noted."""
+        """Store the space and the config, or compare them with those that an earlier process has stored."""
         space = {f"search.space.{key}": str(distribution) for key, distribution in self._space.items()}
         found = json.loads(json.dumps({**config, **space}))
-        noted = self._study.user_attrs.get("config")
-        if noted is None:
+        stored = self._study.user_attrs.get("config")
+        if stored is None:
             self._study.set_user_attr("config", found)
             return
-        for key in sorted(noted.keys() | found.keys()):
-            before, now = noted.get(key, "absent"), found.get(key, "absent")
+        for key in sorted(stored.keys() | found.keys()):
+            before, now = stored.get(key, "absent"), found.get(key, "absent")
             if before != now:
                 raise UserError(
                     f"{self._folder} holds a search with {key}={before}, not {now}: name this one with name=OTHER, or "
@@ -159,13 +155,13 @@ class Study:
                 )
 
 
-def throw_away(folder: Path) -> None:
+def delete_study(folder: Path) -> None:
     """Remove the study in `folder` and its trials.
 
     Raises:
         UserError: another process is running one of them.
     """
-    with _lock(folder, "door"):
+    with _lock(folder, "study"):
         locks = [_lock(folder, path.stem) for path in sorted((folder / _LOCKS).glob("trial-*.lock"))]
         try:
             for lock in locks:
@@ -187,7 +183,7 @@ def _open(folder: Path) -> "optuna.Study":
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = str(folder / STUDY_NAME)
     try:
-        # The default lock is a symbolic link, which is never found stale where two machines see the folder elsewhere.
+        # The default lock is a symbolic link, which never counts as stale if two machines mount the folder differently.
         storage = optuna.storages.JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))
         return optuna.create_study(storage=storage, study_name=folder.name, direction="maximize", load_if_exists=True)
     except (ValueError, KeyError) as error:
@@ -200,9 +196,9 @@ def _lock(folder: Path, name: str) -> FileLock:
 
 
 def _sampler(seed: int, number: int) -> "optuna.samplers.BaseSampler":
-    """A sampler for one trial: restarted with the run's seed, it would draw again what an earlier process has drawn."""
+    """A sampler for one trial: with the run's seed alone, it would repeat what an earlier process has drawn."""
     import numpy as np
     from optuna.samplers import TPESampler
 
-    # A trial that still runs is taken to do badly near itself, so that slots do not all try the same place.
+    # A running trial counts as bad, so that the slots do not all try the same values.
     return TPESampler(constant_liar=True, seed=int(np.random.SeedSequence((seed, number)).generate_state(1)[0]))

@@ -1,4 +1,4 @@
-"""Shares of one machine: a slot is some cards, or some cores, on which one job runs at a time."""
+"""Shares of one machine: a slot is some GPUs, or some cores, on which one job runs at a time."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,62 +13,62 @@ class Slot:
 
     Attributes:
         number: from 0.
-        environment: what a job in this slot finds in its environment beside what is there anyway.
+        environment: variables of a job in this slot, in addition to those of this process.
     """
 
     number: int
     environment: Mapping[str, str]
 
 
-def make_slots(slots: int | None, cards: Sequence[str], cards_per_slot: int, cores: int) -> list[Slot]:
+def make_slots(slots: int | None, gpus: Sequence[str], gpus_per_job: int, cores: int) -> list[Slot]:
     """Divide the machine.
 
     Args:
-        slots: how many jobs run at a time; None: as many as the cards give, one on a machine without cards.
-        cards: their numbers or names as CUDA_VISIBLE_DEVICES takes them; empty: the slots are shares of the cores.
-        cards_per_slot: cards of one job; without cards, processes of one job.
-        cores: processor cores of the machine, shared evenly unless OMP_NUM_THREADS says otherwise.
+        slots: how many jobs run at a time; None: as many as the GPUs allow, one on a machine without GPUs.
+        gpus: their numbers or names as in CUDA_VISIBLE_DEVICES; empty: the slots are shares of the cores.
+        gpus_per_job: GPUs of one job; without GPUs, processes of one job.
+        cores: processor cores of the machine, shared evenly unless OMP_NUM_THREADS is set.
 
     Raises:
-        UserError: a number below one, or more slots than the cards give.
+        UserError: a number below one, or more slots than the GPUs allow.
     """
-    for key, value in (("slots", slots), ("cards_per_slot", cards_per_slot)):
+    for key, value in (("slots", slots), ("gpus_per_job", gpus_per_job)):
         if value is not None and (not isinstance(value, int) or value < 1):
             raise UserError(f"hydra.launcher.{key}={value} must be a whole number of at least 1.")
-    possible = len(cards) // cards_per_slot
-    if cards and possible < (slots or 1):
+    possible = len(gpus) // gpus_per_job
+    if gpus and possible < (slots or 1):
         raise UserError(
-            f"{len(cards)} cards with hydra.launcher.cards_per_slot={cards_per_slot} give {possible} slots: lower "
-            f"cards_per_slot or hydra.launcher.slots={slots or 'null'}, or name more cards in hydra.launcher.cards."
+            f"{len(gpus)} GPUs with hydra.launcher.gpus_per_job={gpus_per_job} give {possible} slots: lower "
+            f"gpus_per_job or hydra.launcher.slots={slots or 'null'}, or name more GPUs in hydra.launcher.gpus."
         )
     number_of_slots = slots or possible or 1
-    threads = str(max(1, cores // number_of_slots // cards_per_slot))
+    threads = str(max(1, cores // number_of_slots // gpus_per_job))
     shared = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": threads}
-    groups = [cards[first : first + cards_per_slot] for first in range(0, possible * cards_per_slot, cards_per_slot)]
+    groups = [gpus[first : first + gpus_per_job] for first in range(0, possible * gpus_per_job, gpus_per_job)]
     return [
-        Slot(number, shared | ({"CUDA_VISIBLE_DEVICES": ",".join(groups[number])} if cards else {}))
+        Slot(number, shared | ({"CUDA_VISIBLE_DEVICES": ",".join(groups[number])} if gpus else {}))
         for number in range(number_of_slots)
     ]
 
 
 def slots_for(
-    accelerators: Iterable[str], *, slots: int | None, cards: Sequence[int | str] | None, cards_per_slot: int
+    accelerators: Iterable[str], *, slots: int | None, gpus: Sequence[int | str] | None, gpus_per_job: int
 ) -> list[Slot]:
     """Divide this machine for jobs with these `trainer.accelerator`s, as `hydra.launcher` says.
 
-    Which cards there are is asked, which takes seconds, only where none are named and some job may want one.
+    GPUs are looked for, which takes seconds, only if none are named and some job may use one.
     """
-    if cards is None:
-        cards = [] if set(accelerators) <= {"cpu"} else visible_cards()
-    # A cluster or taskset may leave us a part of the machine; macOS cannot say.
+    if gpus is None:
+        gpus = [] if set(accelerators) <= {"cpu"} else visible_gpus()
+    # A cluster or taskset may have given this process a part of the cores; macOS cannot tell.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return make_slots(slots, [str(card) for card in cards], cards_per_slot, cores)
+    return make_slots(slots, [str(gpu) for gpu in gpus], gpus_per_job, cores)
 
 
-def visible_cards() -> list[str]:
-    """The cards that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     import torch
 
     number = torch.cuda.device_count()
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return [str(card) for card in range(number)] if named is None else named.split(",")[:number]
+    return [str(gpu) for gpu in range(number)] if named is None else named.split(",")[:number]

@@ -2,20 +2,19 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig
-
-from fpcn_lightning import build
+from fpcn_lightning.config import Config
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.runs.invocation import Invocation
 from fpcn_lightning.tracking.wandb_run import wandb_mode
 
 
-def run(cfg: DictConfig) -> None:
+def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the signature of all tasks
     """Write every workspace of the project `logger.wandb.project` as JSON, and save it online where there is a key.
 
     Raises:
         UserError: a package is missing, no project is configured, or W&B does not take a workspace.
     """
-    section = build.plain(cfg)["logger"].get("wandb")
+    section = config.logger.get("wandb")
     if section is None:
         raise UserError("task=dashboard reads the project from logger.wandb.project: leave logger=wandb as it is.")
     online = wandb_mode() == "online"
@@ -25,7 +24,7 @@ def run(cfg: DictConfig) -> None:
         raise UserError("task=dashboard needs wandb-workspaces: pip install 'fpcn-lightning[dashboards]'.") from error
     import wandb
 
-    folder = Path(cfg.output) / "dashboards"
+    folder = Path(config.output) / "dashboards"
     folder.mkdir(parents=True, exist_ok=True)
     try:
         entity = section["entity"] or (wandb.Api().default_entity if online else None) or ""

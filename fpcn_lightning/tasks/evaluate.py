@@ -1,102 +1,91 @@
-"""`task=evaluate`: test a checkpoint on another folder, or again on the test side of its own data."""
+"""`task=evaluate`: test a checkpoint on another folder, or again on the test split of its own data."""
 
-import hashlib
 import logging
-import time
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 
 from fpcn_lightning import build
+from fpcn_lightning.config import Config, DataConfig
+from fpcn_lightning.data.datamodule import RockDataModule
+from fpcn_lightning.data.index import FOREIGN_NAMES, read_rows
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.library_warnings import quiet_libraries
+from fpcn_lightning.modules import checkpoints
+from fpcn_lightning.modules.checkpoints import CheckpointRecord, Loaded
+from fpcn_lightning.modules.classifier import Classifier
 from fpcn_lightning.report.table import print_table, summarise
-from fpcn_lightning.runs.recording import check_names, is_first_process, new_result, recorded
-from fpcn_lightning.runs.results import Result
+from fpcn_lightning.runs.folders import data_name, evaluation_folder, variant_name
+from fpcn_lightning.runs.invocation import Invocation
+from fpcn_lightning.runs.recording import RunRecord
+from fpcn_lightning.tasks.checkpoint_data import other_data, own_data
 from fpcn_lightning.tasks.outcome import describe, leave_predictions
-
-if TYPE_CHECKING:
-    from fpcn_lightning.data.datamodule import RockDataModule
-    from fpcn_lightning.modules.checkpoints import Loaded
 
 logger = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig) -> None:
-    """Test `checkpoint`; pictures are prepared as its training prepared them, whatever `data` says beside `root`.
+def run(config: Config, invocation: Invocation) -> None:
+    """Test `checkpoint`; images are prepared as its training prepared them, whatever `data` says besides `root`.
 
     Raises:
         UserError: no checkpoint is given, it cannot be used, or the folder has classes that it does not know.
     """
-    from fpcn_lightning.modules import checkpoints
-
-    if cfg.checkpoint is None:
+    if config.checkpoint is None:
         raise UserError("checkpoint is not set: give the file to test, checkpoint=RUN/checkpoints/best.ckpt.")
-    path = Path(cfg.checkpoint)
-    loaded = checkpoints.load(path)
-    section = build.plain(cfg)
-    data = _data(section["data"], loaded.record)
-    check_names(loaded.record["name"], loaded.record["variant"])
-    name = f"{loaded.record['name']}-{loaded.record['variant']}"
-    place = "own" if cfg.data.root is None else _name_of(Path(cfg.data.root))
-    folder = Path(cfg.output) / "evaluations" / name / f"seed-{int(loaded.record['seed'])}" / place
-    config = {**section, **{key: loaded.record[key] for key in ("model", "loss", "optimisation", "seed")}}
-    config |= {"variant": f"{name} on {place}", "data": {**loaded.record["data"], "root": cfg.data.root}}
-    result = new_result(config, HydraConfig.get().overrides)
-    result["teacher"] = loaded.record.get("teacher")
-    if not is_first_process():
-        _evaluate(section["trainer"], loaded, data, folder, result)
-        return
-    with recorded(folder, result):
-        _evaluate(section["trainer"], loaded, data, folder, result)
-        result["seen_in_training"] = _seen_in_training(path, data)
-    print_table(summarise([(folder, result)]))
-    print(f"answers, worst first: {folder / 'test_predictions.csv'}")
-
-
-def _name_of(root: Path) -> str:
-    """The name of a folder or CSV, with a few digits of its whole path: many folders are called `test`."""
-    whole = root.resolve()
-    return f"{whole.stem}-{hashlib.sha256(str(whole).encode(errors='surrogateescape')).hexdigest()[:6]}"
-
-
-def _data(section: dict[str, Any], record: dict[str, Any]) -> "RockDataModule":
-    """The pictures below `root` as a test side, or those of the training; all else is as it was trained."""
-    root = section["root"]
-    options = {**record["data"], "cache": section["cache"], "workers": section["workers"]}
-    if root is not None:
-        options |= {"root": root, "synthetic": None, "split": {**options["split"], "published": {}}}
-    return build.datamodule({**options, "classes": record["classes"], "only_test": root is not None}, record["seed"])
-
-
-def _evaluate(
-    trainer_section: dict[str, Any], loaded: "Loaded", data: "RockDataModule", folder: Path, result: Result
-) -> None:
-    from fpcn_lightning.modules.classifier import Classifier
-
     quiet_libraries()
-    data.prepare_data()
-    describe(result, data, loaded.network)
-    parts = {key: loaded.record[key] for key in ("loss", "optimisation", "seed")}
-    size = data.augmentation.evaluation_side
-    module = Classifier(loaded.network, classes=len(data.classes), image_size=size, record=loaded.record, **parts)
-    trainer = build.trainer(trainer_section, logger=False, enable_checkpointing=False)
-    began = time.monotonic()
-    trainer.test(module, data, verbose=False)
-    result["seconds"]["test"] = round(time.monotonic() - began, 1)
-    result["metrics"] = {"validation": {}, "test": module.measured["test"]}
-    if not trainer.is_global_zero:
-        return
-    data.write_record(folder)
-    leave_predictions(module, data, folder)
+    path = Path(config.checkpoint)
+    loaded = checkpoints.load(path)
+    record = _record(config, invocation, loaded.record)
+    with record.recorded():
+        data = _data(config.data, loaded.record)
+        describe(record, data, loaded.network, training=False)
+        evaluate(config, loaded, data, record)
+        record.add(seen_in_training=_seen_in_training(path, data))
+    if record.writes:
+        print_table(summarise([(record.folder, record.result)]))
+        print(f"predictions, the worst first: {record.folder / 'test_predictions.csv'}")
 
 
-def _seen_in_training(checkpoint: Path, data: "RockDataModule") -> int | None:
-    """How many of the tested pictures the network was trained or chosen on; None where its split is not at hand."""
-    from fpcn_lightning.data.index import FOREIGN_NAMES, read_rows
+def evaluate(config: Config, loaded: Loaded, data: RockDataModule, record: RunRecord) -> None:
+    """Test a network on the test split of `data`; record its figures and leave its predictions."""
+    module = Classifier(
+        loaded.network,
+        seed=loaded.record.seed,
+        image_size=data.augmentation.evaluation_side,
+        record=loaded.record,
+        channels_last=loaded.record.training.channels_last,
+    )
+    trainer = build.trainer(config.trainer, logger=False, enable_checkpointing=False)
+    with record.timed("test"):
+        trainer.test(module, data, verbose=False)
+    record.add(metrics={"val": {}, "test": module.measured["test"]})
+    if trainer.is_global_zero:
+        data.write_record(record.folder)
+        leave_predictions(module, data, record.folder)
 
+
+def _record(config: Config, invocation: Invocation, trained: CheckpointRecord) -> RunRecord:
+    """The record of the evaluation, with what the training says of its network and its images."""
+    root = None if config.data.root is None else Path(config.data.root)
+    folder = evaluation_folder(Path(config.output), trained.name, trained.variant, trained.seed, root)
+    tested = replace(
+        config,
+        variant=f"{variant_name(trained.name, trained.variant)} on {data_name(root)}",
+        seed=trained.seed,
+        model=trained.model,
+        training=trained.training,
+        data=replace(trained.data, root=config.data.root),
+    )
+    record = RunRecord(folder, build.as_record(tested), invocation)
+    record.add(teacher=trained.teacher)
+    return record
+
+
+def _data(config: DataConfig, trained: CheckpointRecord) -> RockDataModule:
+    return own_data(config, trained) if config.root is None else other_data(config, trained)
+
+
+def _seen_in_training(checkpoint: Path, data: RockDataModule) -> int | None:
+    """How many of the tested images the network was trained or chosen on; None where its split is not known."""
     split = checkpoint.parent.parent / "split.csv"
     if not split.is_file():
         return None
@@ -105,6 +94,6 @@ def _seen_in_training(checkpoint: Path, data: "RockDataModule") -> int | None:
     seen = sum(data.index.pictures[position].digest in known for position in data.split.test)
     if seen:
         logger.warning(
-            "%d of %d tested pictures were used in training: the figures flatter", seen, len(data.split.test)
+            "%d of %d tested images were used in training: the figures are optimistic", seen, len(data.split.test)
         )
     return seen

@@ -1,66 +1,127 @@
 """What training and evaluation both say about a run, and leave in its folder."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from fpcn_lightning.runs.recording import device_name
-from fpcn_lightning.runs.results import ImageCounts, Result
+import numpy as np
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from fpcn_lightning.data.datamodule import RockDataModule
-    from fpcn_lightning.models.network import Network
-    from fpcn_lightning.modules.classifier import Classifier
-
-
-def describe(result: Result, data: "RockDataModule", network: "Network") -> None:
-    """Fill in what a result says about its data, its network and its device."""
-    from fpcn_lightning.profiling import cost
-
-    sides = ImageCounts(train=len(data.split.train), validation=len(data.split.validation), test=len(data.split.test))
-    result["data"] = {
-        "classes": list(data.classes),
-        "fingerprint": data.split.fingerprint,
-        "images": sides,
-        "refused": len(data.index.refused),
-    }
-    result["network"] = {
-        "parameters": cost.parameters(network),
-        "macs": cost.macs(network, data.augmentation.evaluation_side) * data.pictures.rows_a_picture,  # all its tiles
-        "input_size": data.augmentation.evaluation_side,
-        "weights": network.weights_source,
-    }
-    result["device"] = device_name()
-    result["inference_mode"] = network.inference
+from fpcn_lightning.data.datamodule import RockDataModule
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.models.network import Network
+from fpcn_lightning.modules.classifier import Classifier
+from fpcn_lightning.profiling import cost
+from fpcn_lightning.profiling.device import device_name
+from fpcn_lightning.profiling.latency import milliseconds
+from fpcn_lightning.report.figures import confusion_matrix, learning_curves
+from fpcn_lightning.runs.predictions import PREDICTIONS_NAME, write_predictions
+from fpcn_lightning.runs.recording import RunRecord
+from fpcn_lightning.runs.results import DataFacts, ImageCounts, NetworkFacts
+from fpcn_lightning.tracking.wandb_outcome import log_outcome
 
 
-def time_network(result: Result, data: "RockDataModule", network: "Network", device: "torch.device") -> None:
-    """Fill in how long the network, now trained, takes for one view on the run's device."""
-    from fpcn_lightning.profiling.latency import milliseconds
+def describe(record: RunRecord, data: RockDataModule, network: Network, *, training: bool) -> None:
+    """Record what is known of data, network and device before a run computes anything.
 
-    if result["network"]:
-        side = data.augmentation.evaluation_side
-        result["network"]["milliseconds"] = round(milliseconds(network, side, device), 3)
+    Args:
+        record: of the run.
+        data: after `setup`.
+        network: what is trained or tested.
+        training: whether it is trained, whose cost is counted then, too.
+    """
+    images = ImageCounts(train=len(data.split.train), val=len(data.split.validation), test=len(data.split.test))
+    size = data.augmentation.evaluation_side
+    found = NetworkFacts(
+        parameters=cost.parameters(network),
+        macs=cost.macs(network, size) * data.pictures.rows_a_picture,  # of all tiles of an image
+        input_size=size,
+        weights=network.weights_source,
+    )
+    if training:
+        found["training_macs"] = cost.training_macs(network, data.config.crop, len(data.classes))
+    record.add(
+        data=DataFacts(
+            classes=list(data.classes),
+            fingerprint=data.split.fingerprint,
+            images=images,
+            refused=len(data.index.refused),
+        ),
+        network=found,
+        device=device_name(),
+        inference_mode=network.inference_mode,
+    )
 
 
-def class_counts(data: "RockDataModule") -> "Tensor":
-    """How many pictures [C] of each class there are to train on."""
-    import torch
+def evaluate_best(trainer: Trainer, module: Classifier, data: RockDataModule, record: RunRecord, *, test: bool) -> None:
+    """Measure the best epoch on validation and, once, on test; record its figures and its checkpoint.
 
-    labels = torch.tensor([data.pictures.pictures[position].label for position in data.split.train])
-    return labels.bincount(minlength=len(data.classes))
+    Raises:
+        UserError: its predictions are NaN or infinite.
+    """
+    checkpoint = trainer.checkpoint_callback
+    best = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
+    with record.timed("test"):
+        trainer.validate(module, data, ckpt_path=best or None, verbose=False, weights_only=True)
+        if test:
+            trainer.test(module, data, ckpt_path=best or None, verbose=False, weights_only=True)
+    if not all(predicted.probabilities.isfinite().all() for predicted in module.predictions.values()):
+        raise UserError(
+            "the network's predictions are NaN or infinite: training diverged; lower the learning rate, optimizer.lr."
+        )
+    record.add(
+        metrics={"val": module.measured["val"], "test": module.measured["test"]},
+        checkpoint=Path(best).relative_to(record.folder).as_posix() if best else None,
+    )
 
 
-def leave_predictions(module: "Classifier", data: "RockDataModule", folder: Path) -> None:
-    """Write the answers to the test pictures, the worst first, and the confusion matrix of the configured reading."""
-    from fpcn_lightning.data.predictions import write_predictions
-    from fpcn_lightning.report.figures import confusion_matrix
-    from fpcn_lightning.runs.predictions import PREDICTIONS_NAME
+def leave(trainer: Trainer, module: Classifier, data: RockDataModule, record: RunRecord) -> None:
+    """Leave predictions and figures in the run folder, time the trained network, and log it all to W&B."""
+    size = data.augmentation.evaluation_side
+    if record.result["network"]:
+        timed = milliseconds(module.network, size, trainer.strategy.root_device)
+        record.result["network"]["milliseconds"] = round(timed, 3)
+    if "test" in module.predictions:
+        leave_predictions(module, data, record.folder)
+    log_outcome(trainer.loggers, module, data, record.result)
+    if (record.folder / "metrics.csv").exists():
+        learning_curves(record.folder / "metrics.csv", record.folder / "learning_curves.png")
 
+
+def leave_predictions(module: Classifier, data: RockDataModule, folder: Path) -> None:
+    """Write the predictions of the test images, the worst first, and the confusion matrix."""
     positions, probabilities, ratios = module.predictions["test"]
     found = None if ratios is None else ratios.numpy()
-    write_predictions(folder / PREDICTIONS_NAME, data, positions.tolist(), probabilities.numpy(), found)
-    measured = module.measured["test"][module.network.inference]
+    write_predictions_on(data, positions.tolist(), probabilities.numpy(), found, folder / PREDICTIONS_NAME)
+    measured = module.measured["test"][module.network.inference_mode]
     confusion_matrix(measured["confusion"], data.classes, folder / "confusion_matrix.png")
+
+
+def write_predictions_on(
+    data: RockDataModule,
+    positions: Sequence[int],
+    probabilities: NDArray[np.float32],
+    object_ratios: NDArray[np.float32] | None,
+    path: Path,
+) -> None:
+    """Write predictions with what the data set knows about their images.
+
+    Args:
+        data: after `setup`.
+        positions: of the N images in its index.
+        probabilities: [N, C].
+        object_ratios: [N], 0..1, from a network that positions the object.
+        path: file to write.
+    """
+    masks = [data.true_mask(position) for position in positions]
+    write_predictions(
+        path,
+        names=[data.index.pictures[position].name for position in positions],
+        labels=[data.pictures.pictures[position].label for position in positions],
+        classes=data.classes,
+        probabilities=probabilities,
+        object_ratios=object_ratios,
+        true_object_ratios=[math.nan if mask is None else float(mask.mean()) for mask in masks],
+    )

@@ -2,25 +2,25 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig
-
+from fpcn_lightning.config import Config
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.report.experiments import read_experiments
 from fpcn_lightning.report.notes import notes
 from fpcn_lightning.report.table import print_table
 from fpcn_lightning.report.write import write_report
+from fpcn_lightning.runs.invocation import Invocation
 from fpcn_lightning.tracking.wandb_report import log_report
 
 
-def run(cfg: DictConfig) -> None:
+def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the signature of all tasks
     """Report on the folder `runs`.
 
     Raises:
         UserError: no folder is given, it holds no runs that can be read, or its plan or a section `report` is wrong.
     """
-    if cfg.runs is None:
+    if config.runs is None:
         raise UserError("runs is not set: give the folder of the runs, runs=outputs/EXPERIMENT.")
-    report_folder(Path(cfg.runs))
+    report_folder(Path(config.runs))
 
 
 def report_folder(folder: Path) -> None:

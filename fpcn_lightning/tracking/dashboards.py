@@ -118,7 +118,7 @@ def _students() -> Section:
 
 
 def _data() -> Section:
-    sides: list[Any] = [f"data/images_{side}" for side in ("train", "validation", "test")]
+    sides: list[Any] = [f"data/images_{side}" for side in ("train", "val", "test")]
     shown: list[Any] = [
         panels.WeavePanelSummaryTable(table_name="data/classes"),
         panels.BarPlot(title="Pictures on each side", metrics=sides),

@@ -12,8 +12,8 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.runs.recording import is_first_process
-from fpcn_lightning.tracking.wandb_run import RUN_FILE, wandb_mode, wandb_run_id
+from fpcn_lightning.runs.recording import WANDB_RUN, is_first_process
+from fpcn_lightning.tracking.wandb_run import wandb_mode, wandb_run_id
 
 
 def csv_logger(save_dir: str) -> CSVLogger:
@@ -47,7 +47,7 @@ class RunLogger(WandbLogger):
         if not isinstance(pictures, int) or pictures < 0:
             raise UserError(f"logger.wandb.pictures={pictures} must be a whole number; 0 logs none.")
         # The agent of a W&B sweep makes up the ids itself and hands them down as WANDB_RUN_ID.
-        run_id = wandb_run_id(Path(save_dir) / RUN_FILE, os.environ.get("WANDB_RUN_ID"))
+        run_id = wandb_run_id(Path(save_dir) / WANDB_RUN, os.environ.get("WANDB_RUN_ID"))
         # Lightning's own `offline` sets a mode that W&B no longer knows.
         chosen = {"mode": wandb_mode(), "id": run_id, **options}
         super().__init__(save_dir=save_dir, **chosen)
@@ -68,7 +68,7 @@ class RunLogger(WandbLogger):
         except wandb.Error as error:
             raise UserError(
                 f"W&B does not open the run ({error}): log in again, set WANDB_MODE=offline, or, if the run was "
-                f"deleted there, remove {self.save_dir}/{RUN_FILE}."
+                f"deleted there, remove {self.save_dir}/{WANDB_RUN}."
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""What W&B is told when a run is over: its figures, its confusion matrix, and pictures with what was found in them."""
+"""What W&B logs when a run is over: its metrics, its confusion matrix, and images with what was found in them."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,7 +9,6 @@ from lightning.pytorch.loggers import Logger
 from PIL import Image
 from torch.nn import functional
 
-from fpcn_lightning.data.index import SIDES
 from fpcn_lightning.tracking.loggers import RunLogger
 from fpcn_lightning.tracking.wandb_run import trouble_tolerated
 
@@ -18,17 +17,17 @@ if TYPE_CHECKING:
     from fpcn_lightning.modules.classifier import Classifier
     from fpcn_lightning.runs.results import Result
 
-INFERENCE_MODE_COLUMNS = ("accuracy", "accuracy_standard_error", "macro_f1", "macro_recall", "loss", "images")
-MASK_LABELS = {0: "elsewhere", 1: "object"}
+METRICS = ("accuracy", "accuracy_standard_error", "macro_f1", "macro_recall", "loss", "images")
+MASK_LABELS = {0: "background", 1: "object"}
 
 
 def log_outcome(loggers: Iterable[Logger], module: "Classifier", data: "RockDataModule", result: "Result") -> None:
-    """Log the outcome of a run with every W&B logger among `loggers`; trouble with W&B is a warning, not an error.
+    """Log the outcome of a run with every W&B logger among `loggers`; an error of W&B becomes a warning.
 
     Args:
         loggers: of the trainer.
         module: with the weights of the best epoch, after validation and, if the run looks at it, test.
-        data: the pictures and their sides.
+        data: the images and their splits.
         result: with `data` and `network` filled in.
     """
     for logger in loggers:
@@ -52,18 +51,18 @@ def shown_pictures(data: "RockDataModule", count: int) -> tuple[int, ...]:
 
 
 def _inference_modes(module: "Classifier") -> dict[str, Any]:
-    """A row for every side and reading that was measured, and the accuracy that chose the epoch."""
+    """A row for every split and inference mode that was measured, and the accuracy that chose the epoch."""
     import wandb
 
     rows: list[Any] = [
-        [side, inference_mode, *(dict(metrics)[column] for column in INFERENCE_MODE_COLUMNS)]
-        for side, inference_modes in module.measured.items()
-        for inference_mode, metrics in inference_modes.items()
+        [split, inference_mode, *(dict(metrics)[column] for column in METRICS)]
+        for split, by_mode in module.measured.items()
+        for inference_mode, metrics in by_mode.items()
     ]
-    best = module.measured["validation"][module.network.inference]["accuracy"]
+    best = module.measured["val"][module.network.inference_mode]["accuracy"]
     return {
         "val/best_accuracy": best,
-        "inference_modes": wandb.Table(columns=["side", "inference_mode", *INFERENCE_MODE_COLUMNS], data=rows),
+        "inference_modes": wandb.Table(columns=["split", "inference_mode", *METRICS], data=rows),
     }
 
 
@@ -77,7 +76,7 @@ def _confusion(module: "Classifier", data: "RockDataModule") -> dict[str, Any]:
         y_true=[data.pictures.pictures[position].label for position in predicted.positions.tolist()],
         preds=predicted.probabilities.argmax(1).tolist(),
         class_names=list(data.classes),
-        title=f"Test side, {module.network.inference}",
+        title=f"Test split, {module.network.inference_mode}",
     )
     return {"test/confusion_matrix": chart}
 
@@ -92,10 +91,10 @@ def _pictures(module: "Classifier", data: "RockDataModule", count: int) -> dict[
     images, labels, _ = data.pictures.centres(chosen)
     module.eval()
     predictions = module.network.predict(module.normalised(images.to(module.device)))
-    sure, predicted = predictions.logits[module.network.inference].float().softmax(1).max(1)
+    sure, predicted = predictions.logits[module.network.inference_mode].float().softmax(1).max(1)
     shown = []
     for row, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
-        caption = f"{data.classes[labels[row]]}: answered {data.classes[predicted[row]]}, {sure[row]:.0%}"
+        caption = f"{data.classes[labels[row]]}: predicted {data.classes[predicted[row]]}, {sure[row]:.0%}"
         if predictions.object_ratio is not None:
             caption += f"; object {predictions.object_ratio[row]:.0%}"
         mask = None if predictions.mask is None else _overlay(predictions.mask[row], image.shape[0])
@@ -111,20 +110,20 @@ def _overlay(mask: torch.Tensor, side: int) -> dict[str, Any]:
 
 
 def _classes(data: "RockDataModule") -> Any:
-    """Pictures of every class on every side."""
+    """Images of every class in every split."""
     import wandb
 
     pictures = data.pictures.pictures
-    sides = {"train": data.split.train, "validation": data.split.validation, "test": data.split.test}
-    counts = Counter((side, pictures[position].label) for side, chosen in sides.items() for position in chosen)
-    rows: list[Any] = [[name, *(counts[side, number] for side in SIDES)] for number, name in enumerate(data.classes)]
-    return wandb.Table(columns=["class", *SIDES], data=rows)
+    splits = {"train": data.split.train, "val": data.split.validation, "test": data.split.test}
+    counts = Counter((split, pictures[position].label) for split, chosen in splits.items() for position in chosen)
+    rows: list[Any] = [[name, *(counts[split, number] for split in splits)] for number, name in enumerate(data.classes)]
+    return wandb.Table(columns=["class", *splits], data=rows)
 
 
 def _facts(result: "Result") -> dict[str, Any]:
     """What is known of the network and its data beside the config, for the columns of W&B's table of runs."""
     facts = {f"network/{key}": value for key, value in (result["network"] or {}).items()}
     if result["data"] is not None:
-        facts |= {f"data/images_{side}": count for side, count in result["data"]["images"].items()}
+        facts |= {f"data/images_{split}": count for split, count in result["data"]["images"].items()}
         facts |= {f"data/{key}": result["data"][key] for key in ("refused", "fingerprint")}
     return facts

@@ -1,29 +1,18 @@
-"""The table and the figures of many runs as a W&B run of their own, beside the runs that they are made from."""
+"""The table and the figures of a report as a W&B run of their own."""
 
 import csv
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fpcn_lightning.report.columns import text_columns
 from fpcn_lightning.runs.results import Result
 from fpcn_lightning.tracking.wandb_run import trouble_tolerated, wandb_mode, wandb_run_id
 
 if TYPE_CHECKING:
     from wandb import Table
 
-WORDS = (
-    "experiment",
-    "variant",
-    "inference_mode",
-    "seeds",
-    "status",
-    "error",
-    "reference",
-    "remark",
-    "group",
-    "side",
-)  # even where they look like numbers
-REPORT_FILE = "wandb_report.txt"  # beside the table: the id of its W&B run
+REPORT_FILE = "wandb_report.txt"  # in the folder of the report: the id of its W&B run
 
 
 def log_report(folder: Path, results: Iterable[Result]) -> None:
@@ -68,10 +57,9 @@ def _table(path: Path) -> "Table":
 
     with path.open(newline="", encoding="utf-8") as file:
         columns, *rows = csv.reader(file)
-    data: list[Any] = [[_value(*pair) for pair in zip(columns, row, strict=True)] for row in rows]
+    text = text_columns()
+    data: list[Any] = [
+        [cell or None if column in text or not cell else float(cell) for column, cell in zip(columns, row, strict=True)]
+        for row in rows
+    ]
     return wandb.Table(columns=list(columns), data=data, allow_mixed_types=True)
-
-
-def _value(column: str, cell: str) -> float | str | None:
-    """A cell as the number that it may be; nothing where it is blank."""
-    return cell or None if column in WORDS or not cell else float(cell)

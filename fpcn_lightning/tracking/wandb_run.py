@@ -14,8 +14,6 @@ from pathlib import Path
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.recording import is_first_process
 
-RUN_FILE = "wandb_run.txt"  # in a run folder: the id of its W&B run
-
 logger = logging.getLogger(__name__)
 
 

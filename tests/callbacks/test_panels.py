@@ -15,7 +15,7 @@ from fpcn_lightning.callbacks import panels
 from fpcn_lightning.callbacks.panels import Panels
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.explain.drawing import save
-from fpcn_lightning.explain.panels import Seer, Shown, panels_of
+from fpcn_lightning.explain.panels import PanelInput, Shown, panels_of
 from tests.tasks.conftest import Train
 from tests.tracking.conftest import power_failure_in_the_second_epoch
 from tests.wandb_record import offline_runs
@@ -47,11 +47,11 @@ def test_training_does_not_see_it_whatever_a_method_does(train: Train, monkeypat
     alone, _ = train("model=fpcn", folder="alone")
     chances: list[Tensor] = []
 
-    def careless(seers: dict[str, Seer], *arguments: Any) -> list[list[Shown]]:
+    def careless(inputs: dict[str, PanelInput], *arguments: Any) -> list[list[Shown]]:
         chances.append(torch.get_rng_state())
-        rows = panels_of(seers, *arguments)
+        rows = panels_of(inputs, *arguments)
         torch.rand(7)
-        for network, pictures in seers.values():
+        for network, pictures in inputs.values():
             network.train()
             network(pictures.float()).sum().backward()
             network.requires_grad_(False)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fpcn_lightning.cli.help import help_text
 from fpcn_lightning.config import CONF
 from fpcn_lightning.runs.results import read_result
 
@@ -42,10 +43,34 @@ def test_help_and_the_config_are_shown(tmp_path: Path) -> None:
     shown = command("--cfg", "job", folder=tmp_path)
     assert shown.returncode == 0
     assert "samples_per_class: 14" in shown.stdout
-    help_text = command("--help", folder=tmp_path).stdout
+    shown_help = command("--help", folder=tmp_path).stdout
     for group in {path.parent for path in CONF.rglob("*/*.yaml")}:
-        choices = " ".join(sorted(path.stem for path in group.glob("*.yaml")))
-        assert re.search(rf"^  {group.relative_to(CONF).as_posix()} +{choices}$", help_text, re.MULTILINE)
+        names = sorted(path.stem for path in group.glob("*.yaml"))
+        if group.name == "task":
+            assert all(re.search(rf"^  {name} +[a-z]", shown_help, re.MULTILINE) for name in names)
+        else:
+            name = group.relative_to(CONF).as_posix()
+            assert re.search(rf"^  \+?{name} +{' '.join(names)}$", shown_help, re.MULTILINE)
+    assert "  +experiment " in shown_help
+
+
+def test_the_help_of_a_group_has_a_line_for_each_choice(tmp_path: Path) -> None:
+    for group in {path.parent for path in CONF.rglob("*/*.yaml")}:
+        lines = help_text(["--help", group.relative_to(CONF).as_posix()]).splitlines()[1:]
+        assert [line.split()[0] for line in lines] == sorted(path.stem for path in group.glob("*.yaml"))
+        assert all(line.endswith((".", "?")) for line in lines), lines
+    assert "did you mean model" in complaint("--help", "modle", folder=tmp_path)
+
+
+def test_the_config_starts_with_what_people_change(tmp_path: Path) -> None:
+    shown = command("--cfg", "job", folder=tmp_path).stdout
+    keys = re.findall(r"^(\w+):", shown, re.MULTILINE)
+    assert keys[:7] == ["data", "model", "backbone", "pretrained", "optimizer", "lr_scheduler", "training"]
+
+
+def test_an_old_key_is_one_sentence(tmp_path: Path) -> None:
+    assert "is called optimizer.lr now" in complaint("optimisation.learning_rate=0.1", folder=tmp_path)
+    assert "recipe=mmal_net_authors" in complaint("model=mmal_net_own", folder=tmp_path)
 
 
 def test_what_the_user_can_mend_is_one_sentence(tmp_path: Path) -> None:
@@ -100,7 +125,7 @@ def test_a_real_process_trains_on_a_folder_with_a_text_file_among_the_pictures(t
 def test_two_ranks_train_as_one_run_and_measure_every_picture_once(rocks: Path, tmp_path: Path) -> None:
     words = ("trainer=smoke", "trainer.devices=2", "trainer.strategy=ddp_find_unused_parameters_true")
     limits = ("trainer.limit_val_batches=1.0", "trainer.limit_test_batches=1.0", "data.evaluation_batch_size=4")
-    freeze = ("optimisation.freeze_epochs=1", "data.samples_per_class=2")
+    freeze = ("training.freeze_epochs=1", "data.samples_per_class=2")
     done = command(*words, *limits, *freeze, "data=folder", f"data.root={rocks}", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     (path,) = (tmp_path / "outputs").rglob("result.json")

@@ -27,7 +27,7 @@ from tests.modules.test_classifier import classifier
 
 CROP, PICTURES = 16, 9
 SIZES = ((40, 24), (16, 16), (33, 50), (10, 20))  # width and height; the last is smaller than a tile
-TILING = Tiling(crop=CROP, most_tiles=6)
+TILING = Tiling(crop=CROP, max_tiles=6)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tiled(root: Path, **changes: Any) -> RockDataModule:
-    return prepared(root, **{"tiles": True, "crop": CROP, "most_tiles": 6, "evaluation_batch_size": 13, **changes})
+    return prepared(root, **{"tiles": True, "crop": CROP, "max_tiles": 6, "evaluation_batch_size": 13, **changes})
 
 
 def reference(path: Path, tiling: Tiling = TILING) -> Tensor:
@@ -263,7 +263,7 @@ def test_a_run_on_tiles_from_end_to_end_twice_the_same(photographs: Path, tmp_pa
     for folder in (tmp_path / "first", tmp_path / "second"):
         folder.mkdir()
         words = ("trainer=smoke", "model=plain", "data=folder", f"data.root={photographs}", "callbacks.summary=null")
-        tiles = ("data.tiles=true", "data.crop=16", "data.most_tiles=6", "data.brightness=0.2", "data.contrast=0.2")
+        tiles = ("data.tiles=true", "data.crop=16", "data.max_tiles=6", "data.brightness=0.2", "data.contrast=0.2")
         run_task(composed(*words, *tiles, "data.evaluation_batch_size=12", f"output={folder}", folder=folder))
         result = read_result(folder / "result.json")
         assert result["status"] == "finished"

@@ -14,7 +14,7 @@ from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.errors import UserError
 
 SIDE = 20
-WITHOUT_BOUND = Tiling(crop=SIDE, most_tiles=10**6)
+WITHOUT_BOUND = Tiling(crop=SIDE, max_tiles=10**6)
 lengths = st.integers(SIDE, 150)
 
 
@@ -46,7 +46,7 @@ def test_sides_that_are_multiples_are_cut_without_overlap() -> None:
 @given(height=lengths, width=lengths, most=st.integers(1, 20))
 def test_a_thinned_grid_is_even(height: int, width: int, most: int) -> None:
     """At most so many, from edge to edge, with steps that differ by rounding only."""
-    views = Tiling(crop=SIDE, most_tiles=most).evaluation_views((height, width))
+    views = Tiling(crop=SIDE, max_tiles=most).evaluation_views((height, width))
     assert len(views) <= most
     for corner, length in ((0, height), (1, width)):
         begins = sorted({view[corner] for view in views})
@@ -59,10 +59,10 @@ def test_a_thinned_grid_is_even(height: int, width: int, most: int) -> None:
 
 
 def test_the_longer_side_of_the_grid_is_thinned_first() -> None:
-    views = Tiling(crop=SIDE, most_tiles=12).evaluation_views((3 * SIDE, 8 * SIDE))
+    views = Tiling(crop=SIDE, max_tiles=12).evaluation_views((3 * SIDE, 8 * SIDE))
     assert len({view.top for view in views}) == 3
     assert len({view.left for view in views}) == 4
-    assert Tiling(crop=SIDE, most_tiles=1).evaluation_views((61, 101)) == (View(20, 40, False, SIDE),)
+    assert Tiling(crop=SIDE, max_tiles=1).evaluation_views((61, 101)) == (View(20, 40, False, SIDE),)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_drawn_tile_depends_on_its_key_alone_and_lies_inside(
     height: int, width: int, keys: list[tuple[int, int, int]]
 ) -> None:
     first = {key: WITHOUT_BOUND.draw((height, width), *key) for key in keys}
-    other = Tiling(crop=SIDE, most_tiles=1)
+    other = Tiling(crop=SIDE, max_tiles=1)
     assert [other.draw((height, width), *key) for key in reversed(keys)] == [first[key] for key in reversed(keys)]
     picture = np.zeros((height, width, 3), np.uint8)
     assert all(WITHOUT_BOUND.cut(picture, view).shape == (SIDE, SIDE, 3) for view in first.values())
@@ -105,7 +105,7 @@ def test_every_tile_is_drawn_sooner_or_later() -> None:
     assert drawn == set(itertools.product(range(3), range(5), (False, True)))
 
 
-@pytest.mark.parametrize("key", ["crop", "evaluation_crop", "tile_scale", "most_tiles"])
+@pytest.mark.parametrize("key", ["crop", "evaluation_crop", "tile_scale", "max_tiles"])
 @pytest.mark.parametrize("number", [0, -1, float("nan")])
 def test_impossible_numbers(key: str, number: float) -> None:
     with pytest.raises(UserError, match=rf"data\.{key}={number} must be above 0"):

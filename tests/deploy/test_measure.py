@@ -41,7 +41,7 @@ def test_int8_may_lose_only_the_allowed_points() -> None:
     check_predictions(name, file, both(pictures(10), None), reference, 0.0)
     with pytest.raises(UserError, match=r"loses 95\.00 points of validation accuracy"):
         check_predictions(name, file, both(pictures(200), None), reference, 1.0)
-    with pytest.raises(UserError, match=r"model\.int8\.onnx loses 1\.50 points .* export\.most_drop=1:"):
+    with pytest.raises(UserError, match=r"model\.int8\.onnx loses 1\.50 points .* export\.max_drop=1:"):
         check_predictions(name, file, both(pictures(10), pictures(13)), reference, 1.0)
 
 

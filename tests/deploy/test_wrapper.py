@@ -9,8 +9,7 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.models.lenet import LeNet
 from fpcn_lightning.models.plain import Plain
-from fpcn_lightning.modules.classifier import Classifier
-from tests.conftest import composed
+from tests.conftest import classifier_of, config_of
 
 
 def pictures(count: int = 3, size: int = 64) -> Tensor:
@@ -30,12 +29,9 @@ def fpcn(**options: Any) -> FPCN:
 
 @torch.no_grad()
 def test_bytes_are_prepared_as_in_training() -> None:
-    network = plain()
-    section = composed("model=plain", "trainer=smoke")
-    settings = {"loss": dict(section.loss), "optimisation": dict(section.optimisation)}
-    module = Classifier(network, classes=4, seed=0, image_size=64, record={}, **settings).eval()
+    module = classifier_of(config_of("model=plain", "trainer=smoke")).eval()
     expected = module.normalised(pictures().permute(0, 3, 1, 2))
-    torch.testing.assert_close(DeployedNetwork(network).normalised(pictures()), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(DeployedNetwork(module.network).normalised(pictures()), expected, rtol=1e-5, atol=1e-6)
 
 
 @torch.no_grad()
@@ -54,7 +50,7 @@ def test_predictions_are_calibrated_and_the_score_is_that_of_its_paper() -> None
 
 
 EXPLAINED: dict[str, dict[str, Any]] = {
-    "unmasked": {"inference": "unmasked"},
+    "unmasked": {"inference_mode": "unmasked"},
     "mask": {"contrast": False},
     "map": {"contrast": False, "pool_over": "map", "alpha": "soft"},
     "nothing": {"contrast": False, "pool_over": "nothing", "theta": 0.3},

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.explain.measures import energy_inside, pointing_game
 from fpcn_lightning.explain.methods import METHODS, activation_map, heat_maps
+from fpcn_lightning.losses.views import Views
 from fpcn_lightning.models import positioning
 from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.models.lenet import LeNet
 from fpcn_lightning.models.majority import Majority
 from fpcn_lightning.models.mmal_net import MMALNet
-from fpcn_lightning.models.network import Network, NetworkOutput, Views, average
+from fpcn_lightning.models.network import Network, NetworkOutput, average
 from fpcn_lightning.models.plain import Plain
 from fpcn_lightning.models.torchvision_network import TorchvisionNetwork
 
@@ -223,7 +224,7 @@ def state(network: Network) -> list[object]:
     for module in network.modules():
         hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
         kept += [module.training, [len(each) for each in hooks]]
-    return [*kept, network.inference, torch.get_rng_state().numpy().tobytes()]
+    return [*kept, network.inference_mode, torch.get_rng_state().numpy().tobytes()]
 
 
 def lenet() -> Network:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.explain.drawing import draw, painted, save
 from fpcn_lightning.explain.methods import METHODS
-from fpcn_lightning.explain.panels import TITLES, Seer, Shown, panels_of
+from fpcn_lightning.explain.panels import TITLES, PanelInput, Shown, panels_of
 from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.models.majority import Majority
 from fpcn_lightning.models.mmal_net import MMALNet
@@ -46,7 +46,7 @@ def plain() -> Plain:
 
 
 def one(network: Network, seen: Tensor, label: int | None = 0) -> list[list[Shown]]:
-    return panels_of({"it": Seer(network, seen)}, [label] * len(seen), CLASSES, "grad_cam")
+    return panels_of({"it": PanelInput(network, seen)}, [label] * len(seen), CLASSES, "grad_cam")
 
 
 def pixels(side: int, colour: tuple[int, int, int]) -> Any:
@@ -61,7 +61,7 @@ def test_a_row_shows_what_each_network_saw_found_and_predicted() -> None:
     small, large = pictures(side=64), pictures(side=96)
     networks = {"baseline": plain(), "FPCN": fpcn()}
     rows = panels_of(
-        {"baseline": Seer(networks["baseline"], large), "FPCN": Seer(networks["FPCN"], small)},
+        {"baseline": PanelInput(networks["baseline"], large), "FPCN": PanelInput(networks["FPCN"], small)},
         [0, 1, None],
         CLASSES,
         "layer_cam",
@@ -103,7 +103,7 @@ def test_a_row_shows_what_each_network_saw_found_and_predicted() -> None:
         ({"alpha": 0.25}, "alpha 0.25, fixed"),
         ({"alpha": "soft"}, "alpha {share:.2f}, soft"),
         ({"mask": False}, "mask off, alpha {share:.2f}"),
-        ({"inference": "unmasked"}, "not used to answer"),
+        ({"inference_mode": "unmasked"}, "not used to answer"),
     ],
 )
 def test_the_mask_says_what_was_made_of_it(options: dict[str, Any], words: str) -> None:
@@ -115,7 +115,7 @@ def test_the_mask_says_what_was_made_of_it(options: dict[str, Any], words: str) 
 def test_the_mask_is_that_of_the_network_that_makes_most_of_it() -> None:
     networks = {"off": fpcn(mask=False, alpha="off"), "mask": fpcn(alpha="off"), "whole": fpcn(), "other": fpcn()}
     rows = panels_of(
-        {name: Seer(network, pictures()) for name, network in networks.items()}, [0] * 3, CLASSES, "grad_cam"
+        {name: PanelInput(network, pictures()) for name, network in networks.items()}, [0] * 3, CLASSES, "grad_cam"
     )
     assert [shown.heading for shown in rows[0][1:3]] == ["activation map\nwhole", "positioning mask\nwhole"]
 
@@ -161,7 +161,7 @@ def test_every_part_of_the_network_keeps_its_mode_and_its_numbers() -> None:
 def test_an_unknown_method_is_refused() -> None:
     for network in (plain(), Majority(len(CLASSES), 64)):
         with pytest.raises(UserError, match="guess_cam"):
-            panels_of({"it": Seer(network, pictures(1))}, [0], CLASSES, "guess_cam")
+            panels_of({"it": PanelInput(network, pictures(1))}, [0], CLASSES, "guess_cam")
 
 
 def test_heat_is_painted_where_it_is() -> None:

@@ -197,7 +197,7 @@ def test_bfloat16_features_are_measured_in_float32() -> None:
 
 def test_unknown_names_are_named() -> None:
     wrong: Any = "median"
-    with pytest.raises(UserError, match=r"loss\.center_update"):
+    with pytest.raises(UserError, match=r"loss\.center\.update"):
         CenterLoss(2, 2, update=wrong)
-    with pytest.raises(UserError, match=r"loss\.center_reduction"):
+    with pytest.raises(UserError, match=r"loss\.center\.reduction"):
         CenterLoss(2, 2, reduction=wrong)

@@ -7,12 +7,11 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from fpcn_lightning import build
+from fpcn_lightning.config import TrainingConfig
 from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.models.bilinear_cnn import BilinearCNN
-from fpcn_lightning.modules.classifier import Classifier
 from fpcn_lightning.profiling import cost
-from tests.conftest import composed
+from tests.conftest import classifier_of, config_of
 
 
 def bilinear_cnn(size: int = 64, backbone: str = "test_resnet", classes: int = 3) -> BilinearCNN:
@@ -113,17 +112,7 @@ def test_linear_layer_begins_as_the_authors() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*self.log.*")
 def test_learns_twelve_pictures_by_heart() -> None:
-    config = build.plain(composed("model=bilinear_cnn", "trainer=smoke", "optimisation.channels_last=false"))
-    torch.manual_seed(0)
-    module = Classifier(
-        build.network(config["model"], 3, 64),
-        loss=config["loss"],
-        optimisation=config["optimisation"],
-        classes=3,
-        seed=0,
-        image_size=64,
-        record={"schema": 1},
-    )
+    module = classifier_of(config_of("model=bilinear_cnn", "trainer=smoke", "training.channels_last=false"))
     images = torch.randint(0, 256, (12, 3, 64, 64), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
     given = Batch(images, labels_of(12), torch.arange(12))
     optimiser = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
@@ -190,26 +179,20 @@ def test_pass_costs_the_published_number() -> None:
 
 def test_shared_recipe_lets_the_linear_layer_learn() -> None:
     """At a rate of 0.01 its loss stays at ln 3: the entries of a vector of length 1 are small."""
-    optimisation = build.plain(composed("model=bilinear_cnn"))["optimisation"]
-    assert optimisation["learning_rate"] * optimisation["head_learning_rate_factor"] == 1.0
+    config = config_of("model=bilinear_cnn")
+    assert config.training.head_lr_factor is None
+    assert config.optimizer["lr"] * BilinearCNN.head_lr_factor == 1.0
 
 
 def test_own_recipe_has_two_steps() -> None:
-    config = build.plain(composed("model=bilinear_cnn_own", "data.crop=448"))
-    assert config["model"] == build.plain(composed("model=bilinear_cnn"))["model"]
-    expected: dict[str, Any] = {
-        "freeze_epochs": 55,
-        "frozen_learning_rate": 1.0,
-        "frozen_weight_decay": 1e-8,
-        "unfreeze_from_best": True,
-        "learning_rate": 1e-2,
-        "head_learning_rate_factor": 1.0,
-        "weight_decay": 1e-5,
-        "momentum": 0.9,
-        "schedule": "plateau",
-        "factor": 0.1,
-        "patience": 3,
-    }
-    assert {key: config["optimisation"][key] for key in expected} == expected
-    assert config["trainer"]["max_epochs"] == 55 + 25
-    assert (config["data"]["resize"], config["data"]["samples_per_class"]) == (448, 21)
+    config = config_of("model=bilinear_cnn", "recipe=bilinear_cnn_authors", "data.crop=448")
+    assert config.model == config_of("model=bilinear_cnn").model
+    assert config.training == TrainingConfig(
+        freeze_epochs=55, frozen_lr=1.0, frozen_weight_decay=1e-8, unfreeze_from_best=True, head_lr_factor=1.0
+    )
+    assert [config.optimizer[key] for key in ("lr", "weight_decay", "momentum")] == [1e-2, 1e-5, 0.9]
+    scheduler = config.lr_scheduler.scheduler or {}
+    assert scheduler["_target_"].rpartition(".")[2] == "ReduceLROnPlateau"
+    assert (scheduler["factor"], scheduler["patience"]) == (0.1, 3)
+    assert config.trainer["max_epochs"] == 55 + 25
+    assert (config.data.resize, config.data.samples_per_class) == (448, 21)

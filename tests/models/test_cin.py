@@ -144,7 +144,7 @@ def test_a_picture_differs_in_nothing_from_itself() -> None:
 def test_pairs_are_of_both_kinds_and_no_more_than_wanted() -> None:
     labels = torch.arange(3).repeat_interleave(4)
     for most, expected in ((100, 24), (20, 20), (5, 5)):
-        contrasted = cin(most_pairs=most).views(pictures(12), labels).contrasted
+        contrasted = cin(max_pairs=most).views(pictures(12), labels).contrasted
         assert contrasted is not None
         assert [len(part) for part in contrasted] == [expected] * 3
         if most == 100:

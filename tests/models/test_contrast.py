@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.losses.views import Views
 from fpcn_lightning.models.contrast import Fusion, PairContrast, product_gate, residual_gates
-from fpcn_lightning.models.network import Views
 
 
 def vectors(count: int, pairs: int = 5, dim: int = 4) -> list[Tensor]:

@@ -10,30 +10,17 @@ from fpcn_lightning import build
 from fpcn_lightning.config import CONF
 from fpcn_lightning.models.network import Network
 from fpcn_lightning.modules.classifier import Classifier
-from tests.conftest import composed
+from tests.conftest import classifier_of, config_of
 
 CLASSES, SIZE, LARGER = 3, 64, 96
-# A preset of another's network with other numbers in its recipe is the same network.
-NETWORKS = sorted(
-    path.stem for path in (CONF / "model").glob("*.yaml") if not path.stem.endswith(("_own", "plain_official"))
-)
+NETWORKS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 pytestmark = pytest.mark.filterwarnings("ignore:.*self.log.*")
 
 
 @functools.cache
 def module(name: str) -> Classifier:
     """The Lightning module that a run of `model=NAME trainer=smoke` would train."""
-    config = build.plain(composed(f"model={name}", "trainer=smoke", "optimisation.channels_last=false"))
-    torch.manual_seed(0)
-    return Classifier(
-        build.network(config["model"], CLASSES, SIZE),
-        loss=config["loss"],
-        optimisation=config["optimisation"],
-        classes=CLASSES,
-        seed=0,
-        image_size=SIZE,
-        record={"schema": 1},
-    )
+    return classifier_of(config_of(f"model={name}", "trainer=smoke", "training.channels_last=false"), SIZE)
 
 
 def network(name: str) -> Network:
@@ -55,15 +42,15 @@ def test_predictions_to_one_picture_are_those_to_it_in_a_batch(name: str) -> Non
         assert logits.shape == (3, CLASSES)
         torch.testing.assert_close(alone.logits[inference_mode], logits[:1], rtol=1e-3, atol=1e-4)
     with torch.no_grad():
-        torch.testing.assert_close(inspected(batch), together.logits[inspected.inference])
+        torch.testing.assert_close(inspected(batch), together.logits[inspected.inference_mode])
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_any_size_goes_in(name: str) -> None:
     inspected = network(name)
     if inspected.fixed_size:
-        config = build.plain(composed(f"model={name}", "trainer=smoke"))
-        inspected = build.network(config["model"], CLASSES, LARGER).eval()
+        config = config_of(f"model={name}", "trainer=smoke")
+        inspected = build.network(config.model, CLASSES, LARGER).eval()
     with torch.no_grad():
         predictions = inspected.predict(pictures(2, LARGER))
         assert all(logits.shape == (2, CLASSES) for logits in predictions.logits.values())
@@ -83,7 +70,7 @@ def test_the_loss_reaches_every_parameter(name: str) -> None:
     torch.manual_seed(1)
     views = trained.network.views(pictures(len(labels)), labels)
     terms = trained.loss_terms(views, labels)
-    torch.stack([trained.loss[term] * value for term, value in terms.items()]).sum().backward()  # type: ignore[no-untyped-call]
+    torch.stack([trained.weights[term] * value for term, value in terms.items()]).sum().backward()  # type: ignore[no-untyped-call]
     without = [key for key, each in trained.network.named_parameters() if each.requires_grad and each.grad is None]
     assert without == []
     assert all(each.grad is None for each in trained.network.parameters() if not each.requires_grad)

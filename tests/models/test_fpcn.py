@@ -334,9 +334,9 @@ def test_forward_is_the_chosen_inference_mode(name: str) -> None:
     network = preset(name).eval()
     predictions = network.predict(pictures(2)).logits
     assert tuple(predictions) == network.inference_modes
-    assert network.inference == {"fpcn": "as_trained", "fpcn_official": "unmasked"}[name]
+    assert network.inference_mode == {"fpcn": "as_trained", "fpcn_official": "unmasked"}[name]
     for inference_mode in network.inference_modes:
-        network.choose_inference(inference_mode)
+        network.choose_inference_mode(inference_mode)
         assert torch.equal(network(pictures(2)), predictions[inference_mode])
     assert not torch.allclose(predictions["as_trained"], predictions["unmasked"])
 
@@ -376,9 +376,9 @@ def test_any_size_of_pictures_is_predicted(name: str, size: int) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("inference", FPCN.inference_modes)
-def test_export_gives_the_same_prediction(inference: str) -> None:
-    network = preset("fpcn", inference=inference).eval()
+@pytest.mark.parametrize("inference_mode", FPCN.inference_modes)
+def test_export_gives_the_same_prediction(inference_mode: str) -> None:
+    network = preset("fpcn", inference_mode=inference_mode).eval()
     exported = torch.export.export(network, (pictures(1),)).module()
     torch.testing.assert_close(exported(pictures(1)), network(pictures(1)))
 
@@ -394,7 +394,7 @@ def test_export_of_the_authors_inference_takes_other_batches_and_sizes() -> None
 # --- what it is built from ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", ["gate", "pool_over", "pairs", "fusion_activation", "alpha", "inference"])
+@pytest.mark.parametrize("key", ["gate", "pool_over", "pairs", "fusion_activation", "alpha", "inference_mode"])
 def test_unknown_choice_names_the_key(key: str) -> None:
     with pytest.raises(UserError, match=f"model\\.{key}"):
         preset("fpcn", **{key: "nonsense"})

@@ -7,26 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from fpcn_lightning import build
 from fpcn_lightning.cli.main import run_task
 from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.modules.classifier import Classifier
-from tests.conftest import composed
+from tests.conftest import classifier_of, composed, config_of
 
 
 def classifier(name: str, backbone: str = "test_resnet") -> Classifier:
-    words = (f"model={name}", "trainer=smoke", f"backbone={backbone}", "optimisation.channels_last=false")
-    config = build.plain(composed(*words))
-    torch.manual_seed(0)
-    return Classifier(
-        build.network(config["model"], 3, 64),
-        loss=config["loss"],
-        optimisation=config["optimisation"],
-        classes=3,
-        seed=0,
-        image_size=64,
-        record={"schema": 1},
-    )
+    words = (f"model={name}", "trainer=smoke", f"backbone={backbone}", "training.channels_last=false")
+    return classifier_of(config_of(*words))
 
 
 def batch() -> Batch:

@@ -1,4 +1,3 @@
-import functools
 import math
 from typing import Any
 
@@ -8,7 +7,6 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from fpcn_lightning import build
 from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.backbones import Backbone, FeatureMaps
@@ -16,7 +14,7 @@ from fpcn_lightning.models.mmal_net import MMALNet
 from fpcn_lightning.models.windows import WindowSet
 from fpcn_lightning.modules.classifier import Classifier
 from fpcn_lightning.profiling import cost
-from tests.conftest import composed
+from tests.conftest import classifier_of, config_of
 
 SHAPES = [
     [(4, 4), (3, 5), (5, 3)],
@@ -201,23 +199,8 @@ def test_boxes_carry_no_gradient() -> None:
 # --- gradients and learning ---------------------------------------------------------------------------------------
 
 
-@functools.cache
-def settings() -> dict[str, Any]:
-    return build.plain(composed("model=mmal_net", "trainer=smoke", "optimisation.channels_last=false"))
-
-
 def classifier() -> Classifier:
-    config = settings()
-    torch.manual_seed(0)
-    return Classifier(
-        build.network(config["model"], 3, 64),
-        loss=config["loss"],
-        optimisation=config["optimisation"],
-        classes=3,
-        seed=0,
-        image_size=64,
-        record={"schema": 1},
-    )
+    return classifier_of(config_of("model=mmal_net", "trainer=smoke", "training.channels_last=false"))
 
 
 def batch() -> Batch:
@@ -274,7 +257,7 @@ def test_forward_is_the_chosen_inference_mode() -> None:
     assert tuple(predictions) == network.inference_modes
     assert not torch.allclose(predictions["object"], predictions["raw"])
     for inference_mode, passes in (("object", 2), ("raw", 1)):
-        network.choose_inference(inference_mode)
+        network.choose_inference_mode(inference_mode)
         seen = Seen(network)
         torch.testing.assert_close(network(pictures(2, 160)), predictions[inference_mode])
         assert len(seen.passes) == passes
@@ -345,7 +328,7 @@ def test_passes_cost_the_published_number(windows: WindowSet, training: float) -
     ("options", "says"),
     [
         ({"windows": "birds"}, r"model\.windows=birds is unknown"),
-        ({"inference": "parts"}, r"model\.inference=parts is unknown"),
+        ({"inference_mode": "parts"}, r"model\.inference_mode=parts is unknown"),
         ({"raw_epochs": -1}, r"model\.raw_epochs=-1"),
     ],
 )
@@ -355,10 +338,10 @@ def test_unknown_choice_names_the_key(options: dict[str, Any], says: str) -> Non
 
 
 def test_own_recipe_is_the_authors() -> None:
-    config = build.plain(composed("model=mmal_net_own", "data.crop=448"))
-    assert config["model"] == build.plain(composed("model=mmal_net"))["model"]
-    assert (config["data"]["resize"], config["data"]["crop"]) == (448, 448)
-    optimisation = config["optimisation"]
-    assert [optimisation[key] for key in ("learning_rate", "momentum", "weight_decay")] == [1e-3, 0.9, 1e-4]
-    assert (optimisation["schedule"], optimisation["milestones"]) == ("milestones", [60, 100])
-    assert (config["trainer"]["max_epochs"], config["variant"]) == (200, "mmal_net_own")
+    config = config_of("model=mmal_net", "recipe=mmal_net_authors", "data.crop=448")
+    assert config.model == config_of("model=mmal_net").model
+    assert (config.data.resize, config.data.crop) == (448, 448)
+    assert [config.optimizer[key] for key in ("lr", "momentum", "weight_decay")] == [1e-3, 0.9, 1e-4]
+    scheduler = config.lr_scheduler.scheduler or {}
+    assert (scheduler["_target_"].rpartition(".")[2], scheduler["milestones"]) == ("MultiStepLR", [60, 100])
+    assert (config.trainer["max_epochs"], config.variant) == (200, "mmal_net-mmal_net_authors")

@@ -50,10 +50,10 @@ def test_gradient_reaches_every_parameter() -> None:
 
 def test_there_is_one_inference_mode() -> None:
     network = plain().eval()
-    network.choose_inference("plain")
+    network.choose_inference_mode("plain")
     assert list(network.predict(pictures()).logits) == list(network.inference_modes) == ["plain"]
-    with pytest.raises(UserError, match=r"model\.inference=masked is unknown: choose one of plain"):
-        network.choose_inference("masked")
+    with pytest.raises(UserError, match=r"model\.inference_mode=masked is unknown: choose one of plain"):
+        network.choose_inference_mode("masked")
 
 
 def test_trunk_is_all_but_the_head() -> None:

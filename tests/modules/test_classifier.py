@@ -1,47 +1,35 @@
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any, cast
 
 import lightning.pytorch as lightning
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from fpcn_lightning import build
-from fpcn_lightning.config import CONF, LossConfig, OptimisationConfig
 from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.data.sampler import PADDING
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.modules.classifier import RECORD, Classifier
-from fpcn_lightning.modules.optimisation import optimiser
+from fpcn_lightning.modules.checkpoints import RECORD
+from fpcn_lightning.modules.classifier import Classifier
+from tests.conftest import classifier_of, config_of
 
 # One view a picture, gated pairs, ranked pairs; tests/models/test_every_network.py has all networks.
-PRESETS = {name: CONF / "model" / f"{name}.yaml" for name in ("plain", "fpcn", "fpcn_official")}
+PRESETS = ("plain", "fpcn", "fpcn_official")
 CLASSES, SIZE = 3, 64
 pytestmark = pytest.mark.filterwarnings("ignore:.*self.log.*", "ignore:.*num_workers", "ignore:.*log_every_n_steps")
 
 
 def classifier(name: str = "plain", model: Mapping[str, Any] | None = None, **changes: Any) -> Classifier:
-    """The module of a file of `conf/model` on a tiny backbone; `changes` are keys of its loss and optimisation."""
-    preset: Any = OmegaConf.to_container(OmegaConf.load(PRESETS[name]))
-    torch.manual_seed(0)
-    section = preset["model"] | {"backbone": "test_resnet", "pretrained": False} | dict(model or {})
-    loss = asdict(LossConfig()) | preset.get("loss", {})
-    optimisation = asdict(OptimisationConfig()) | {"channels_last": False} | preset.get("optimisation", {})
-    assert not changes.keys() - loss.keys() - optimisation.keys()
-    return Classifier(
-        build.network(section, CLASSES, SIZE),
-        loss={key: changes.get(key, value) for key, value in loss.items()},
-        optimisation={key: changes.get(key, value) for key, value in optimisation.items()},
-        classes=CLASSES,
-        seed=0,
-        image_size=SIZE,
-        record={"schema": 1},
-    )
+    """The module of a file of `conf/model` on a tiny backbone; `changes` are config keys, dots as two underscores."""
+    words = [
+        f"{key.replace('__', '.')}={value}" for key, value in {"training__channels_last": False, **changes}.items()
+    ]
+    words += [f"model.{key}={value}" for key, value in (model or {}).items() if key != "backbone"]
+    backbone = (model or {}).get("backbone", "test_resnet")
+    return classifier_of(config_of(f"model={name}", f"backbone={backbone}", "pretrained=false", *words), SIZE)
 
 
 def batch(per_class: int = 2, seed: int = 0, padding: int = 0) -> Batch:
@@ -95,7 +83,14 @@ def center_term(features: Tensor, labels: Tensor) -> float:
 def test_total_loss_is_the_weighted_sum_of_its_terms(name: str) -> None:
     model = {} if name == "plain" else {"dropout": 0.0}
     ranking = 0.7 if name == "fpcn_official" else 0.0
-    module = classifier(name, model, classification=2.0, ranking=ranking, ranking_margin=0.2, center=0.3)
+    module = classifier(
+        name,
+        model,
+        loss__classification__weight=2.0,
+        loss__ranking__weight=ranking,
+        loss__ranking__margin=0.2,
+        loss__center__weight=0.3,
+    )
     given = batch()
     with torch.no_grad():
         views = module.network.views(module.normalised(given.images), given.labels)
@@ -112,7 +107,7 @@ def test_total_loss_is_the_weighted_sum_of_its_terms(name: str) -> None:
 
 
 def test_terms_are_logged_by_name() -> None:
-    module, run = classifier("fpcn_official", center=0.5), trainer(max_epochs=1)
+    module, run = classifier("fpcn_official", loss__center__weight=0.5), trainer(max_epochs=1)
     run.fit(module, loader(batch()))
     logged = {name: float(value) for name, value in run.callback_metrics.items()}
     total = logged["train/loss_classification"] + logged["train/loss_ranking"] + 0.5 * logged["train/loss_center"]
@@ -123,26 +118,28 @@ def test_terms_are_logged_by_name() -> None:
 
 @pytest.mark.parametrize("name", ["plain", "fpcn"])
 def test_ranking_needs_a_network_that_ranks(name: str) -> None:
-    with pytest.raises(UserError, match=r"loss\.ranking=0"):
-        classifier(name, ranking=1.0).training_step(batch(), 0)
+    with pytest.raises(UserError, match=r"loss\.ranking\.weight=0"):
+        classifier(name, loss__ranking__weight=1.0).training_step(batch(), 0)
 
 
 def test_term_without_weight_is_not_computed() -> None:
-    module = classifier("fpcn_official", ranking=0.0, center=0.0)
+    module = classifier("fpcn_official", loss__ranking__weight=0.0, loss__center__weight=0.0)
     views = module.network.views(module.normalised(batch().images), batch().labels)
     assert set(module.loss_terms(views, batch().labels)) == {"classification"}
-    assert module.center_loss is None
+    assert list(module.terms) == ["classification"]
 
 
-@pytest.mark.parametrize(("key", "value"), [("schedule", "cosin"), ("frozen_batch_norm", "frozen")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("lr_scheduler.interval", "steps"), ("training.frozen_batch_norm", "frozen")]
+)
 def test_unknown_choice_names_the_key(key: str, value: str) -> None:
-    with pytest.raises(UserError, match=f"optimisation\\.{key}={value} is unknown"):
-        classifier("plain", None, **{key: value})
+    with pytest.raises(UserError, match=f"{key}={value} is unknown".replace(".", r"\.")):
+        classifier("plain", None, **{key.replace(".", "__"): value})
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_pictures_are_normalised_as_the_backbone_expects(channels_last: bool) -> None:
-    module = classifier(model={"backbone": "test_efficientnet"}, channels_last=channels_last)
+    module = classifier(model={"backbone": "test_efficientnet"}, training__channels_last=channels_last)
     images = batch().images
     normalised = module.normalised(images)
     for channel, (mean, std) in enumerate(zip(module.network.mean, module.network.std, strict=True)):
@@ -155,8 +152,8 @@ def test_pictures_are_normalised_as_the_backbone_expects(channels_last: bool) ->
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_groups_hold_every_parameter_exactly_once(name: str) -> None:
-    module = classifier(name, head_learning_rate_factor=10.0)
-    groups = optimiser(module.network, module.optimisation).param_groups
+    module = classifier(name, training__head_lr_factor=10.0)
+    groups = module.optimisation.make_optimizer(module.network).param_groups
     assert [group["name"] for group in groups] == ["trunk", "head"]
     held = [id(parameter) for group in groups for parameter in group["params"]]
     assert len(held) == len(set(held))
@@ -172,7 +169,7 @@ def test_convolutions_of_the_last_stage_are_trained(name: str) -> None:
     """The authors' optimisers forgot the nine of ResNet-101, whose last stage is that of ResNet-50."""
     with torch.device("meta"):
         module = classifier(name, {"backbone": "resnet50"})
-    groups = optimiser(module.network, module.optimisation).param_groups
+    groups = module.optimisation.make_optimizer(module.network).param_groups
     trunk = {id(parameter) for parameter in groups[0]["params"]}
     last_stage = [
         parameter
@@ -185,7 +182,7 @@ def test_convolutions_of_the_last_stage_are_trained(name: str) -> None:
 
 
 def scheduled(module: Classifier, steps: int) -> tuple[torch.optim.Optimizer, Any]:
-    module.trainer = cast(lightning.Trainer, stub := SimpleNamespace(estimated_stepping_batches=steps))
+    module.trainer = cast(lightning.Trainer, stub := SimpleNamespace(estimated_stepping_batches=steps, max_epochs=100))
     module._kept_alive = stub  # type: ignore[assignment]
     configured: Any = module.configure_optimizers()
     assert configured["lr_scheduler"]["interval"] == "step"
@@ -196,7 +193,7 @@ def scheduled(module: Classifier, steps: int) -> tuple[torch.optim.Optimizer, An
 def test_learning_rate_has_the_published_numbers() -> None:
     """0.01, .00984292, .005 and 0 at the beginning of epochs 0, 8, 50 and 100 of 100."""
     steps_an_epoch = 7
-    optimised, schedule = scheduled(classifier(head_learning_rate_factor=2.0), 100 * steps_an_epoch)
+    optimised, schedule = scheduled(classifier(training__head_lr_factor=2.0), 100 * steps_an_epoch)
     rates = []
     for _ in range(100 * steps_an_epoch + 1):
         rates.append([group["lr"] for group in optimised.param_groups])
@@ -218,7 +215,7 @@ class Rates(lightning.Callback):
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
 def test_learning_rate_falls_step_by_step_in_training(schedule: str) -> None:
     rates, steps = Rates(), 6
-    trainer(rates, max_epochs=3).fit(classifier(schedule=schedule), loader(batch(seed=0), batch(seed=1)))
+    trainer(rates, max_epochs=3).fit(classifier(lr_scheduler=schedule), loader(batch(seed=0), batch(seed=1)))
     cosine = [0.005 * (1 + math.cos(math.pi * step / steps)) for step in range(steps)]
     assert rates.seen == pytest.approx(cosine if schedule == "cosine" else [0.01] * steps)
 
@@ -257,7 +254,7 @@ class Watch(lightning.Callback):
 @pytest.mark.parametrize("name", PRESETS)
 def test_trunk_is_frozen_at_first_and_released_afterwards(name: str, frozen_batch_norm: str) -> None:
     """With validation in between, after which Lightning brings back the modes that it found."""
-    module, watch = classifier(name, freeze_epochs=2, frozen_batch_norm=frozen_batch_norm), Watch()
+    module, watch = classifier(name, training__freeze_epochs=2, training__frozen_batch_norm=frozen_batch_norm), Watch()
     trainer(watch, max_epochs=4, num_sanity_val_steps=1).fit(module, loader(batch()), loader(batch(seed=1)))
     parameters = {name for name, _ in module.network.named_parameters()}
     trunk = {name for name in parameters if name.startswith("backbone.")}
@@ -314,7 +311,7 @@ def test_every_step_draws_another_dropout() -> None:
 def test_same_seed_gives_the_same_weights_bit_for_bit() -> None:
     states: list[dict[str, Tensor]] = []
     for _ in range(2):
-        module = classifier("fpcn_official", center=0.5)
+        module = classifier("fpcn_official", loss__center__weight=0.5)
         torch.rand(len(states))  # what was drawn before does not matter
         trainer(max_epochs=2).fit(module, loader(batch(seed=0), batch(seed=1)))
         states.append(module.state_dict())
@@ -326,12 +323,12 @@ def test_same_seed_gives_the_same_weights_bit_for_bit() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["plain", "fpcn"])
-@pytest.mark.parametrize("side", ["validation", "test"])
-def test_padding_counts_nowhere(name: str, side: str) -> None:
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_padding_counts_nowhere(name: str, split: str) -> None:
     module, run = classifier(name), trainer()
     batches = [batch(seed=1), batch(per_class=1, seed=2, padding=5)]
-    getattr(run, {"validation": "validate", "test": "test"}[side])(module, loader(*batches), verbose=False)
-    measured = module.measured[side]
+    getattr(run, {"val": "validate", "test": "test"}[split])(module, loader(*batches), verbose=False)
+    measured = module.measured[split]
     assert tuple(measured) == module.network.inference_modes
     module.eval()
     real = [(each.images[each.labels >= 0], each.labels[each.labels >= 0]) for each in batches]
@@ -344,8 +341,8 @@ def test_padding_counts_nowhere(name: str, side: str) -> None:
         assert sum(map(sum, measured[inference_mode]["confusion"])) == 9
         assert measured[inference_mode]["accuracy"] == int((logits.argmax(1) == labels).sum()) / 9
         assert measured[inference_mode]["loss"] == pytest.approx(cross_entropy(logits, labels), rel=1e-4)
-        if inference_mode == module.network.inference:
-            positions, probabilities, _ = module.predictions[side]
+        if inference_mode == module.network.inference_mode:
+            positions, probabilities, _ = module.predictions[split]
             assert positions.tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2]
             torch.testing.assert_close(probabilities, logits.softmax(1), rtol=1e-4, atol=1e-5)
 
@@ -354,7 +351,7 @@ def test_configured_inference_mode_is_logged() -> None:
     module, run = classifier("fpcn"), trainer(max_epochs=1)
     run.fit(module, loader(batch()), loader(batch(seed=1)))
     for metric in ("accuracy", "macro_f1", "loss"):
-        measured: Any = module.measured["validation"]["as_trained"]
+        measured: Any = module.measured["val"]["as_trained"]
         assert float(run.callback_metrics[f"val/{metric}"]) == pytest.approx(measured[metric], rel=1e-6)
 
 
@@ -362,7 +359,7 @@ def test_one_look_does_not_leak_into_the_next() -> None:
     module, run = classifier(), trainer()
     for _ in range(2):
         run.validate(module, loader(batch()), verbose=False)
-        assert module.measured["validation"]["plain"]["images"] == 6
+        assert module.measured["val"]["plain"]["images"] == 6
     assert module.measured["test"] == {}
 
 
@@ -371,8 +368,10 @@ def test_one_look_does_not_leak_into_the_next() -> None:
 
 def test_record_goes_into_the_checkpoint() -> None:
     checkpoint: dict[str, Any] = {}
-    classifier().on_save_checkpoint(checkpoint)
-    assert checkpoint == {RECORD: {"schema": 1}}
+    module = classifier()
+    module.on_save_checkpoint(checkpoint)
+    assert checkpoint == {RECORD: module.record.plain()}
+    assert checkpoint[RECORD]["classes"] == ["basalt", "dolomite", "marble"]
 
 
 def test_normalisation_is_no_part_of_the_weights() -> None:

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.modules.classifier import Classifier
+from tests.conftest import classifier_of, config_of
 from tests.modules.test_classifier import batch, classifier, loader, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*self.log.*", "ignore:.*num_workers", "ignore:.*log_every_n_steps")
@@ -41,30 +42,40 @@ def told(module: Classifier, accuracies: Sequence[float]) -> Classifier:
 
 def rates(epochs: int, accuracies: Sequence[float] = (0.5,) * 9, **options: Any) -> Seen:
     seen = Seen()
-    module = told(classifier("plain", learning_rate=0.1, **options), accuracies)
+    module = told(classifier("plain", optimizer__lr=0.1, **options), accuracies)
     trainer(seen, max_epochs=epochs).fit(module, loader(batch()), loader(batch(seed=1)))
     return seen
 
 
 def test_every_few_epochs_the_rate_falls() -> None:
-    seen = rates(5, schedule="every", every=2, factor=0.9)
+    seen = rates(5, lr_scheduler="step", lr_scheduler__scheduler__step_size=2, lr_scheduler__scheduler__gamma=0.9)
     assert [trunk for trunk, _ in seen.rates] == pytest.approx([0.1, 0.1, 0.09, 0.09, 0.081])
 
 
 def test_at_milestones_the_rate_falls() -> None:
-    seen = rates(5, schedule="milestones", milestones=[1, 4], factor=0.1)
+    seen = rates(
+        5, lr_scheduler="multistep", lr_scheduler__scheduler__milestones=[1, 4], lr_scheduler__scheduler__gamma=0.1
+    )
     assert [trunk for trunk, _ in seen.rates] == pytest.approx([0.1, 0.01, 0.01, 0.01, 0.001])
 
 
 def test_on_a_plateau_of_the_validation_accuracy_the_rate_falls() -> None:
     # Better, better, then three times no better: with a patience of 2 the third of these is one too many.
-    seen = rates(7, [0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6], schedule="plateau", patience=2, factor=0.1)
+    plateau = {"lr_scheduler": "plateau", "lr_scheduler__scheduler__patience": 2}
+    seen = rates(7, [0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6], **plateau)
     assert [trunk for trunk, _ in seen.rates] == pytest.approx([0.1] * 5 + [0.01] * 2)
 
 
 def test_two_steps_have_their_own_rates_and_the_second_starts_its_plateau_anew() -> None:
-    options = {"freeze_epochs": 3, "frozen_learning_rate": 1.0, "frozen_weight_decay": 0.25, "schedule": "plateau"}
-    seen = rates(5, [0.9, 0.5, 0.5, 0.5, 0.5], patience=1, weight_decay=0.5, **options)
+    options = {
+        "training__freeze_epochs": 3,
+        "training__frozen_lr": 1.0,
+        "training__frozen_weight_decay": 0.25,
+        "lr_scheduler": "plateau",
+    }
+    seen = rates(
+        5, [0.9, 0.5, 0.5, 0.5, 0.5], lr_scheduler__scheduler__patience=1, optimizer__weight_decay=0.5, **options
+    )
     # Two epochs that are no better make the head slower in the first step; nothing of it is left in the second.
     assert [head for _, head in seen.rates] == pytest.approx([1.0, 1.0, 1.0, 0.1, 0.1])
     assert [head for _, head in seen.decays] == [0.25, 0.25, 0.25, 0.5, 0.5]
@@ -88,7 +99,11 @@ class TwoSteps:
         best = ModelCheckpoint(folder, "best", monitor="val/accuracy", mode="max", enable_version_counter=False)
         last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
         self.module = classifier(
-            "plain", schedule="constant", freeze_epochs=3, frozen_learning_rate=0.5, unfreeze_from_best=True
+            "plain",
+            lr_scheduler="constant",
+            training__freeze_epochs=3,
+            training__frozen_lr=0.5,
+            training__unfreeze_from_best=True,
         )
         told(self.module, [0.2, 0.8, 0.4, 0.5, 0.3])
         self.seen, self.heads = Seen(), Heads()
@@ -121,24 +136,38 @@ def test_a_run_that_is_cut_off_between_the_steps_goes_on_bit_for_bit(tmp_path: P
 
 
 def test_the_best_of_the_first_step_needs_a_callback_that_keeps_it() -> None:
-    module = classifier("plain", freeze_epochs=1, unfreeze_from_best=True)
+    module = classifier("plain", training__freeze_epochs=1, training__unfreeze_from_best=True)
     with pytest.raises(UserError, match=r"callbacks\.best"):
         trainer(max_epochs=2).fit(module, loader(batch()), loader(batch()))
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("words", "says"),
     [
-        ({"schedule": "cosin"}, "schedule=cosin is unknown"),
-        ({"factor": 1.0}, r"factor=1\.0 must lie between 0 and 1"),
-        ({"every": 0}, "every=0 must be at least 1"),
-        ({"patience": -1}, "patience=-1 must not be negative"),
-        ({"frozen_learning_rate": 1.0, "freeze_epochs": 1}, "schedule=constant or plateau, not with cosine"),
-        ({"frozen_learning_rate": 1.0}, r"set optimisation\.freeze_epochs, or frozen_learning_rate=null"),
-        ({"unfreeze_from_best": True}, r"set optimisation\.freeze_epochs, or unfreeze_from_best=false"),
-        ({"schedule": "milestones"}, r"milestones, such as \[60,100\]"),
+        (["lr_scheduler=plateau", "lr_scheduler.scheduler.factor=1.0"], "Factor should be < 1.0"),
+        (["lr_scheduler=step", "+lr_scheduler.scheduler.gama=0.1"], "unknown to .*StepLR; did you mean gamma"),
+        (["optimizer.momentum=-1"], "optimizer cannot be built: Invalid momentum value: -1"),
+        (["optimizer=adamw", "optimizer.lr=-1"], "optimizer cannot be built: Invalid learning rate: -1"),
+        (["training.freeze_epochs=-1"], r"training\.freeze_epochs=-1 must not be negative"),
+        (["training.frozen_lr=1.0", "training.freeze_epochs=1"], "lr_scheduler=constant or plateau"),
+        (["training.frozen_lr=1.0"], r"set training\.freeze_epochs, or frozen_lr=null"),
+        (["training.unfreeze_from_best=true"], r"set training\.freeze_epochs, or unfreeze_from_best=false"),
     ],
 )
-def test_what_makes_no_sense_is_told(options: dict[str, Any], says: str) -> None:
+def test_an_invalid_setting_is_named(words: list[str], says: str) -> None:
+    def configured() -> None:
+        module = classifier_of(config_of("model=plain", "backbone=test_resnet", "pretrained=false", *words))
+        optimizer = module.optimisation.make_optimizer(module.network)
+        module.optimisation.make_scheduler(optimizer, steps=3, epochs=1)
+
     with pytest.raises(UserError, match=says):
-        classifier("plain", **options)
+        configured()
+
+
+def test_any_optimiser_of_torch_needs_no_code() -> None:
+    words = ("optimizer=other", "optimizer._target_=torch.optim.NAdam", "+optimizer.momentum_decay=0.005")
+    module = classifier_of(config_of("model=plain", "backbone=test_resnet", "pretrained=false", *words))
+    made = module.optimisation.make_optimizer(module.network)
+    assert isinstance(made, torch.optim.NAdam)
+    assert {group["momentum_decay"] for group in made.param_groups} == {0.005}
+    assert [group["name"] for group in made.param_groups] == ["trunk", "head"]

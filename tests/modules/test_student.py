@@ -1,6 +1,6 @@
 """The student's module: its loss is the labels' and the teacher's part, and both networks see the same pictures."""
 
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from fpcn_lightning import build
-from fpcn_lightning.config import DistillationConfig, LossConfig, OptimisationConfig
+from fpcn_lightning.config import DistillationConfig
 from fpcn_lightning.data.logits_store import LogitsStore
-from fpcn_lightning.modules.checkpoints import Loaded
+from fpcn_lightning.modules.assembly import make_optimisation
+from fpcn_lightning.modules.checkpoints import Loaded, make_record
 from fpcn_lightning.modules.student import Student
 from fpcn_lightning.modules.teacher import Teacher
+from tests.conftest import config_of
 from tests.modules.test_classifier import CLASSES, SIZE, batch, loader, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*self.log.*", "ignore:.*num_workers", "ignore:.*log_every_n_steps")
@@ -23,23 +25,25 @@ PLAIN = {"_target_": "fpcn_lightning.models.plain.Plain", "backbone": "test_resn
 
 def teacher(seed: int = 1) -> Teacher:
     torch.manual_seed(seed)
-    return Teacher(Loaded(build.network(PLAIN, CLASSES, SIZE), {}))
+    network = build.network(PLAIN, CLASSES, SIZE)
+    return Teacher(Loaded(network, make_record(config_of("model=plain"), ("a", "b", "c"), "fingerprint")))
 
 
-def student(store: LogitsStore | None = None, loss: dict[str, Any] | None = None, **options: Any) -> Student:
+def student(store: LogitsStore | None = None, label_weight: float = 0.5, **options: Any) -> Student:
+    config = config_of("model=plain", f"loss.classification.weight={label_weight}", "training.channels_last=false")
     torch.manual_seed(0)
     return Student(
-        build.network(PLAIN, CLASSES, SIZE),
-        distillation=asdict(DistillationConfig()) | options,
+        network := build.network(PLAIN, CLASSES, SIZE),
+        terms=build.loss_terms(config.loss, CLASSES, network.feature_dim),
+        optimisation=make_optimisation(config),
+        distillation=replace(DistillationConfig(), **options),
         teacher=teacher(),
         store=store,
         rows=torch.tensor([2, -1, 0, 1, 3, 4, 5]),
-        loss=asdict(LossConfig()) | {"classification": 0.5} | (loss or {}),
-        optimisation=asdict(OptimisationConfig()) | {"channels_last": False},
-        classes=CLASSES,
         seed=0,
         image_size=SIZE,
-        record={"schema": 1},
+        record=make_record(config, ("a", "b", "c"), "fingerprint"),
+        channels_last=False,
     )
 
 
@@ -67,7 +71,7 @@ def test_the_store_is_read_at_the_rows_of_the_pictures(tmp_path: Path) -> None:
     predictions = np.random.default_rng(0).normal(size=(6, CLASSES)).astype(np.float32)
     store.fill(1, lambda _: predictions)
     given = batch()._replace(positions=torch.tensor([0, 2, 3, 4, 5, 6]))
-    module = student(store, loss={"classification": 0.0}, weight=1.0, temperature=2.0)
+    module = student(store, label_weight=0.0, weight=1.0, temperature=2.0)
     total = module.training_step(given, 0)
     with torch.no_grad():
         logits = module.network.views(module.normalised(given.images), given.labels).own_logits
@@ -78,7 +82,7 @@ def test_the_store_is_read_at_the_rows_of_the_pictures(tmp_path: Path) -> None:
 
 def test_in_a_warm_up_the_teacher_counts_less_at_first() -> None:
     run = trainer(max_epochs=3)
-    module = student(warm_up_epochs=2, loss={"classification": 0.0}, weight=1.0)
+    module = student(warm_up_epochs=2, label_weight=0.0, weight=1.0)
     seen: list[float] = []
 
     def remember(term: Tensor) -> Tensor:
@@ -91,7 +95,7 @@ def test_in_a_warm_up_the_teacher_counts_less_at_first() -> None:
 
 
 def test_function_matching_shows_both_the_same_mixed_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    module, given = student(method="function_matching", loss={"classification": 0.0}, weight=1.0), batch()
+    module, given = student(method="function_matching", label_weight=0.0, weight=1.0), batch()
     shown: list[Tensor] = []
     logits = Teacher.logits
 
@@ -140,7 +144,7 @@ def test_a_teacher_predictions_the_same_whatever_is_called() -> None:
 
 
 def test_a_hint_pulls_the_features_together() -> None:
-    module, given = student(method="hint", loss={"classification": 0.0}, weight=1.0), batch()
+    module, given = student(method="hint", label_weight=0.0, weight=1.0), batch()
     assert module.hint is not None
     before = module.training_step(given, 0)
     optimiser = torch.optim.SGD(module.parameters(), lr=0.05)

@@ -10,7 +10,7 @@ from fpcn_lightning import build
 from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.models.plain import Plain
 from fpcn_lightning.profiling import cost
-from tests.conftest import composed
+from tests.conftest import config_of
 
 OFFICIAL: dict[str, Any] = {
     "strict_threshold": True,
@@ -18,7 +18,7 @@ OFFICIAL: dict[str, Any] = {
     "previous_block": True,
     "gate": "residual",
     "fusion_activation": "none",
-    "inference": "unmasked",
+    "inference_mode": "unmasked",
 }
 
 
@@ -110,7 +110,7 @@ def test_training_of_a_plain_network_passes_each_picture_once() -> None:
 
 def test_training_costs_the_passes_that_a_network_makes() -> None:
     def passes(name: str) -> float:
-        network = build.network(build.plain(composed(f"model={name}", "trainer=smoke"))["model"], 3, 64)
+        network = build.network(config_of(f"model={name}", "trainer=smoke").model, 3, 64)
         return cost.training_macs(network, 64, classes=3) / cost.macs(network.trunk, 64)
 
     assert 1 <= passes("fpcn") < 1.1

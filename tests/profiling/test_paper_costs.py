@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from fpcn_lightning import build
 from fpcn_lightning.models.backbones import TORCHVISION
 from fpcn_lightning.profiling import cost
-from tests.conftest import composed
+from tests.conftest import config_of
 
 SIZE = 448
 
@@ -36,7 +35,7 @@ def costs(name: str) -> Costs:
 def as_in_the_paper(name: str) -> nn.Module:
     """It has no memory behind it: shapes are all that counting needs."""
     if not name.startswith(TORCHVISION):
-        name = build.plain(composed(f"model={name}"))["model"]["backbone"]
+        name = config_of(f"model={name}").model["backbone"]
     with torch.device("meta"):
         if name.startswith(TORCHVISION):
             network = models.get_model(name.removeprefix(TORCHVISION), weights=None)

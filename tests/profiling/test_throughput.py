@@ -37,7 +37,7 @@ def hours(monkeypatch: pytest.MonkeyPatch) -> _Hours:
 
 
 def test_training_is_timed_without_the_first_batch_and_with_the_waiting(hours: _Hours) -> None:
-    measured, trainer = speed.Speed(), _trainer(3)
+    measured, trainer = speed.Throughput(), _trainer(3)
     for _epoch in range(2):
         for number, seconds in enumerate((100.0, 2.0, 3.0)):
             hours.now += seconds
@@ -47,7 +47,7 @@ def test_training_is_timed_without_the_first_batch_and_with_the_waiting(hours: _
 
 
 def test_an_epoch_that_breaks_off_is_not_counted(hours: _Hours) -> None:
-    measured, trainer = speed.Speed(), _trainer(3)
+    measured, trainer = speed.Throughput(), _trainer(3)
     for number in (0, 1, 0, 1, 2):
         hours.now += 1
         measured.on_train_batch_end(trainer, NOBODY, None, _batch(0, 1), number)
@@ -55,7 +55,7 @@ def test_an_epoch_that_breaks_off_is_not_counted(hours: _Hours) -> None:
 
 
 def test_inference_is_timed_without_loader_first_batch_padding_and_further_tiles(hours: _Hours) -> None:
-    measured, trainer = speed.Speed(), _trainer(1, processes=2)
+    measured, trainer = speed.Throughput(), _trainer(1, processes=2)
     measured.setup(trainer, NOBODY, "test")
     for number, batch in enumerate([_batch(0, 1, 2), _batch(3, 3, 3), _batch(4, 5, -1)]):
         hours.now += 50  # the loader
@@ -66,7 +66,7 @@ def test_inference_is_timed_without_loader_first_batch_padding_and_further_tiles
 
 
 def test_a_single_batch_is_better_than_nothing(hours: _Hours) -> None:
-    measured, trainer = speed.Speed(), _trainer(1)
+    measured, trainer = speed.Throughput(), _trainer(1)
     measured.on_train_batch_end(trainer, NOBODY, None, _batch(0), 0)
     measured.on_test_batch_start(trainer, NOBODY, _batch(0), 0)
     hours.now += 0.25

@@ -1,4 +1,4 @@
-"""Run folders as training leaves them, made up: which pictures are answered rightly is given, not learned."""
+"""Run folders as training leaves them, made up: which pictures are predicted rightly is given, not learned."""
 
 import csv
 import json
@@ -27,17 +27,17 @@ def leave_run(
     config: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Result:
-    """Write result.json, test_predictions.csv, split.csv and metrics.csv of a run with these right answers."""
+    """Write result.json, test_predictions.csv, split.csv and metrics.csv of a run with these right predictions."""
     right = np.asarray(correct, dtype=int)
     result = make_result(variant, seed)
     result["data"] = {
         "classes": CLASSES,
         "fingerprint": "abc",
-        "images": {"train": 100, "validation": 20, "test": len(right)},
+        "images": {"train": 100, "val": 20, "test": len(right)},
         "refused": 0,
     }
     metrics = make_metrics(int(right.sum()), len(right))
-    result["metrics"] = {"validation": {"as_trained": metrics}, "test": {"as_trained": metrics}}
+    result["metrics"] = {"val": {"as_trained": metrics}, "test": {"as_trained": metrics}}
     result["config"] |= config or {}
     result.update(changes)  # type: ignore[typeddict-item]
     write_result(folder, result)
@@ -64,7 +64,7 @@ def leave_predictions(folder: Path, correct: ArrayLike, found: Sequence[Any], tr
 def leave_split(folder: Path, groups: Sequence[str]) -> None:
     rows = [[f"{number:04}.jpg", "basalt", "test", f"digest-{number}", group] for number, group in enumerate(groups)]
     rows.append(["trained.jpg", "basalt", "train", "digest-t", ""])
-    write_csv(folder / "split.csv", [["name", "label", "side", "digest", "group"], *rows])
+    write_csv(folder / "split.csv", [["name", "label", "split", "digest", "group"], *rows])
 
 
 def leave_plan(folder: Path, jobs: Sequence[tuple[str, int]], command: str = "fpcn +experiment=demo") -> None:

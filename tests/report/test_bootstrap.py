@@ -5,13 +5,13 @@ import pytest
 from numpy.typing import ArrayLike
 from scipy.stats import bootstrap as scipy_bootstrap
 
-from fpcn_lightning.report.bootstrap import REPLICATES, Estimate, Sample, difference, mean
+from fpcn_lightning.report.bootstrap import REPLICATES, Estimate, OutcomeSample, difference, mean
 
 
-def sample_of(outcomes: ArrayLike, clusters: ArrayLike | None = None, first_seed: int = 0) -> Sample:
+def sample_of(outcomes: ArrayLike, clusters: ArrayLike | None = None, first_seed: int = 0) -> OutcomeSample:
     values = np.atleast_2d(np.asarray(outcomes, dtype=float))
     numbers = np.arange(values.shape[1]) if clusters is None else np.asarray(clusters)
-    return Sample(tuple(range(first_seed, first_seed + len(values))), values, numbers)
+    return OutcomeSample(tuple(range(first_seed, first_seed + len(values))), values, numbers)
 
 
 def coins(shape: tuple[int, ...], chance: float, seed: int) -> np.ndarray:
@@ -59,7 +59,7 @@ def test_a_row_does_not_differ_from_itself() -> None:
 
 
 def test_pairing_cancels_what_both_share() -> None:
-    """One answer of 200 is another: however hard the pictures are, little is left to chance."""
+    """One prediction of 200 differs: however hard the pictures are, little is left to chance."""
     reference = coins((3, 200), 0.5, 7)
     other = reference.copy()
     other[:, 0] = 1 - other[:, 0]

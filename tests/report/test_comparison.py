@@ -14,11 +14,11 @@ from tests.report.test_experiments import only, predictions_of, rows_by_variant
 
 
 def leave(
-    folder: Path, name: str, predictions: dict[int, np.ndarray], side: str | None = None, **settings: Any
+    folder: Path, name: str, predictions: dict[int, np.ndarray], condition: str | None = None, **settings: Any
 ) -> None:
-    """A variant called GROUP-SIDE, or a side that is called otherwise."""
+    """A variant called GROUP-CONDITION, or a condition with another name."""
     group = name.partition("-")[0]
-    within = {"group": group, "side": side or name.partition("-")[2], "baseline": "scratch"}
+    within = {"group": group, "condition": condition or name.partition("-")[2], "baseline": "scratch"}
     for seed, right in predictions.items():
         config = {"report": {"within": within, **settings}, "model": {"name": name}}
         leave_run(folder / name / f"seed-{seed}", right, variant=name, seed=seed, config=config)
@@ -34,12 +34,14 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("group", "first"), [("swin", 0), ("resnet", 20)])
 def test_each_row_is_compared_with_the_baseline_of_its_own_group(folder: Path, group: str, first: int) -> None:
     rows = rows_by_variant(only(folder))
-    tuned, scratch = (sample_of([predictions_of(first + side), predictions_of(first + side + 1)]) for side in (0, 10))
+    tuned, scratch = (
+        sample_of([predictions_of(first + offset), predictions_of(first + offset + 1)]) for offset in (0, 10)
+    )
     gain = bootstrap.difference(tuned, scratch)
     row, baseline = rows[f"{group}-tuned"], rows[f"{group}-scratch"]
     assert (row.difference, row.difference_low, row.difference_high) == (gain.value, gain.low, gain.high)
-    assert (row.group, row.side, row.reference) == (group, "tuned", f"{group}-scratch")
-    assert (baseline.side, baseline.reference, baseline.difference) == ("scratch", f"{group}-scratch", None)
+    assert (row.group, row.condition, row.reference) == (group, "tuned", f"{group}-scratch")
+    assert (baseline.condition, baseline.reference, baseline.difference) == ("scratch", f"{group}-scratch", None)
 
 
 def test_notes_name_the_baselines(folder: Path) -> None:
@@ -49,7 +51,7 @@ def test_notes_name_the_baselines(folder: Path) -> None:
     assert any(note.startswith(said) for note in notes(only(folder)))
 
 
-def test_more_than_two_sides_and_rows_outside_of_all_groups(folder: Path) -> None:
+def test_more_than_two_conditions_and_rows_outside_of_all_groups(folder: Path) -> None:
     leave(folder, "swin-frozen", {0: predictions_of(50), 1: predictions_of(51)})
     leave_run(folder / "lenet", predictions_of(60), variant="lenet")
     rows = rows_by_variant(only(folder))
@@ -64,15 +66,15 @@ def test_a_group_without_its_baseline_has_no_differences(folder: Path) -> None:
     experiment = only(folder)
     rows = rows_by_variant(experiment)
     assert (rows["swin-tuned"].difference, rows["resnet-tuned"].difference is None) == (None, False)
-    said = "No differences in the group swin: its side scratch has no answers to compare with."
+    said = "No differences in the group swin: the condition scratch has no predictions to compare with."
     assert said in experiment.remarks
 
 
 def test_two_rows_cannot_both_be_the_baseline(folder: Path) -> None:
-    leave(folder, "swin-again", {0: predictions_of(50), 1: predictions_of(51)}, side="scratch")
+    leave(folder, "swin-again", {0: predictions_of(50), 1: predictions_of(51)}, condition="scratch")
     experiment = only(folder)
     assert rows_by_variant(experiment)["swin-tuned"].difference is None
-    assert any("swin-again, swin-scratch are all its side scratch" in remark for remark in experiment.remarks)
+    assert any("swin-again, swin-scratch all have the condition scratch" in remark for remark in experiment.remarks)
 
 
 def test_a_reference_and_groups_exclude_each_other(folder: Path) -> None:

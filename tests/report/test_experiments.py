@@ -62,13 +62,13 @@ def test_rows_carry_intervals_differences_and_the_papers_value(folder: Path) -> 
 def test_predictions_belong_to_the_configured_inference_mode_alone(tmp_path: Path) -> None:
     right = predictions_of(0)
     inference_modes = {"unmasked": make_metrics(20, IMAGES), "as_trained": make_metrics(int(right.sum()), IMAGES)}
-    leave(tmp_path, "mask", 0, right, metrics={"validation": {}, "test": inference_modes})
+    leave(tmp_path, "mask", 0, right, metrics={"val": {}, "test": inference_modes})
     first, second = only(tmp_path).rows
     assert (first.inference_mode, second.inference_mode) == ("as_trained", "unmasked")
     assert first.accuracy_low is not None
     assert first.paper == 0.92
     assert (second.accuracy, second.accuracy_low, second.paper) == (0.25, None, None)
-    assert any(note.startswith("A reading is") for note in notes(only(tmp_path)))
+    assert any(note.startswith("An inference mode is") for note in notes(only(tmp_path)))
 
 
 def test_groups_of_the_split_are_drawn_as_a_whole(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_without_its_reference_a_table_has_no_differences(tmp_path: Path) -> Non
     experiment = only(tmp_path)
     assert experiment.reference is None
     assert [row.difference for row in experiment.rows] == [None]
-    assert any("the reference full has no answers" in remark for remark in experiment.remarks)
+    assert any("the reference full has no predictions" in remark for remark in experiment.remarks)
 
 
 def test_each_experiment_has_its_own_reference(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_remark_is_the_first_row_s_of_its_variant(folder: Path) -> None:
     remarks = {"mask": "one\n  sentence", "nobody": "is not there", "lost": "it is not comparable"}
     config = {"report": {"remarks": remarks, "paper": {"mask": 92}}}
     inference_modes = {name: make_metrics(int(predictions_of(10).sum()), IMAGES) for name in ("as_trained", "unmasked")}
-    leave(folder, "mask", 0, predictions_of(10), config=config, metrics={"validation": {}, "test": inference_modes})
+    leave(folder, "mask", 0, predictions_of(10), config=config, metrics={"val": {}, "test": inference_modes})
     leave(folder, "full", 0, predictions_of(0), config=config, started="2025-01-01T00:00:00+00:00")
     leave_plan(folder, [("full", 0), ("mask", 0), ("lost", 0), ("lost", 1)])
     experiment = only(folder)
@@ -179,8 +179,8 @@ def test_epochs_to_reach_an_accuracy_are_means_over_those_that_do(
     for seed in range(3):
         leave(tmp_path, "full", seed, predictions_of(seed), config={"report": {"reach": reach}})
     (row,) = only(tmp_path).rows
-    assert (row.reach, row.seeds_that_reach) == (reach, found[1])
-    assert row.epochs_to_reach == (None if found[0] is None else pytest.approx(found[0]))
+    assert (row.target_accuracy, row.seeds_at_target) == (reach, found[1])
+    assert row.epochs_to_target == (None if found[0] is None else pytest.approx(found[0]))
 
 
 def test_where_a_curve_is_missing_nobody_knows_how_many_reach(tmp_path: Path) -> None:
@@ -188,15 +188,15 @@ def test_where_a_curve_is_missing_nobody_knows_how_many_reach(tmp_path: Path) ->
         leave(tmp_path, "full", seed, predictions_of(seed), config={"report": {"reach": 0.5}})
     (tmp_path / "full" / "seed-1" / "metrics.csv").unlink()
     (row,) = only(tmp_path).rows
-    assert (row.reach, row.epochs_to_reach, row.seeds_that_reach) == (0.5, None, None)
+    assert (row.target_accuracy, row.epochs_to_target, row.seeds_at_target) == (0.5, None, None)
     assert not any("Epochs" in note for note in notes(only(tmp_path)))
 
 
 def test_an_accuracy_that_is_no_share_costs_only_its_column(tmp_path: Path) -> None:
     leave(tmp_path, "full", 0, predictions_of(0), config={"report": {"reach": 80}})
     experiment = only(tmp_path)
-    assert [(row.reach, row.accuracy_low is None) for row in experiment.rows] == [(None, False)]
-    assert any("report.reach=80 is no share between 0 and 1" in remark for remark in experiment.remarks)
+    assert [(row.target_accuracy, row.accuracy_low is None) for row in experiment.rows] == [(None, False)]
+    assert any("report.reach=80 is not between 0 and 1" in remark for remark in experiment.remarks)
 
 
 def test_notes_say_what_never_and_some_of_the_seeds_mean(tmp_path: Path) -> None:
@@ -245,8 +245,8 @@ def test_a_damaged_record_costs_nobody_else_and_is_named(folder: Path) -> None:
         ("mask", (0,), "finished"),
         ("mask", (1,), "missing"),
     ]
-    left_out = [remark for remark in experiment.remarks if remark.startswith("Left out: ")]
-    assert [str(place) in remark for place, remark in zip((foreign, "seed-1"), left_out, strict=True)] == [True, True]
+    skipped = [remark for remark in experiment.remarks if remark.startswith("Skipped: ")]
+    assert [str(place) in remark for place, remark in zip((foreign, "seed-1"), skipped, strict=True)] == [True, True]
 
 
 def test_nothing_but_damage_is_an_error(tmp_path: Path) -> None:

@@ -121,11 +121,11 @@ def test_training_without_validation_marks_nothing(tmp_path: Path) -> None:
         (None, "cannot be read"),
         ("", "neither loss nor accuracy"),
         ("epoch,lr-SGD\n0,0.1\n", "neither loss nor accuracy"),
-        ("step,val/loss\n0,0.1\n", "no metrics file"),
-        ("epoch,val/loss\n0,high\n", "no metrics file"),
-        ("epoch,val/loss\nlast,1\n", "no metrics file"),
+        ("step,val/loss\n0,0.1\n", "not a metrics file"),
+        ("epoch,val/loss\n0,high\n", "not a metrics file"),
+        ("epoch,val/loss\nlast,1\n", "not a metrics file"),
         ("epoch,lr-SGD\n,0.1\n", "neither loss nor accuracy"),  # the learning rate monitor logs by step alone
-        ("epoch,val/loss\n0,1,2\n", "no metrics file"),
+        ("epoch,val/loss\n0,1,2\n", "not a metrics file"),
     ],
 )
 def test_an_unusable_metrics_file_is_named(tmp_path: Path, content: str | None, message: str) -> None:

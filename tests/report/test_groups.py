@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from fpcn_lightning.report.experiments import Experiment, read_experiments
-from fpcn_lightning.report.groups import group_cells, group_notes, groups_csv, groups_of
-from fpcn_lightning.report.page import Content, make_page
+from fpcn_lightning.report.groups import group_notes, groups_csv, groups_of, groups_table
+from fpcn_lightning.report.page import PageContent, make_page
 from fpcn_lightning.report.write import write_report
 from fpcn_lightning.runs.results import write_result
 from tests.report.run_folders import leave_run
@@ -31,17 +31,17 @@ CORRECT = {"small-plain": 60, "small-kd": 66, "large-plain": 70, "large-kd": 69}
 
 
 def leave(folder: Path, name: str, report: Any = None, **changes: Any) -> None:
-    """The run of a variant `group-side`, whose network is larger and slower the longer the name of its group is."""
-    group, side = name.split("-")
-    within = {"group": group, "side": side, "baseline": "plain"}
+    """The run of a variant `group-condition`; the longer the name of its group, the larger and slower its network."""
+    group, condition = name.split("-")
+    within = {"group": group, "condition": condition, "baseline": "plain"}
     network = {
         "parameters": 1_000_000 * len(group),
         "macs": 10**8 * len(group),
         "input_size": 64,
         "weights": "random",
-        "milliseconds": 2.5 * len(group) if side == "plain" else 100.0,
+        "milliseconds": 2.5 * len(group) if condition == "plain" else 100.0,
     }
-    config = {"report": {**(REPORT if report is None else report), "within": within}, "model": {"side": side}}
+    config = {"report": {**(REPORT if report is None else report), "within": within}, "model": {"condition": condition}}
     right = np.arange(80) < CORRECT.get(name, 50)
     leave_run(folder / name, right, variant=name, config=config, **{"network": network, **changes})
 
@@ -54,8 +54,8 @@ def of(folder: Path, *names: str, report: Any = None) -> Experiment:
 
 
 def lines_of(experiment: Experiment) -> dict[str, dict[str, str]]:
-    headings, lines = group_cells(groups_of(experiment))
-    return {line[0]: dict(zip(headings, line, strict=True)) for line in lines}
+    table = groups_table(groups_of(experiment))
+    return {line[0]: dict(zip(table.headings, line, strict=True)) for line in table.lines}
 
 
 def test_a_line_holds_a_group_and_the_paper_beside_it(tmp_path: Path) -> None:
@@ -93,8 +93,15 @@ def test_a_gain_of_the_paper_is_said_where_its_accuracies_are_not(tmp_path: Path
 
 def test_without_a_paper_there_are_no_columns_of_it(tmp_path: Path) -> None:
     experiment = of(tmp_path, "small-plain", "small-kd", report={})
-    headings, _ = group_cells(groups_of(experiment))
-    assert headings == ["group", "parameters", "GMAC", "ms", "plain %", "kd %", "gain of kd"]
+    assert groups_table(groups_of(experiment)).headings == [
+        "group",
+        "parameters",
+        "GMAC",
+        "ms",
+        "plain %",
+        "kd %",
+        "gain of kd",
+    ]
     assert not any("paper" in note for note in group_notes(experiment, groups_of(experiment)))
 
 
@@ -102,11 +109,11 @@ def test_notes_say_what_was_marked(tmp_path: Path) -> None:
     experiment = of(tmp_path)
     notes = group_notes(experiment, groups_of(experiment))
     assert "(a) large-plain: 4.2 is the size of another net" in notes
-    assert "side plain" in notes[0]
+    assert "condition plain" in notes[0]
     assert any("as printed" in note for note in notes)
 
 
-def test_every_further_side_has_its_own_columns(tmp_path: Path) -> None:
+def test_every_further_condition_has_its_own_columns(tmp_path: Path) -> None:
     lines = lines_of(of(tmp_path, *CORRECT, "small-dkd"))
     assert lines["small"]["dkd %"].startswith("62.5")
     assert lines["small"]["gain of dkd"].startswith("-12.5")
@@ -114,7 +121,7 @@ def test_every_further_side_has_its_own_columns(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_left_open(tmp_path: Path) -> None:
-    config = {"report": {"within": {"group": "lost", "side": "plain", "baseline": "plain"}}}
+    config = {"report": {"within": {"group": "lost", "condition": "plain", "baseline": "plain"}}}
     write_result(tmp_path / "lost-plain", make_failed(variant="lost-plain", config=config))
     lines = lines_of(of(tmp_path, "small-kd", "large-plain"))
     assert list(lines) == ["large (a)", "small"]
@@ -122,8 +129,8 @@ def test_what_is_not_there_is_left_open(tmp_path: Path) -> None:
     assert "gain of kd" not in lines["small"]
 
 
-def test_two_variants_on_one_side_are_not_chosen_from(tmp_path: Path) -> None:
-    within = {"group": "small", "side": "kd", "baseline": "plain"}
+def test_two_variants_of_one_condition_are_not_chosen_from(tmp_path: Path) -> None:
+    within = {"group": "small", "condition": "kd", "baseline": "plain"}
     right = np.arange(80) < 80
     leave_run(tmp_path / "twin", right, variant="twin", config={"report": {**REPORT, "within": within}})
     assert "kd %" not in lines_of(of(tmp_path, "small-plain", "small-kd"))["small"]
@@ -145,12 +152,12 @@ def test_csv_has_a_line_a_group_unrounded(tmp_path: Path) -> None:
 def test_the_files_and_the_page_have_the_table(tmp_path: Path) -> None:
     experiment = of(tmp_path)
     write_report([experiment], tmp_path)
-    cells = [cell for line in group_cells(groups_of(experiment))[1] for cell in line]
+    cells = [cell for line in groups_table(groups_of(experiment)).lines for cell in line]
     markdown, latex = ((tmp_path / f"within.{suffix}").read_text(encoding="utf-8") for suffix in ("md", "tex"))
     assert all(cell in markdown for cell in cells)
     assert latex.count(r"\\") == 3
     assert all("4.2 is the size of another net" in text for text in (markdown, latex))
-    page = read(make_page([Content(experiment, {}, [])], tmp_path))
+    page = read(make_page([PageContent(experiment, {}, [])], tmp_path))
     assert all(cell in page.text for cell in cells)
     assert page.text.count("4.2 is the size of another net") == 2  # below both tables, and in the config
 

@@ -12,7 +12,7 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.report.experiments import Experiment, read_experiments
 from fpcn_lightning.report.heat_section import HeatSection, heat_section
 from fpcn_lightning.report.write import write_report
-from fpcn_lightning.runs.heat_maps import HEAT_NAME, KEY_NAME, read_heat, write_heat
+from fpcn_lightning.runs.heat_maps import MEASURES_NAME, OPTIONS_NAME, read_heat_maps, write_heat_maps
 from tests.report.run_folders import leave_run
 
 PICTURES = 20
@@ -29,7 +29,7 @@ def leave_heat(folder: Path, values: Values, pictures: int = PICTURES, key: Mapp
         for number in range(pictures)
     ]
     regions = [key.removeprefix("changed_") for key in values if key.startswith("changed_")]
-    write_heat(folder, rows, regions, key or KEY)
+    write_heat_maps(folder, rows, regions, key or KEY)
 
 
 def leave(root: Path, variant: str, seed: int, values: Values, **config: object) -> None:
@@ -45,8 +45,8 @@ def section_of(root: Path) -> tuple[Experiment, HeatSection]:
     return experiment, section
 
 
-def within(group: str, side: str) -> dict[str, object]:
-    return {"within": {"group": group, "side": side, "baseline": "varied"}}
+def within(group: str, condition: str) -> dict[str, object]:
+    return {"within": {"group": group, "condition": condition, "baseline": "varied"}}
 
 
 def test_a_row_holds_mean_and_spread_over_seeds(tmp_path: Path) -> None:
@@ -77,29 +77,33 @@ def test_differences_are_paired_and_taken_to_the_reference(tmp_path: Path) -> No
 def test_a_shortcut_is_said_where_both_measures_show_it_against_the_baseline(tmp_path: Path) -> None:
     measures = {
         ("plain", "varied"): (0.7, 0.1),
-        ("plain", "shortcut"): (0.5, 0.6),  # looks at the background and answers by it
+        ("plain", "shortcut"): (0.5, 0.6),  # looks at the background and relies on it
         ("fpcn", "varied"): (0.7, 0.1),
-        ("fpcn", "shortcut"): (0.5, 0.1),  # looks at it without answering by it
+        ("fpcn", "shortcut"): (0.5, 0.1),  # looks at it without relying on it
         ("student", "varied"): (0.7, 0.1),
-        ("student", "shortcut"): (0.7, 0.6),  # answers by it without showing it
+        ("student", "shortcut"): (0.7, 0.6),  # relies on it without showing it
     }
-    for (group, side), (energy, changed) in measures.items():
+    for (group, condition), (energy, changed) in measures.items():
         for seed in range(2):
             values = {"object_share": 0.5, "energy_inside": energy, "changed_background": changed}
-            leave(tmp_path, f"{group}-{side}", seed, values, report=within(group, side))
+            leave(tmp_path, f"{group}-{condition}", seed, values, report=within(group, condition))
     _, section = section_of(tmp_path)
     partners = {(each.name, each.partner, each.within_group) for each in section.comparisons}
     groups = list(dict.fromkeys(each.name.partition("-")[0] for each in section.found))
     assert partners == {
         *((f"{group}-shortcut", f"{group}-varied", True) for group in groups),
-        *((f"{group}-{side}", f"{groups[0]}-{side}", False) for group in groups[1:] for side in ("varied", "shortcut")),
+        *(
+            (f"{group}-{condition}", f"{groups[0]}-{condition}", False)
+            for group in groups[1:]
+            for condition in ("varied", "shortcut")
+        ),
     }
-    told = [sentence for sentence in section.sentences if "A shortcut" in sentence]
-    assert len(told) == 1
-    assert "plain-shortcut looks at the background, and answers by it, more than plain-varied" in told[0]
+    found = [sentence for sentence in section.sentences if "A shortcut" in sentence]
+    assert len(found) == 1
+    assert "plain-shortcut looks at the background, and relies on it, more than plain-varied" in found[0]
     hidden = [sentence for sentence in section.sentences if "its heat maps do not show it" in sentence]
-    assert any("student-shortcut answers by the background more than student-varied" in each for each in hidden)
-    assert not any("fpcn-shortcut answers by" in each for each in hidden)
+    assert any("student-shortcut relies on the background more than student-varied" in each for each in hidden)
+    assert not any("fpcn-shortcut relies on" in each for each in hidden)
 
 
 def test_measures_by_another_method_are_not_compared(tmp_path: Path) -> None:
@@ -109,13 +113,13 @@ def test_measures_by_another_method_are_not_compared(tmp_path: Path) -> None:
     leave_heat(tmp_path / "fpcn" / "seed-0", {"energy_inside": 0.6}, key=KEY | {"method": "layer_cam"})
     _, section = section_of(tmp_path)
     assert not section.comparisons
-    assert "fpcn is not compared with plain: measured otherwise" in section.markdown
+    assert "fpcn is not compared with plain: they were measured with different options" in section.markdown
     assert "Heat maps by grad_cam and layer_cam" in section.markdown
 
 
 def test_half_measured_is_not_measured(tmp_path: Path) -> None:
     leave(tmp_path, "plain", 0, {"energy_inside": 0.5})
-    (tmp_path / "plain" / "seed-0" / KEY_NAME).unlink()
+    (tmp_path / "plain" / "seed-0" / OPTIONS_NAME).unlink()
     (experiment,) = read_experiments(tmp_path)
     assert heat_section(experiment) is None
 
@@ -128,14 +132,14 @@ def test_without_masks_it_says_so_and_names_what_was_painted_over(tmp_path: Path
     _, section = section_of(tmp_path)
     assert "plain: these pictures have no true masks" in section.markdown
     assert "the ruler 10.0 %, the label 0.0 %" in section.markdown
-    assert "+30.0 [30.0, 30.0] points of answers that change without the ruler: more" in section.markdown
+    assert "+30.0 [30.0, 30.0] points of predictions that change without the ruler: more" in section.markdown
     assert "+0.0 [0.0, 0.0]" in section.markdown
 
 
 def test_what_hangs_on_the_background_more_than_on_the_object_is_said(tmp_path: Path) -> None:
     leave(tmp_path, "plain", 0, {"changed_background": 0.6, "changed_object": 0.2, "changed_ruler": 0.1})
     _, section = section_of(tmp_path)
-    assert "its answers hang on the background more than on the object" in section.markdown
+    assert "its predictions depend on the background more than on the object" in section.markdown
     assert "changed without ruler %" in section.markdown
 
 
@@ -147,7 +151,7 @@ def test_pictures_without_a_measure_are_left_out_of_its_mean(tmp_path: Path) -> 
         | ({} if np.isnan(curve[number]) else {"deletion": curve[number]})
         for number in range(PICTURES)
     ]
-    write_heat(tmp_path / "plain" / "seed-0", rows, [], KEY)
+    write_heat_maps(tmp_path / "plain" / "seed-0", rows, [], KEY)
     _, section = section_of(tmp_path)
     assert section.found[0].samples["deletion"].outcomes.shape == (1, 5)
     assert section.found[0].mean("deletion") == pytest.approx(0.2)
@@ -161,16 +165,16 @@ def test_runs_that_were_measured_otherwise_are_left_out_with_a_word(tmp_path: Pa
     _, section = section_of(tmp_path)
     assert [each.name for each in section.found] == ["plain"]
     assert any(
-        sentence.startswith("No heat maps of fpcn: not all its runs were measured alike")
+        sentence.startswith("No heat maps of fpcn: not all its runs were measured with the same options")
         for sentence in section.sentences
     )
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / KEY_NAME).write_text("{}", encoding="utf-8")
-    (tmp_path / HEAT_NAME).write_text("name,label,predicted,energy_inside\na.jpg,a,a,much\n", encoding="utf-8")
+    (tmp_path / OPTIONS_NAME).write_text("{}", encoding="utf-8")
+    (tmp_path / MEASURES_NAME).write_text("name,label,predicted,energy_inside\na.jpg,a,a,much\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"heat_maps\.csv cannot be used .* task=explain again"):
-        read_heat(tmp_path)
+        read_heat_maps(tmp_path)
 
 
 def test_the_report_has_it_on_its_page_and_in_files_and_drops_what_is_gone(tmp_path: Path) -> None:
@@ -183,7 +187,7 @@ def test_the_report_has_it_on_its_page_and_in_files_and_drops_what_is_gone(tmp_p
     energy = next(row for row in rows if row["measure"] == "energy_inside")
     assert (energy["variant"], energy["seeds"], energy["pictures"]) == ("plain", "0 1", "20")
     assert float(energy["mean"]) == pytest.approx(0.55)
-    for path in tmp_path.rglob(HEAT_NAME):
+    for path in tmp_path.rglob(MEASURES_NAME):
         path.unlink()
     assert "energy inside" not in write_report(read_experiments(tmp_path), tmp_path).read_text("utf-8")
     assert not list(tmp_path.glob("localisation.*"))

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from fpcn_lightning.report.experiments import read_experiments
-from fpcn_lightning.report.page import Content, make_page
+from fpcn_lightning.report.page import PageContent, make_page
 from fpcn_lightning.runs.results import write_result
 from tests.report.run_folders import leave_plan, leave_run
 from tests.runs.test_results import make_failed
@@ -65,7 +65,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def page_of(folder: Path, figures: dict[Path, str] | None = None) -> str:
-    return make_page([Content(each, figures or {}, []) for each in read_experiments(folder)], folder)
+    return make_page([PageContent(each, figures or {}, []) for each in read_experiments(folder)], folder)
 
 
 def test_everything_that_was_written_by_others_is_escaped(folder: Path) -> None:
@@ -91,7 +91,7 @@ def test_nothing_is_fetched_from_elsewhere(folder: Path, tmp_path: Path) -> None
 
 def test_links_with_odd_characters_lead_to_their_folders(folder: Path) -> None:
     experiments = read_experiments(folder)
-    places = read(make_page([Content(each, {}, []) for each in experiments], folder.parent)).places
+    places = read(make_page([PageContent(each, {}, []) for each in experiments], folder.parent)).places
     assert "a%20b%25/plain/seed-0/" in places
 
 
@@ -114,7 +114,7 @@ def test_a_run_that_was_killed_is_said_to_have_died(folder: Path) -> None:
     write_result(folder / "killed", make_failed(variant="killed", status="running", error=None))
     (folder / "killed" / ".lock").touch()
     text = " ".join(read(page_of(folder)).text.split())
-    assert text.count("died: ended without a word, perhaps killed") == 2, "in the table, and among the runs"
+    assert text.count("died: exited without an error message, perhaps killed") == 2, "in the table, and among the runs"
 
 
 def leave_panels(run: Path, epoch: int, grey: int, side: int = 300) -> None:

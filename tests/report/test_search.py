@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fpcn_lightning.report.search import Trial, draw, flattery, ranked, to_csv, to_markdown, write_search
+from fpcn_lightning.report.search import Trial, draw, ranked, selection_bias, trials_csv, trials_markdown, write_search
 
 
 def make_trial(number: int, correct: int | None = 45, **changes: Any) -> Trial:
@@ -40,26 +40,26 @@ def test_the_standard_error_is_binomial_and_claims_no_certainty(correct: int, kn
 
 
 @pytest.mark.parametrize("trials", [2, 5, 20, 100])
-def test_flattery_is_what_the_best_of_equal_trials_gains(trials: int) -> None:
+def test_selection_bias_is_what_the_best_of_equal_trials_gains(trials: int) -> None:
     best = np.random.default_rng(0).normal(scale=0.03, size=(20_000, trials)).max(axis=1)
-    assert flattery(trials, 0.03) == pytest.approx(best.mean(), rel=0.04)  # as good as Blom's formula is
+    assert selection_bias(trials, 0.03) == pytest.approx(best.mean(), rel=0.04)  # as good as Blom's formula is
 
 
-def test_the_page_names_the_best_the_difference_to_the_defaults_and_the_flattery() -> None:
-    text = to_markdown([make_trial(0, 45), make_trial(1, 48), make_trial(2, 30)], "python -m x 'a b'")
+def test_the_page_names_the_best_the_difference_to_the_defaults_and_the_selection_bias() -> None:
+    text = trials_markdown([make_trial(0, 45), make_trial(1, 48), make_trial(2, 30)], "python -m x 'a b'")
     assert "Best of 3: trial 1, 80.0 ± 5.2 % of 60 validation pictures." in text
     assert "Trial 0, the config's own values, has 75.0 ± 5.6 %: 5.0 points less." in text
     middle = (45 + 48 + 30) / 180
-    assert f"by about {100 * flattery(3, (middle * (1 - middle) / 60) ** 0.5):.1f} points" in text
-    assert "The test side was not looked at." in text
+    assert f"by about {100 * selection_bias(3, (middle * (1 - middle) / 60) ** 0.5):.1f} points" in text
+    assert "The test split was not used." in text
     assert text.endswith("\n    python -m x 'a b'\n")
     assert [row[0] for row in rows_of(text)[2:]] == ["1", "0", "2"]
     assert rows_of(text)[2][1:] == ["0.02", "area", "80.0 ± 5.2", "12", "finished"]
 
 
 def test_the_page_says_when_the_defaults_are_best_and_when_there_is_nothing() -> None:
-    assert "the search has found nothing better" in to_markdown([make_trial(0, 45), make_trial(1, 45)], "x")
-    nothing = to_markdown([make_trial(0, None), make_trial(1, None, values={}, state="failed")], None)
+    assert "the search found nothing better" in trials_markdown([make_trial(0, 45), make_trial(1, 45)], "x")
+    nothing = trials_markdown([make_trial(0, None), make_trial(1, None, values={}, state="failed")], None)
     assert nothing.startswith("No trial has finished.")
     assert "three seeds" not in nothing
     assert rows_of(nothing)[3] == ["1", "-", "-", "-", "12", "failed"]
@@ -67,7 +67,7 @@ def test_the_page_says_when_the_defaults_are_best_and_when_there_is_nothing() ->
 
 def test_a_trial_is_one_line_whatever_its_error_says() -> None:
     error = "a | b\nsecond line"
-    header, rule, line = to_markdown([make_trial(0, None, state="failed", error=error)], None).splitlines()[-3:]
+    header, rule, line = trials_markdown([make_trial(0, None, state="failed", error=error)], None).splitlines()[-3:]
     assert len(header) == len(rule) == len(line)
     assert r"failed: a \| b" in line
     assert "second" not in line
@@ -75,7 +75,7 @@ def test_a_trial_is_one_line_whatever_its_error_says() -> None:
 
 def test_values_are_written_as_the_command_line_takes_them() -> None:
     values = {"a": None, "b": True, "c": 3, "d": 1.23456e-5, "e": "soft"}
-    assert rows_of(to_markdown([make_trial(0, values=values)], None))[2][1:6] == [
+    assert rows_of(trials_markdown([make_trial(0, values=values)], None))[2][1:6] == [
         "null",
         "true",
         "3",
@@ -86,7 +86,7 @@ def test_values_are_written_as_the_command_line_takes_them() -> None:
 
 def test_csv_reads_back_unrounded() -> None:
     trials = [make_trial(0, 45, values={"rate": 0.1 + 0.2}), make_trial(1, None, state="failed", error="no, never")]
-    finished, failed = csv.DictReader(io.StringIO(to_csv(trials)))
+    finished, failed = csv.DictReader(io.StringIO(trials_csv(trials)))
     assert float(finished["rate"]) == 0.1 + 0.2
     assert float(finished["accuracy"]) == 0.75
     assert (finished["number"], finished["images"], finished["seconds"]) == ("0", "60", "12.0")

@@ -6,7 +6,7 @@ import pytest
 
 from fpcn_lightning.config import CurveConfig, ReportConfig, WithinConfig
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.report.settings import Curve, Settings, Within, read_settings
+from fpcn_lightning.report.settings import CurveSettings, ReportSettings, WithinSettings, read_settings
 from fpcn_lightning.runs.results import Run
 from tests.runs.test_results import make_result
 
@@ -45,8 +45,11 @@ def test_runs_of_an_earlier_version_have_no_settings() -> None:
         ({"reach": "80 %"}, "'config.report.reach' is str, not float"),
         ({"reach": True}, "'config.report.reach' is bool, not float"),
         ({"within": "swin"}, "'config.report.within' is str, not dict"),
-        ({"within": {"group": "swin", "side": "scratch"}}, "'config.report.within.baseline' is missing"),
-        ({"within": {"group": 1, "side": "scratch", "baseline": "a"}}, "'config.report.within.group' is int, not str"),
+        ({"within": {"group": "swin", "condition": "scratch"}}, "'config.report.within.baseline' is missing"),
+        (
+            {"within": {"group": 1, "condition": "scratch", "baseline": "a"}},
+            "'config.report.within.group' is int, not str",
+        ),
     ],
 )
 def test_a_section_that_is_none_is_named(section: Any, message: str) -> None:
@@ -71,12 +74,16 @@ def test_what_the_schema_allows_can_be_read() -> None:
         "curve": {"x": "model.theta", "line": None, "label": "theta"},
         "remarks": {"mask": "why"},
         "reach": 0.8,
-        "within": {"group": "swin", "side": "fine-tuned", "baseline": "from scratch"},
+        "within": {"group": "swin", "condition": "fine-tuned", "baseline": "from scratch"},
     }
     assert read_settings([run_with(section)]) == section
 
 
 def test_the_schema_and_the_reader_know_the_same_keys() -> None:
     """Whatever a config may say, the report can read, and the other way round."""
-    for schema, contract in ((ReportConfig, Settings), (WithinConfig, Within), (CurveConfig, Curve)):
+    for schema, contract in (
+        (ReportConfig, ReportSettings),
+        (WithinConfig, WithinSettings),
+        (CurveConfig, CurveSettings),
+    ):
         assert {field.name for field in fields(schema)} == get_type_hints(contract).keys()

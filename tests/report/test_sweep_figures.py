@@ -8,7 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from fpcn_lightning.report.canvas import Drawing, save
+from fpcn_lightning.report.canvas import Drawing, save_figure
 from fpcn_lightning.report.forest import draw_differences
 from fpcn_lightning.report.sweep_figures import draw_curve, draw_learning_curves
 from tests.report.run_folders import leave_run
@@ -158,6 +158,6 @@ def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:
     for name in ("first", "second"):
         drawing = draw_differences(only(tmp_path / "runs"))
         assert drawing is not None
-        save(drawing.figure, tmp_path / name, "differences")
+        save_figure(drawing.figure, tmp_path / name, "differences")
     for file in ("differences.svg", "differences.png"):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()

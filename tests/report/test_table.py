@@ -3,10 +3,11 @@ import sys
 import numpy as np
 import pytest
 
-from fpcn_lightning.report.formats import cells, to_markdown
+from fpcn_lightning.report.columns import results_table
 from fpcn_lightning.report.table import print_table, summarise
+from fpcn_lightning.report.text_table import to_markdown
 from fpcn_lightning.runs.results import Result
-from tests.report.test_formats import NUMBERS, make_row
+from tests.report.test_columns import NUMBERS, make_row
 from tests.report.test_variants import change_theta, runs_of
 from tests.runs.test_results import make_failed, make_metrics, make_result
 
@@ -35,12 +36,12 @@ def test_one_seed_has_the_recorded_error_and_no_deviation() -> None:
 def test_no_certainty_is_claimed_at_the_ends(correct: int) -> None:
     (row,) = summarise(runs_of(make_result(correct=correct)))
     assert row.accuracy_standard_error is None
-    assert "±" not in to_markdown([row]).splitlines()[-1]
+    assert "±" not in to_markdown(results_table([row])).splitlines()[-1]
 
 
 def test_each_inference_mode_has_a_row_and_the_configured_one_comes_first() -> None:
     inference_modes = {"as_trained": make_metrics(30), "unmasked": make_metrics(50)}
-    result = make_result(metrics={"validation": {}, "test": inference_modes}, inference_mode="unmasked")
+    result = make_result(metrics={"val": {}, "test": inference_modes}, inference_mode="unmasked")
     assert [(row.inference_mode, row.accuracy) for row in summarise(runs_of(result))] == [
         ("unmasked", 50 / 60),
         ("as_trained", 0.5),
@@ -48,7 +49,7 @@ def test_each_inference_mode_has_a_row_and_the_configured_one_comes_first() -> N
 
 
 def test_runs_without_results_keep_a_row_without_numbers() -> None:
-    untested = make_result(seed=3, metrics={"validation": {}, "test": {}})
+    untested = make_result(seed=3, metrics={"val": {}, "test": {}})
     rows = summarise(
         runs_of(make_failed(seed=2, variant="fpcn"), make_failed(seed=1, status="interrupted", error=None), untested)
         + runs_of(make_result())
@@ -94,7 +95,7 @@ def test_nothing_is_cut_on_a_narrow_screen(capsys: pytest.CaptureFixture[str], m
     row = make_row(parameters=4_008_829)
     print_table([row])
     out = capsys.readouterr().out
-    assert all(cell in out for cell in cells([row])[1][0])
+    assert all(cell in out for cell in results_table([row]).lines[0])
 
 
 def test_without_rich_the_table_is_markdown(
@@ -102,7 +103,7 @@ def test_without_rich_the_table_is_markdown(
 ) -> None:
     monkeypatch.setitem(sys.modules, "rich", None)
     print_table([make_row()])
-    assert capsys.readouterr().out.strip() == to_markdown([make_row()]).strip()
+    assert capsys.readouterr().out.strip() == to_markdown(results_table([make_row()])).strip()
 
 
 def test_beside_intervals_the_terminal_leaves_the_cost_to_the_files(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from fpcn_lightning.report.variants import sort_into_variants
-from fpcn_lightning.runs.plan import Plan
+from fpcn_lightning.runs.plan import Plan, PlannedRun
 from fpcn_lightning.runs.results import Result, Run
 from tests.runs.test_results import make_failed, make_result
 
@@ -73,8 +73,7 @@ def test_different_variants_may_differ() -> None:
 
 
 def planned(*jobs: tuple[str, int]) -> Plan:
-    listed = [{"variant": name, "seed": seed, "folder": f"{name}-{seed}", "overrides": []} for name, seed in jobs]
-    return {"schema": 1, "commands": ["fpcn"], "jobs": listed}  # type: ignore[typeddict-item]
+    return Plan(("fpcn",), tuple(PlannedRun(name, seed, f"{name}-{seed}", ()) for name, seed in jobs))
 
 
 def test_the_plan_orders_variants_and_names_what_is_missing() -> None:

@@ -7,14 +7,19 @@ from matplotlib.axes import Axes
 
 from fpcn_lightning.report.canvas import MARKERS
 from fpcn_lightning.report.within import draw_within
-from tests.report.test_formats import make_row
+from tests.report.test_columns import make_row
 from tests.report.test_sweep_figures import lines_of, panels_of
 
 
-def row_of(group: str, side: str, accuracy: float, gain: float | None = None, **changes: Any) -> Any:
+def row_of(group: str, condition: str, accuracy: float, gain: float | None = None, **changes: Any) -> Any:
     ends = {"accuracy_low": accuracy - 0.05, "accuracy_high": accuracy + 0.04}
     gained = {} if gain is None else {"difference": gain, "difference_low": gain - 0.02, "difference_high": gain + 0.03}
-    values = {"variant": f"{group}-{side}", "group": group, "side": side, "reference": f"{group}-scratch"}
+    values = {
+        "variant": f"{group}-{condition}",
+        "group": group,
+        "condition": condition,
+        "reference": f"{group}-scratch",
+    }
     return make_row(accuracy=accuracy, **ends, **gained | values | changes)
 
 
@@ -23,7 +28,7 @@ OTHER = [row_of("resnet", "scratch", 0.5), row_of("resnet", "tuned", 0.8, 0.25)]
 
 
 def points_of(axes: Axes, colour: object = None) -> list[tuple[float, float]]:
-    """Where the points of all sides, or of the side with a colour, lie, by height."""
+    """Where the points of all conditions, or of the one with a colour, lie, by height."""
     points = []
     for line, (x, y) in zip(axes.get_lines(), lines_of(axes), strict=True):
         if line.get_marker() in MARKERS and colour in (None, line.get_color()):
@@ -35,7 +40,7 @@ def written(axes: Axes) -> list[str]:
     return [text.get_text() for text in axes.texts]
 
 
-def test_sides_of_a_group_lie_below_each_other_with_what_they_gain() -> None:
+def test_conditions_of_a_group_lie_below_each_other_with_what_they_gain() -> None:
     left, right = panels_of(draw_within([TUNED, *OTHER, SCRATCH]))
     found = points_of(left)
     assert [accuracy for accuracy, _ in found] == [90, 60, 50, 80]
@@ -60,7 +65,7 @@ def test_no_difference_does_not_blow_up_the_axis() -> None:
     assert right.get_xlim() == pytest.approx((-1, 1))
 
 
-def test_a_side_has_one_colour_in_every_group_and_panel() -> None:
+def test_a_condition_has_one_colour_in_every_group_and_panel() -> None:
     drawing = draw_within([TUNED, *OTHER, SCRATCH])
     assert drawing is not None
     handles = drawing.figure.legends[0].legend_handles
@@ -73,9 +78,9 @@ def test_a_side_has_one_colour_in_every_group_and_panel() -> None:
 
 def test_epochs_are_a_panel_where_they_are_known() -> None:
     rows = [
-        row_of("swin", "tuned", 0.9, 0.3, reach=0.8, epochs_to_reach=4.5, seeds_that_reach=1),
-        row_of("swin", "scratch", 0.6, reach=0.8, seeds_that_reach=0),
-        row_of("swin", "other", 0.7, 0.1, reach=0.8),
+        row_of("swin", "tuned", 0.9, 0.3, target_accuracy=0.8, epochs_to_target=4.5, seeds_at_target=1),
+        row_of("swin", "scratch", 0.6, target_accuracy=0.8, seeds_at_target=0),
+        row_of("swin", "other", 0.7, 0.1, target_accuracy=0.8),
     ]
     drawing = draw_within(rows)
     *_, epochs = panels_of(drawing)
@@ -97,5 +102,5 @@ def test_panels_and_caption_hold_only_what_is_there() -> None:
 
 def test_without_groups_or_intervals_there_is_no_figure() -> None:
     assert draw_within([make_row(accuracy_low=0.7, accuracy_high=0.9)]) is None
-    assert draw_within([make_row(group="swin", side="tuned")]) is None
+    assert draw_within([make_row(group="swin", condition="tuned")]) is None
     assert draw_within([]) is None

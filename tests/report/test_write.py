@@ -56,10 +56,10 @@ def test_a_later_report_leaves_nothing_of_an_earlier_one(tmp_path: Path) -> None
 
 
 def test_groups_have_a_figure_which_is_on_the_page(tmp_path: Path) -> None:
-    for side, correct in (("tuned", 17), ("scratch", 12)):
-        within = {"group": "swin", "side": side, "baseline": "scratch"}
-        config = {"report": {"within": within, "reach": 0.5}, "model": {"side": side}}
-        leave_run(tmp_path / side, np.arange(20) < correct, variant=side, config=config)
+    for condition, correct in (("tuned", 17), ("scratch", 12)):
+        within = {"group": "swin", "condition": condition, "baseline": "scratch"}
+        config = {"report": {"within": within, "reach": 0.5}, "model": {"condition": condition}}
+        leave_run(tmp_path / condition, np.arange(20) < correct, variant=condition, config=config)
     tables = TABLES | {"within.md", "within.csv", "within.tex"}
     assert write(tmp_path) == tables | drawn("differences", "learning_curves", "within")
     page = (tmp_path / "index.html").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.runs.predictions import read_clusters, read_predictions
+from fpcn_lightning.runs.predictions import read_clusters, read_predictions, write_predictions
 from fpcn_lightning.runs.results import Result
 from tests.report.run_folders import CLASSES, leave_run, leave_split, write_csv
 
@@ -81,6 +81,29 @@ def test_damaged_predictions_are_named(tmp_path: Path, content: bytes) -> None:
         read_predictions((tmp_path, result))
 
 
+def test_predictions_are_written_worst_first_and_read_back(tmp_path: Path) -> None:
+    """A class may be called like a column, and a ratio be unknown."""
+    probabilities = np.array([[0.4, 0.6], [0.125, 0.875], [0.9, 0.1], [0.6, 0.4]], np.float32)
+    names, labels = ["b.jpg", "\udce9.jpg", "a.jpg", "c,d.jpg"], [0, 1, 1, 0]
+    ratios = np.array([0.1, 0.2, np.nan, 0.4], np.float32)
+    result = leave_run(tmp_path, [0, 1, 0, 1])
+    path = tmp_path / "test_predictions.csv"
+    write_predictions(path, names, labels, CLASSES, probabilities, ratios)
+    lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    assert lines == [
+        "name,label,predicted,confidence,object_ratio,true_object_ratio,basalt,гранит",
+        "a.jpg,гранит,basalt,0.9000,,,0.9000,0.1000",
+        "b.jpg,basalt,гранит,0.6000,0.1000,,0.4000,0.6000",
+        '"c,d.jpg",basalt,basalt,0.6000,0.4000,,0.6000,0.4000',
+        "\udce9.jpg,гранит,гранит,0.8750,0.2000,,0.1250,0.8750",
+    ]
+    predictions = read_predictions((tmp_path, result))
+    assert predictions.names == ("a.jpg", "b.jpg", "c,d.jpg", "\udce9.jpg")
+    assert predictions.correct.tolist() == [0, 0, 1, 1]
+    np.testing.assert_array_equal(predictions.object_ratio, [np.nan, 0.1, 0.4, 0.2])
+    assert np.isnan(predictions.true_object_ratio).all()
+
+
 def test_missing_predictions_are_named(tmp_path: Path) -> None:
     result = leave_run(tmp_path, 10 * [1])
     (tmp_path / "test_predictions.csv").unlink()
@@ -101,7 +124,7 @@ def test_a_split_that_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"split\.csv cannot be read"):
         read_clusters(tmp_path, ["a"])
     leave_split(tmp_path, [""])
-    with pytest.raises(UserError, match=r"split\.csv does not know the tested picture a"):
+    with pytest.raises(UserError, match=r"split\.csv does not list the test picture a"):
         read_clusters(tmp_path, ["0000.jpg", "a"])
     (tmp_path / "split.csv").write_text("name,side\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"split\.csv cannot be used"):

@@ -24,7 +24,7 @@ def make_metrics(correct: int = 45, images: int = 60) -> Metrics:
 
 def make_result(variant: str = "plain", seed: int = 0, correct: int = 45, **changes: Any) -> Result:
     result: Result = {
-        "schema": 1,
+        "schema": 2,
         "experiment": "demo",
         "variant": variant,
         "seed": seed,
@@ -47,12 +47,12 @@ def make_result(variant: str = "plain", seed: int = 0, correct: int = 45, **chan
         "data": {
             "classes": ["basalt", "гранит"],
             "fingerprint": "abc",
-            "images": {"train": 100, "validation": 20, "test": 60},
+            "images": {"train": 100, "val": 20, "test": 60},
             "refused": 0,
         },
         "network": {"parameters": 4_008_829, "macs": 384_800_000, "input_size": 224, "weights": "imagenet"},
         "metrics": {
-            "validation": {"as_trained": make_metrics(correct)},
+            "val": {"as_trained": make_metrics(correct)},
             "test": {"as_trained": make_metrics(correct)},
         },
         "inference_mode": "as_trained",
@@ -125,7 +125,7 @@ def test_each_missing_key_is_named(tmp_path: Path, key: str) -> None:
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        (("schema",), 2, "schema version 2, this program reads version 1"),
+        (("schema",), 3, "schema version 3, this program reads versions 1 and 2"),
         (("seed",), True, "'seed' is bool, not int"),
         (("seed",), "0", "'seed' is str, not int"),
         (("status",), "done", "'status' is 'done', not one of 'finished', 'failed', 'running', 'interrupted'"),
@@ -165,7 +165,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
 def test_a_missing_file_or_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"result\.json cannot be read"):
         read_result(tmp_path / "result.json")
-    with pytest.raises(UserError, match="nowhere is no folder"):
+    with pytest.raises(UserError, match="nowhere is not a folder"):
         find_results(tmp_path / "nowhere")
 
 

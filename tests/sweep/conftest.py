@@ -16,37 +16,38 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from fpcn_lightning import config
+from fpcn_lightning.cli.main import register
 
 SweepHere = Callable[..., None]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
-# Read by Python when a process starts: a run whose folder is named meets its fate when it writes its answers, that is,
-# when it has learned and has a checkpoint to go on from. Each time, one mark is left.
+# Python runs this when a process starts: a run whose folder is named in FAILURES raises, is killed, or stops the sweep
+# when it writes its predictions, that is, when it is trained and has a checkpoint. Each time, one mark is left.
 SABOTAGE = """
 import os, signal, sys, time
-fates = dict(item.split(":") for item in os.environ.get("FATES", "").split())
-def meet(event, arguments):
+failures = dict(item.split(":") for item in os.environ.get("FAILURES", "").split())
+def fail(event, arguments):
     if event != "open" or not str(arguments[0]).endswith("/test_predictions.csv"):
         return
-    fate = next((fate for folder, fate in fates.items() if f"{folder}/test_" in arguments[0]), None)
-    if fate is None:
+    failure = next((failure for folder, failure in failures.items() if f"{folder}/test_" in arguments[0]), None)
+    if failure is None:
         return
     with open(os.environ["MARKS"], "a") as marks:
         marks.write("x")
-    if fate == "raise":
-        raise RuntimeError("a hammer fell on it")
-    if fate == "kill":
+    if failure == "raise":
+        raise RuntimeError("planned failure")
+    if failure == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    # The parent is the sweep, to which SIGTERM is what Ctrl-C is, even where a shell's background ignores that.
+    # The parent is the sweep, which handles SIGTERM like Ctrl-C, also where a shell's background ignores Ctrl-C.
     os.kill(os.getppid(), signal.SIGTERM)
     time.sleep(60)
-sys.addaudithook(meet)
+sys.addaudithook(fail)
 """
 
 
 @pytest.fixture
 def hydra_context() -> Iterator[HydraContext]:
-    config.register()
+    register()
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
@@ -61,7 +62,7 @@ def sweep_config(context: HydraContext, *words: str) -> DictConfig:
 
 
 def task_words(cfg: DictConfig) -> list[str]:
-    """What Hydra hands to a sweeper."""
+    """What Hydra passes to a sweeper."""
     words = OmegaConf.to_container(cfg.hydra.overrides.task, resolve=False)
     assert isinstance(words, list)
     return words
@@ -82,15 +83,15 @@ def sweep_here(hydra_context: HydraContext, tmp_path: Path, monkeypatch: pytest.
 
 @pytest.fixture
 def command(tmp_path: Path, rocks: Path) -> Command:
-    """Sweep with the real command in `tmp_path`, on the 30 rocks; `fates` says which runs raise, are
-    killed, or stop the sweep."""
+    """Sweep with the real command in `tmp_path`, on the 30 rocks; `failures` such as "seed-3:kill seed-5:raise" says
+    which runs raise, are killed, or stop the sweep."""
     (tmp_path / "sabotage").mkdir()
     (tmp_path / "sabotage" / "sitecustomize.py").write_text(SABOTAGE)
 
-    def run(*words: str, fates: str = "") -> "subprocess.CompletedProcess[str]":
+    def run(*words: str, failures: str = "") -> "subprocess.CompletedProcess[str]":
         small = ("trainer=smoke", "model=plain", "data=folder", f"data.root={rocks}", "callbacks.summary=null")
-        sabotage = {"PYTHONPATH": str(tmp_path / "sabotage"), "FATES": fates, "MARKS": str(tmp_path / "marks")}
-        # Ray keeps a secret at home.
+        sabotage = {"PYTHONPATH": str(tmp_path / "sabotage"), "FAILURES": failures, "MARKS": str(tmp_path / "marks")}
+        # Ray keeps a secret in the home directory.
         environment = {**os.environ, **sabotage, "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
         return subprocess.run(
             [sys.executable, "-m", "fpcn_lightning", "-m", *small, *words],

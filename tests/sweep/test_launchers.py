@@ -1,6 +1,5 @@
-"""Every launcher of `conf/hydra/launcher`, and the command line that the slots launcher makes of a job."""
+"""Every launcher of `conf/hydra/launcher`, and the command line of a job."""
 
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,14 +8,19 @@ from typing import Any
 import pytest
 from hydra import compose
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 
+from fpcn_lightning.cli.config_errors import explain_config_error
+from fpcn_lightning.cli.invocation import sweep_invocation
+from fpcn_lightning.cli.sweep_jobs import SweepSection, compose_sweep
 from fpcn_lightning.config import CONF
 from fpcn_lightning.errors import RunInUse, UserError
 from fpcn_lightning.sweep import processes
+from fpcn_lightning.sweep.command import job_command, quoted
 from fpcn_lightning.sweep.jobs import Ended, Job
 from fpcn_lightning.sweep.slots import Slot
-from hydra_plugins.fpcn_lightning.slots_launcher import SlotsLauncher, command
+from hydra_plugins.fpcn_lightning.launchers import SlotsLauncher
 from tests.sweep.conftest import SweepHere, sweep_config, task_words
 
 LAUNCHERS = sorted(path.stem for path in (CONF / "hydra" / "launcher").glob("*.yaml"))
@@ -25,21 +29,17 @@ AWKWARD = "my rocks, 1=2 é 'x' \"y\" [z] #1"
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Job, Slot]]:
-    """Jobs are not run but noted, with the slot that would be theirs if all began at once."""
-    noted: list[tuple[Job, Slot]] = []
+    """Jobs are recorded instead of run, with the slot that each would get if all started at once."""
+    recorded: list[tuple[Job, Slot]] = []
 
-    def note(jobs: Iterable[Job], slots: Sequence[Slot], overview: object, total: int | None) -> list[Ended]:
+    def record(jobs: Iterable[Job], slots: Sequence[Slot], overview: object, total: int | None) -> list[Ended]:
         waiting = list(jobs)
-        noted.extend((job, slots[number % len(slots)]) for number, job in enumerate(waiting))
+        recorded.extend((job, slots[number % len(slots)]) for number, job in enumerate(waiting))
         return [Ended(job, 0, 1.0, job.folder / "output.log") for job in waiting]
 
-    monkeypatch.setattr(processes, "run_jobs", note)
+    monkeypatch.setattr(processes, "run_jobs", record)
     monkeypatch.setattr("fpcn_lightning.tasks.report.report_folder", lambda _: None)
-    return noted
-
-
-def quoted(text: str) -> str:
-    return "'" + text.replace("'", r"\'") + "'"
+    return recorded
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
@@ -58,7 +58,7 @@ def test_a_launcher_whose_extra_is_missing_names_it(
         sweep_here(print, launcher=launcher)
 
 
-def test_slurm_is_told_what_the_config_says(hydra_context: HydraContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_submitit_gets_what_the_config_says(hydra_context: HydraContext, monkeypatch: pytest.MonkeyPatch) -> None:
     on_slurm = pytest.importorskip("fpcn_lightning.sweep.on_slurm")
     asked: list[Any] = []
     monkeypatch.setattr(on_slurm, "make_executor", lambda *arguments: asked.extend(arguments))
@@ -75,14 +75,14 @@ def test_slurm_is_told_what_the_config_says(hydra_context: HydraContext, monkeyp
     assert type(parameters["slurm_additional_parameters"]) is dict
 
 
-def test_a_machine_without_slurm_is_told_so(sweep_here: SweepHere, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_slurm_gets_a_message(sweep_here: SweepHere, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("submitit")
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="slurm from this machine"):
         sweep_here(print, launcher="slurm")
 
 
-def test_a_parameter_that_submitit_does_not_know_is_named(sweep_here: SweepHere) -> None:
+def test_a_parameter_unknown_to_submitit_is_named(sweep_here: SweepHere) -> None:
     pytest.importorskip("submitit")
     with pytest.raises(UserError, match="slurm_particle"):
         sweep_here(
@@ -91,16 +91,15 @@ def test_a_parameter_that_submitit_does_not_know_is_named(sweep_here: SweepHere)
 
 
 def test_awkward_names_survive_the_command_line(hydra_context: HydraContext) -> None:
-    """Sweep -> job -> command line -> config: what arrives is what was asked for."""
+    """Sweep -> job -> command line -> config: values arrive unchanged."""
     words = [f"output={quoted(AWKWARD)}", f"data.root={quoted('/' + AWKWARD)}", "data=folder", "seed=1,2"]
     words += ["logger.csv=null", "variant='${model.backbone} ${seed}'", "model.backbone=resnet18"]
     words += ["hydra.sweep.subdir='${variant}'"]
     cfg = sweep_config(hydra_context, *words)
-    sweeper: Any = Plugins.instance().instantiate_sweeper(hydra_context=hydra_context, task_function=print, config=cfg)
-    _, batch, _ = sweeper._compose(task_words(cfg))
-    assert [job.name for job in batch] == ["resnet18 1", "resnet18 2"]
+    jobs = compose_sweep(hydra_context, cfg, SweepSection(), task_words(cfg)).jobs
+    assert [job.name for job in jobs] == ["resnet18 1", "resnet18 2"]
 
-    line = command(cfg, batch[1].overrides, batch[1].folder)
+    line = job_command(sweep_invocation(cfg), jobs[1].overrides, jobs[1].folder)
     assert line[:3] == (sys.executable, "-m", "fpcn_lightning")
     arrived = compose("config", list(line[3:]), return_hydra_config=True)
     assert arrived.hydra.run.dir == f"{AWKWARD}/single/resnet18 2"
@@ -120,28 +119,20 @@ def test_a_job_of_an_experiment_that_says_multirun_is_a_single_run(
     assert arrived.variant == "fpcn"
 
 
-def test_simulated_cards_reach_the_jobs(sweep_here: SweepHere, ran: list[tuple[Job, Slot]]) -> None:
-    sweep_here(print, "seed=0,1,2", "hydra.launcher.cards=[0,1]", launcher="slots")
+def test_simulated_gpus_reach_the_jobs(sweep_here: SweepHere, ran: list[tuple[Job, Slot]]) -> None:
+    sweep_here(print, "seed=0,1,2", "hydra.launcher.gpus=[0,1]", launcher="slots")
     assert [slot.environment["CUDA_VISIBLE_DEVICES"] for _, slot in ran] == ["0", "1", "0"]
     ran.clear()
-    sweep_here(print, "seed=0,1", "hydra.launcher.cards=[0,1,2,3]", "hydra.launcher.cards_per_slot=2", launcher="slots")
+    sweep_here(print, "seed=0,1", "hydra.launcher.gpus=[0,1,2,3]", "hydra.launcher.gpus_per_job=2", launcher="slots")
     assert [slot.environment["CUDA_VISIBLE_DEVICES"] for _, slot in ran] == ["0,1", "2,3"]
 
 
-@pytest.mark.slow
-def test_a_config_folder_of_the_users_own_goes_with_the_jobs(tmp_path: Path) -> None:
-    folder = tmp_path / "my conf" / "experiment"
-    folder.mkdir(parents=True)
-    (folder / "mine.yaml").write_text("# @package _global_\nname: mine\ntrainer: {max_epochs: 0}\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "fpcn_lightning", "-m", "+experiment=mine", f"--config-dir={folder.parent}"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
-    )
-    # The job found the file: it complains about what stands in it.
-    assert "error: trainer.max_epochs=0" in (tmp_path / "outputs/mine/fpcn/seed-0/output.log").read_text(), done.stderr
+@pytest.mark.parametrize(("old", "new"), [("cards=[0]", "gpus"), ("cards_per_slot=2", "gpus_per_job")])
+def test_an_old_key_names_the_new_one(old: str, new: str, hydra_context: HydraContext) -> None:
+    with pytest.raises(HydraException) as caught:
+        sweep_config(hydra_context, f"hydra.launcher.{old}")
+    name = old.partition("=")[0]
+    assert f"hydra.launcher.{name} is now called hydra.launcher.{new}" in explain_config_error(caught.value)
 
 
 def test_failed_and_taken_jobs_come_back_as_such(
@@ -151,7 +142,7 @@ def test_failed_and_taken_jobs_come_back_as_such(
 
     def end(jobs: Iterable[Job], slots: object, overview: object, total: int | None) -> list[Ended]:
         return [
-            Ended(job, codes[job.name], 1.0, tmp_path / "none", reason="out of rock") for job in reversed(list(jobs))
+            Ended(job, codes[job.name], 1.0, tmp_path / "none", reason="out of memory") for job in reversed(list(jobs))
         ]
 
     monkeypatch.setattr(processes, "run_jobs", end)
@@ -159,7 +150,7 @@ def test_failed_and_taken_jobs_come_back_as_such(
     launcher.setup(hydra_context=hydra_context, task_function=print, config=sweep_config(hydra_context))
     fine, killed, taken = launcher.launch([["seed=0"], ["seed=1"], ["seed=2"]], 0)
     assert fine.return_value is None
-    with pytest.raises(UserError, match="out of rock"):
+    with pytest.raises(UserError, match="out of memory"):
         _ = killed.return_value
     with pytest.raises(RunInUse):
         _ = taken.return_value

@@ -10,7 +10,7 @@ from fpcn_lightning.sweep.slots import Slot
 
 
 class Sweep:
-    """An overview of a sweep that happens when the test says so."""
+    """An overview of a sweep whose events the test makes."""
 
     def __init__(self, *, terminal: bool = False) -> None:
         self.seconds = 0.0
@@ -24,7 +24,7 @@ class Sweep:
         self.overview.started(self.jobs[name], Slot(slot, {}))
 
     def end(self, name: str, seconds: float, returncode: int = 0, *, skipped: bool = False) -> str:
-        self.overview.ended(Ended(self.jobs[name], returncode, seconds, Path("log"), skipped, "out of rock"))
+        self.overview.ended(Ended(self.jobs[name], returncode, seconds, Path("log"), skipped, "out of memory"))
         return self.screen.getvalue().splitlines()[-1]
 
 
@@ -35,7 +35,7 @@ def test_without_a_terminal_every_event_is_one_line() -> None:
         assert sweep.end("mask/seed-0", 92) == "[1/24] mask/seed-0 finished in 92 s, 23 to go, about 35 min left"
         sweep.start("mask/seed-1")
         killed = sweep.end("mask/seed-1", 3, returncode=-9)
-        assert killed.startswith("[2/24] mask/seed-1 failed after 3 s (out of rock; log), 22 to go")
+        assert killed.startswith("[2/24] mask/seed-1 failed after 3 s (out of memory; log), 22 to go")
         sweep.start("mask/seed-2")
         assert "mask/seed-2 taken by another process, 21 to go" in sweep.end("mask/seed-2", 1, returncode=75)
     assert sweep.screen.getvalue().startswith("mask/seed-0 started in slot 0: runs/mask/seed-0/output.log\n")
@@ -49,7 +49,7 @@ def test_a_long_name_stays_on_its_line() -> None:
         assert sweep.end(name, 1).startswith(f"[1/1] {name} finished")
 
 
-def test_time_left_counts_only_what_was_finished_here() -> None:
+def test_time_left_counts_only_jobs_that_finished_in_this_sweep() -> None:
     sweep = Sweep()
     with sweep.overview.shown(10, 2):
         for name, skipped, code in (("a", True, 0), ("b", False, 1), ("c", False, 75)):
@@ -70,7 +70,7 @@ def test_time_left_follows_the_slots() -> None:
         sweep.seconds = 100
         sweep.end("a", 100)
         sweep.start("c", 0)
-        # b should be done by now, so d begins now, like c.
+        # b should have ended by now, so d starts now, like c.
         assert sweep.overview.seconds_left() == pytest.approx(100)
         sweep.seconds = 140
         sweep.end("b", 140)
@@ -78,7 +78,7 @@ def test_time_left_follows_the_slots() -> None:
         assert sweep.overview.seconds_left() == pytest.approx(120)
 
 
-def test_without_a_known_total_nothing_is_promised() -> None:
+def test_without_a_known_total_no_time_is_estimated() -> None:
     sweep = Sweep()
     with sweep.overview.shown(None, 1):
         sweep.start("a")
@@ -103,5 +103,5 @@ def test_a_terminal_shows_what_runs_in_which_slot() -> None:
 @pytest.mark.parametrize(
     ("seconds", "said"), [(0.4, "0 s"), (92, "92 s"), (1860, "31 min"), (12000, "3 h 20 min"), (7199, "2 h 0 min")]
 )
-def test_a_duration_is_said_as_a_person_says_it(seconds: float, said: str) -> None:
+def test_a_duration_has_a_suitable_unit(seconds: float, said: str) -> None:
     assert duration(seconds) == said

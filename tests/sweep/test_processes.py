@@ -18,7 +18,7 @@ from fpcn_lightning.sweep.slots import Slot
 
 ONE, TWO = [Slot(0, {})], [Slot(0, {"PLACE": "left"}), Slot(1, {"PLACE": "right"})]
 
-# A process that holds the lock `name` for as long as it lives, and tells so by a file.
+# A process that holds the lock `name` for as long as it lives; a file shows that it has started.
 HOLD = """
 import filelock, pathlib, sys, time
 lock = filelock.FileLock(f"{sys.argv[1]}.lock")
@@ -26,7 +26,7 @@ lock.acquire()
 pathlib.Path(f"{sys.argv[1]}.lives").touch()
 time.sleep(100)
 """
-# The same, in a job that starts another such process, and leaves word when it is interrupted.
+# The same, in a job that starts another such process, and leaves a file when it is interrupted.
 FAMILY = f"""
 import pathlib, subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", {HOLD!r}, "child"])
@@ -36,7 +36,7 @@ try:
 except KeyboardInterrupt:
     pathlib.Path("interrupted").touch()
 """
-# A sweep of one family, itself started like something in the background of a shell or not.
+# A sweep of one family, started in the background of a shell or not.
 SWEEP = f"""
 import pathlib, signal, sys
 from fpcn_lightning.sweep.overview import Overview
@@ -58,7 +58,7 @@ def silent() -> Overview:
 
 
 def is_dead(lock: Path) -> bool:
-    """Whether the process that held the lock is gone, whoever has to bury it."""
+    """Whether the process that held the lock has ended, reaped or not."""
     with FileLock(lock, timeout=20):
         return True
 
@@ -66,7 +66,7 @@ def is_dead(lock: Path) -> bool:
 def wait_for(path: Path) -> None:
     deadline = time.monotonic() + 60
     while not path.exists():
-        assert time.monotonic() < deadline, f"{path} never came"
+        assert time.monotonic() < deadline, f"{path} was never written"
         time.sleep(0.02)
 
 
@@ -79,13 +79,13 @@ MakeJob = Callable[[str, str], Job]
 
 
 def test_one_slot_runs_the_jobs_in_order_and_one_at_a_time(job: MakeJob, tmp_path: Path) -> None:
-    diary = tmp_path / "diary"
+    journal = tmp_path / "journal"
     jobs = [
-        job(name, f"d = open({str(diary)!r}, 'a', 1); d.write('+{name}'); d.flush(); d.write('-{name}')")
+        job(name, f"d = open({str(journal)!r}, 'a', 1); d.write('+{name}'); d.flush(); d.write('-{name}')")
         for name in "abcd"
     ]
     ended = run_jobs(jobs, ONE, silent(), 4)
-    assert diary.read_text() == "+a-a+b-b+c-c+d-d"
+    assert journal.read_text() == "+a-a+b-b+c-c+d-d"
     assert [each.job.name for each in ended] == list("abcd")
     assert {each.outcome for each in ended} == {"finished"}
 
@@ -103,9 +103,7 @@ def test_two_slots_run_two_jobs_at_a_time_each_in_its_own_environment(job: MakeJ
     assert said == {"job-x": "left 1", "job-y": "right 1"}
 
 
-def test_a_job_is_no_part_of_a_distributed_run_that_this_process_has_seen(
-    job: MakeJob, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_is_not_part_of_a_distributed_run_of_this_process(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     # Two jobs on one inherited port would fight for it; one with a rank would wait for the others.
     for name in ("MASTER_PORT", "LOCAL_RANK"):
         monkeypatch.setenv(name, "1")
@@ -115,9 +113,9 @@ def test_a_job_is_no_part_of_a_distributed_run_that_this_process_has_seen(
     assert ended.log.read_text().splitlines()[-1] == "set()"
 
 
-def test_a_job_can_be_interrupted_and_does_not_mind_the_warning_of_slurm(job: MakeJob) -> None:
+def test_a_job_can_be_interrupted_and_ignores_the_warning_of_slurm(job: MakeJob) -> None:
     code = "import signal; print(*(signal.getsignal(n) for n in (signal.SIGINT, signal.SIGUSR2)))"
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # like a shell's background
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # like in the background of a shell
     try:
         (ended,) = run_jobs([job("job", code)], ONE, silent(), 1)
     finally:
@@ -127,12 +125,12 @@ def test_a_job_can_be_interrupted_and_does_not_mind_the_warning_of_slurm(job: Ma
     assert int(warned) == signal.SIG_IGN
 
 
-def test_a_job_that_dies_takes_no_other_along(job: MakeJob) -> None:
+def test_a_job_that_dies_does_not_affect_the_others(job: MakeJob) -> None:
     jobs = [
         job("killed", "import os, signal; print('so far'); os.kill(os.getpid(), signal.SIGKILL)"),
-        job("raises", "raise RuntimeError('no rocks here')"),
+        job("raises", "raise RuntimeError('no images here')"),
         job("taken", "raise SystemExit(75)"),
-        job("complains", "raise SystemExit('error: the rocks are gone\\n')"),
+        job("reports", "raise SystemExit('error: the disk is full\\n')"),
         job("fine", "print('done')"),
     ]
     ended = {each.job.name: each for each in run_jobs(jobs, TWO, silent(), len(jobs))}
@@ -140,14 +138,14 @@ def test_a_job_that_dies_takes_no_other_along(job: MakeJob) -> None:
         "killed": "failed",
         "raises": "failed",
         "taken": "taken",
-        "complains": "failed",
+        "reports": "failed",
         "fine": "finished",
     }
     assert ended["killed"].returncode == -signal.SIGKILL
     assert ended["killed"].reason == "ended by signal 9, Killed"
     assert "so far" in ended["killed"].log.read_text()
-    assert ended["raises"].reason == "RuntimeError: no rocks here"
-    assert ended["complains"].reason == "the rocks are gone"
+    assert ended["raises"].reason == "RuntimeError: no images here"
+    assert ended["reports"].reason == "the disk is full"
 
 
 def test_the_next_job_is_decided_when_a_slot_is_free(job: MakeJob) -> None:
@@ -181,7 +179,7 @@ def test_a_second_attempt_is_added_to_the_log(job: MakeJob) -> None:
     assert lines == [lines[0], "out", "err"] * 2
 
 
-def test_a_job_whose_result_stands_untouched_was_finished_before(job: MakeJob, tmp_path: Path) -> None:
+def test_a_job_whose_result_is_unchanged_was_finished_before(job: MakeJob, tmp_path: Path) -> None:
     for name in ("idle", "busy", "broken"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "result.json").write_text("{}")
@@ -190,7 +188,7 @@ def test_a_job_whose_result_stands_untouched_was_finished_before(job: MakeJob, t
     assert [each.outcome for each in run_jobs(jobs, ONE, silent(), 4)] == ["skipped", "finished", "failed", "finished"]
 
 
-def test_what_a_job_leaves_running_dies_with_it(tmp_path: Path) -> None:
+def test_processes_that_a_job_leaves_behind_are_killed(tmp_path: Path) -> None:
     held = str(tmp_path / "rank")
     leave = (
         f"import os, pathlib, subprocess, sys; subprocess.Popen([sys.executable, '-c', {HOLD!r}, {held!r}])\n"
@@ -201,13 +199,13 @@ def test_what_a_job_leaves_running_dies_with_it(tmp_path: Path) -> None:
     assert is_dead(tmp_path / "rank.lock")
 
 
-def test_signals_are_handled_as_before_when_all_is_done(job: MakeJob) -> None:
+def test_signal_handlers_are_restored_at_the_end(job: MakeJob) -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)
     run_jobs([job("job", "")], ONE, silent(), 1)
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)) == before
 
 
-def test_a_job_that_will_not_stop_is_forced(tmp_path: Path) -> None:
+def test_a_job_that_ignores_signals_is_killed(tmp_path: Path) -> None:
     deaf = f"import signal; [signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGTERM)]\n{HOLD}"
 
     def stop(ended: Ended) -> None:
@@ -242,11 +240,11 @@ def test_a_stopped_sweep_stops_its_jobs_and_all_that_they_started(
     assert is_dead(tmp_path / "parent.lock")
     assert is_dead(tmp_path / "child.lock")
     assert (tmp_path / "interrupted").exists()
-    assert len((tmp_path / "run" / "output.log").read_text().split("$ ")) == 2  # the second job was not begun
+    assert len((tmp_path / "run" / "output.log").read_text().split("$ ")) == 2  # the second job was not started
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells a process that its parent died")
-def test_a_killed_sweep_takes_its_jobs_along(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals a process when its parent dies")
+def test_a_killed_sweep_interrupts_its_jobs(tmp_path: Path) -> None:
     sweep = subprocess.Popen([sys.executable, "-c", SWEEP, "background"], cwd=tmp_path)
     wait_for(tmp_path / "parent.lives")
     wait_for(tmp_path / "child.lives")
@@ -254,4 +252,4 @@ def test_a_killed_sweep_takes_its_jobs_along(tmp_path: Path) -> None:
     sweep.wait()
     assert is_dead(tmp_path / "parent.lock")
     assert (tmp_path / "interrupted").exists()
-    # What the job itself started is the job's to end: Lightning ends its ranks, torch its loader workers.
+    # A job ends the processes that it started itself: Lightning its ranks, torch its loader workers.

@@ -1,4 +1,4 @@
-"""A search is the same whether it was cut off or not, and however many processes share it."""
+"""A search is the same whether it was interrupted or not, and however many processes share it."""
 
 import signal
 import subprocess
@@ -14,7 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.sweep.search_study import STUDY_NAME, Study, throw_away
+from fpcn_lightning.sweep.search_study import STUDY_NAME, SearchStudy, delete_study
 
 CONFIG: dict[str, object] = {"rate": 0.01, "gate": "product", "epochs": 8}
 SPACE: dict[str, BaseDistribution] = {
@@ -37,16 +37,16 @@ while (claim := study.claim(limit)) is not None:
 """
 
 
-def open_study(folder: Path, seed: int = 0, **changes: Any) -> Study:
+def open_study(folder: Path, seed: int = 0, **changes: Any) -> SearchStudy:
     folder.mkdir(exist_ok=True)
-    return Study(folder, changes.get("space", SPACE), CONFIG | changes.get("config", {}), seed)
+    return SearchStudy(folder, changes.get("space", SPACE), CONFIG | changes.get("config", {}), seed)
 
 
 def accuracy_of(values: Mapping[str, Any]) -> float:
     return float(1 - values["rate"]) * (0.9 if values["gate"] == "residual" else 0.8)
 
 
-def run_one(study: Study, limit: int = 100) -> Mapping[str, Any]:
+def run_one(study: SearchStudy, limit: int = 100) -> Mapping[str, Any]:
     claim = study.claim(limit)
     assert claim is not None
     study.finish(claim.number, accuracy_of(claim.values), images=60)
@@ -62,12 +62,12 @@ def test_the_first_trial_has_the_own_values_of_the_config(tmp_path: Path) -> Non
     assert run_one(open_study(tmp_path / "search")) == {"rate": 0.01, "gate": "product"}
 
 
-def test_a_search_draws_the_same_values_whether_it_was_cut_off_or_not(tmp_path: Path) -> None:
+def test_a_search_draws_the_same_values_whether_it_was_interrupted_or_not(tmp_path: Path) -> None:
     study = open_study(tmp_path / "whole")
-    # Twice as many as are drawn before the sampler learns from what it was told.
+    # Twice as many as are drawn before the sampler uses the results.
     whole: Drawn = [run_one(study) for _ in range(20)]
-    cut_off: Drawn = [run_one(open_study(tmp_path / "parts")) for _ in range(20)]
-    assert cut_off == whole
+    interrupted: Drawn = [run_one(open_study(tmp_path / "parts")) for _ in range(20)]
+    assert interrupted == whole
     assert len({values["rate"] for values in whole}) == 20
     assert [run_one(open_study(tmp_path / "other", seed=1)) for _ in range(3)][1:] != whole[1:3]
 
@@ -153,24 +153,24 @@ def test_another_search_in_the_same_folder_is_refused(tmp_path: Path, changes: d
     assert open_study(tmp_path / "other", **changes).claim(1) is not None
 
 
-def test_trials_on_other_pictures_are_told_apart(tmp_path: Path) -> None:
-    assert open_study(tmp_path / "search").same_pictures("abc")
+def test_trials_on_other_images_are_distinguished(tmp_path: Path) -> None:
+    assert open_study(tmp_path / "search").same_images("abc")
     study = open_study(tmp_path / "search")
-    assert not study.same_pictures("xyz")
-    assert study.same_pictures("abc")
+    assert not study.same_images("xyz")
+    assert study.same_images("abc")
 
 
-def test_a_search_is_thrown_away_unless_somebody_is_at_it(tmp_path: Path) -> None:
+def test_a_study_is_deleted_unless_another_process_uses_it(tmp_path: Path) -> None:
     folder = tmp_path / "search"
     study = open_study(folder)
     claim = study.claim(5)
     assert claim is not None
     (folder / "trial-0000").mkdir()
     with pytest.raises(UserError, match=r"another process is searching in .*search: stop it"):
-        throw_away(folder)
+        delete_study(folder)
     assert (folder / "trial-0000").exists()
     study.finish(claim.number, 0.5)
-    throw_away(folder)
+    delete_study(folder)
     assert not (folder / "trial-0000").exists()
     assert open_study(folder, config={"epochs": 9}).trials() == []
 

@@ -73,7 +73,7 @@ def test_without_a_key_the_workspaces_are_json(tmp_path: Path, capsys: pytest.Ca
 def test_everything_that_is_shown_is_logged(train: Train, tmp_path: Path) -> None:
     from fpcn_lightning.tracking.wandb_report import log_report
 
-    folder, result = train("model=fpcn_official", "loss.center=0.5", "logger=wandb", "callbacks=panels")
+    folder, result = train("model=fpcn_official", "loss.center.weight=0.5", "logger=wandb", "callbacks=panels")
     teacher = folder / "checkpoints" / "best.ckpt"
     student, _ = train("model=plain", "distillation=kd", f"teacher={teacher}", "logger=wandb", folder="student")
     (folder / "table.csv").write_text("variant,accuracy\nfpcn_official,0.5\n")

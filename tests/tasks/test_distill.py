@@ -67,13 +67,13 @@ def test_each_method_changes_what_the_student_learns(train: Train, teacher: Path
 def test_the_student_remembers_its_teacher(train: Train, teacher: Path) -> None:
     folder, result = train("model=plain", "distillation=kd", f"teacher={teacher}")
     found = lineage(result)
-    assert found["sha256"] == file_hash(teacher)
+    assert found["sha256"] == file_hash(teacher, "teacher")
     assert found["teacher"] is None
     assert (found["variant"], found["seed"]) == ("fpcn", 7)
     assert result["data"] is not None
     assert found["split"] == result["data"]["fingerprint"]
     assert checkpoints.read(folder / "checkpoints" / "best.ckpt").record["teacher"] == found
-    assert result["config"]["distillation"]["teacher"] == f"sha256:{file_hash(teacher)}"  # type: ignore[index]
+    assert result["config"]["distillation"]["teacher"] == f"sha256:{file_hash(teacher, 'teacher')}"  # type: ignore[index]
 
 
 def test_a_moved_teacher_is_the_same_and_another_one_is_not(train: Train, teacher: Path, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_the_stored_predictions_belong_to_the_views_of_the_epoch(train: Train, t
     _, result = train(*chosen)
     root = result["config"]["data"]["root"]  # type: ignore[index]
     cfg = composed("trainer=smoke", "data=folder", f"data.root={root}", "model=plain", "seed=4")
-    data = build.datamodule(build.plain(cfg)["data"], 4)
+    data = build.datamodule(build.config(cfg).data, 4)
     data.setup()
     network = checkpoints.load(teacher)
     known = Teacher(network)
@@ -199,8 +199,11 @@ def test_a_stale_store_is_refused(train: Train, teacher: Path, tmp_path: Path) -
         (("distillation=kd", "teacher=TEACHER", "distillation.method=hope"), "unknown"),
         (("distillation=kd", "teacher=TEACHER", "distillation.temperature=0"), "above 0"),
         (("distillation=kd", "teacher=TEACHER", "distillation.weight=-1"), "negative"),
-        (("distillation=function_matching", "teacher=TEACHER", "loss.classification=1"), r"loss\.classification=0"),
-        (("distillation=function_matching", "teacher=TEACHER", "loss.center=0.1"), r"loss\.center=0"),
+        (
+            ("distillation=function_matching", "teacher=TEACHER", "loss.classification.weight=1"),
+            r"loss\.classification\.weight=0",
+        ),
+        (("distillation=function_matching", "teacher=TEACHER", "loss.center.weight=0.1"), r"loss\.center\.weight=0"),
         (("distillation=kd", "teacher=TEACHER", "distillation.store=/dev/null/x"), r"distillation\.store=FOLDER"),
     ],
 )
@@ -215,7 +218,7 @@ def test_a_student_of_a_student_remembers_both(train: Train, teacher: Path) -> N
     _, second = train("model=plain", "distillation=kd", f"teacher={own}", folder="second")
     before = lineage(second)["teacher"]
     assert isinstance(before, dict)
-    assert before["sha256"] == file_hash(teacher)
+    assert before["sha256"] == file_hash(teacher, "teacher")
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_another_folder_is_test_as_a_whole_and_known_pictures_are_counted(
     shutil.copytree(rocks.parent / "images", elsewhere)
     result = evaluate(tmp_path, f"checkpoint={folder}/checkpoints/best.ckpt", f"data.root={elsewhere}")
     assert result["data"] is not None
-    assert result["data"]["images"] == {"train": 0, "validation": 0, "test": 30}
+    assert result["data"]["images"] == {"train": 0, "val": 0, "test": 30}
     assert result["seen_in_training"] == 24
 
 
@@ -67,7 +67,7 @@ def test_a_folder_with_some_of_the_classes_keeps_their_numbers(train: Train, roc
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "strange.ckpt"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"strange\.ckpt is no checkpoint of fpcn_lightning"):
+    with pytest.raises(UserError, match=r"strange\.ckpt is not a checkpoint of fpcn_lightning"):
         evaluate(tmp_path, f"checkpoint={path}")
 
 

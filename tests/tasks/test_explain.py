@@ -11,7 +11,7 @@ from PIL import Image
 
 from fpcn_lightning.cli.main import run_task
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.explain.study import Study
+from fpcn_lightning.explain.measurement import HeatMapStudy
 from fpcn_lightning.runs.results import read_result
 from tests.conftest import composed
 from tests.tasks.conftest import Train
@@ -47,7 +47,7 @@ def test_a_network_and_one_beside_it_on_their_own_pictures(
 ) -> None:
     main, result = train("model=fpcn", "name=rocks", *WHOLE)
     other, _ = train("model=plain", "name=rocks", *WHOLE, folder="other")
-    words = (checkpoint(main), f"explain.beside=[{other}/checkpoints/best.ckpt]", "explain.measured=null")
+    words = (checkpoint(main), f"explain.compare_with=[{other}/checkpoints/best.ckpt]", "explain.measured=null")
     explain(tmp_path, *words)
     folder = tmp_path / "explanations" / "rocks-fpcn-seed-0"
     told = capsys.readouterr().out
@@ -64,7 +64,7 @@ def test_a_network_and_one_beside_it_on_their_own_pictures(
     assert all(row["mask_overlap"] == "" for row in rows_of(folder / "plain"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Study, "rows", refuse)
+        patch.setattr(HeatMapStudy, "rows", refuse)
         explain(tmp_path, *words)
         with pytest.raises(AssertionError, match="measured again"):
             explain(tmp_path, *words, "explain.method=layer_cam")
@@ -113,7 +113,7 @@ def test_all_runs_of_a_folder_and_their_report(
     assert "majority has no map to draw heat of" in caplog.text
     markdown = (runs / "localisation.md").read_text()
     assert "fpcn against plain: " in markdown
-    assert "Painted over, these change so many of its answers: the background " in markdown
+    assert "Painting over a region changes so many of its predictions: the background " in markdown
     page = (runs / "index.html").read_text()
     assert "energy inside %" in page
     assert "data:image/jpeg;base64," in page
@@ -142,7 +142,7 @@ def test_networks_that_do_not_fit_together_are_told(train: Train, tmp_path: Path
     folder, _ = train("model=majority", "name=rocks", *WHOLE)
     assert read_result(folder / "result.json")["status"] == "finished"
     with pytest.raises(UserError, match="the same network twice"):
-        explain(tmp_path, checkpoint(folder), f"explain.beside=[{folder}/checkpoints/best.ckpt]")
+        explain(tmp_path, checkpoint(folder), f"explain.compare_with=[{folder}/checkpoints/best.ckpt]")
     with pytest.raises(UserError, match="has no map to draw heat of"):
         explain(tmp_path, checkpoint(folder))
     photographs = tmp_path / "two"
@@ -152,7 +152,7 @@ def test_networks_that_do_not_fit_together_are_told(train: Train, tmp_path: Path
         Image.fromarray(pixels).save(photographs / label / f"{number}.png")
     other, _ = train("data=folder", f"data.root={photographs}", "model=plain", *WHOLE, folder="other")
     with pytest.raises(UserError, match="knows other classes than"):
-        explain(tmp_path, checkpoint(folder), f"explain.beside=[{other}/checkpoints/best.ckpt]")
+        explain(tmp_path, checkpoint(folder), f"explain.compare_with=[{other}/checkpoints/best.ckpt]")
     shutil.rmtree(photographs)
     with pytest.raises(UserError, match="does not exist"):
         explain(tmp_path, checkpoint(other))

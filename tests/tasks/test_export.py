@@ -17,9 +17,9 @@ from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.models.plain import Plain
 from fpcn_lightning.modules import checkpoints
-from fpcn_lightning.modules.classifier import RECORD
+from fpcn_lightning.modules.checkpoints import RECORD
 from fpcn_lightning.runs.results import Result
-from tests.conftest import composed
+from tests.conftest import composed, config_of
 from tests.tasks.conftest import Train
 
 WHOLE = ("trainer.limit_test_batches=1.0", "trainer.limit_val_batches=1.0", "data.samples_per_class=4")
@@ -59,9 +59,9 @@ def accuracy_of(result: Result, inference_mode: str) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("tiles", [False, True])
 def test_a_bundle_has_the_accuracy_of_its_run(tiles: bool, train: Train, tmp_path: Path) -> None:
-    options = ("data.tiles=true", "data.tile_scale=1.5", "data.most_tiles=4") if tiles else ()
+    options = ("data.tiles=true", "data.tile_scale=1.5", "data.max_tiles=4") if tiles else ()
     folder, result = train("model=plain", "name=rocks", *options, *WHOLE)
-    export(tmp_path, folder, "export.most_drop=100", "export.micrometres_per_pixel=1.5")
+    export(tmp_path, folder, "export.max_drop=100", "export.micrometres_per_pixel=1.5")
     place = tmp_path / "bundles" / "rocks-plain-seed-0"
     bundle = read_bundle(place)
     assert {path.name for path in place.iterdir()} == {"bundle.json", "labels.json", "card.md", *bundle.files}
@@ -82,7 +82,7 @@ def test_a_bundle_has_the_accuracy_of_its_run(tiles: bool, train: Train, tmp_pat
     card = (place / "card.md").read_text()
     assert result["data"] is not None
     train_split = f"{result['data']['images']['train']} training pictures, all that there are"
-    for words in (train_split, str(loaded.record["split"]), "fpcn predict", "Licence"):
+    for words in (train_split, loaded.record.split, "fpcn predict", "Licence"):
         assert words in " ".join(card.split())
     assert str(tmp_path) not in card + (place / "bundle.json").read_text()
     with pytest.raises(UserError, match="overwrite=true"):
@@ -99,7 +99,7 @@ def test_test_pictures_are_not_evaluated_unless_allowed(
     teacher = {"checkpoint": "/home/me/best.ckpt", "name": "ablation", "variant": "full", "seed": 3, "sha256": "abc"}
     teacher["model"] = model
     folder = changed(lenet_run, tmp_path / "run", teacher=teacher)
-    export(tmp_path, folder, "test=false", f"export.bundle={tmp_path}/b", "export.most_drop=100")
+    export(tmp_path, folder, "test=false", f"export.bundle={tmp_path}/b", "export.max_drop=100")
     for entry in read_bundle(tmp_path / "b").files.values():
         assert entry["accuracy"] is entry["agreement"] is None
     card = (tmp_path / "b" / "card.md").read_text()
@@ -114,7 +114,7 @@ def test_a_file_with_other_predictions_leaves_no_bundle(
 ) -> None:
     monkeypatch.setattr("fpcn_lightning.deploy.measure.PARITY", -1.0)
     with pytest.raises(UserError, match=r"model\.onnx differs from PyTorch"):
-        export(tmp_path, lenet_run, "export.most_drop=100")
+        export(tmp_path, lenet_run, "export.max_drop=100")
     assert not list((tmp_path / "bundles").iterdir())
 
 
@@ -131,9 +131,9 @@ def test_other_pictures_than_those_of_the_training_are_refused(lenet_run: Path, 
     [
         ("export.calibration_pictures=99", r"export\.calibration_pictures=99 must be at least 100"),
         ("export.coverage=95", r"export\.coverage=95.0 is a share"),
-        ("export.most_drop=-1", r"export\.most_drop=-1.0 is a number of points"),
+        ("export.max_drop=-1", r"export\.max_drop=-1.0 is a number of points"),
         ("checkpoint=null", "checkpoint is not set"),
-        ("checkpoint=nowhere.ckpt", "is no file"),
+        ("checkpoint=nowhere.ckpt", "is not a file"),
     ],
 )
 def test_invalid_values_are_named(override: str, complaint: str, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_the_name_in_a_checkpoint_is_no_folder(lenet_run: Path, tmp_path: Path) 
 @pytest.mark.filterwarnings("ignore:(read|open)_text is deprecated:DeprecationWarning")  # of executorch itself
 def test_files_for_phones_have_the_same_predictions(lenet_run: Path, tmp_path: Path) -> None:
     pytest.importorskip("executorch")
-    export(tmp_path, lenet_run, "export.executorch=true", "export.most_drop=100", f"export.bundle={tmp_path}/b")
+    export(tmp_path, lenet_run, "export.executorch=true", "export.max_drop=100", f"export.bundle={tmp_path}/b")
     files = read_bundle(tmp_path / "b").files
     assert sorted(files) == ["model.int8.onnx", "model.int8.pte", "model.onnx", "model.pte"]
     assert files["model.pte"]["accuracy"] == files["model.onnx"]["accuracy"]
@@ -166,9 +166,9 @@ def test_missing_packages_for_phones_are_named(tmp_path: Path, monkeypatch: pyte
 
 def test_tiles_are_combined_to_predictions_for_whole_pictures(rocks: Path) -> None:
     """Rows of padding are skipped."""
-    overrides = ("data.tiles=true", "data.tile_scale=2", "data.most_tiles=3")
-    section = build.plain(composed("trainer=smoke", "data=folder", "model=plain", f"data.root={rocks}", *overrides))
-    data = build.datamodule(section["data"], 0)
+    overrides = ("data.tiles=true", "data.tile_scale=2", "data.max_tiles=3")
+    config = config_of("trainer=smoke", "data=folder", "model=plain", f"data.root={rocks}", *overrides)
+    data = build.datamodule(config.data, 0)
     data.prepare_data()
     deployed = DeployedNetwork(Plain(len(data.classes), 64, "test_resnet", pretrained=False))
     views = view_logits(deployed, data.val_dataloader(), "val")

@@ -19,7 +19,7 @@ def test_runs_that_were_trained_are_compared(train: Train, tmp_path: Path, capsy
     headings, _, *lines = (folder / "table.md").read_text(encoding="utf-8").partition("\n\n")[0].splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in (headings, *lines)]
     rows = [dict(zip(cells[0], line, strict=True)) for line in cells[1:]]
-    assert [(row["variant"], row["inference_mode"]) for row in rows] == [
+    assert [(row["variant"], row["inference mode"]) for row in rows] == [
         ("fpcn", "as_trained"),
         ("fpcn", "unmasked"),
         ("plain", "plain"),

@@ -1,4 +1,4 @@
-"""`task=search`: trials are trainings of their own, told to a study that any number of processes share."""
+"""`task=search`: trials are training runs, reported to a study that any number of processes share."""
 
 import csv
 import re
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from fpcn_lightning.cli.main import run_task
@@ -46,7 +45,7 @@ def config_of(job: Job) -> DictConfig:
 
 @pytest.fixture
 def search_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
-    """Search in `tmp_path` with trials that end as told, instead of processes; gives back the jobs that ran."""
+    """Search in `tmp_path` with trials that end as `ends` says, instead of processes; returns the jobs that ran."""
 
     def searched(*words: str, ends: Outcome = finishes) -> list[Job]:
         ran: list[Job] = []
@@ -59,7 +58,7 @@ def search_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
 
         monkeypatch.setattr(search, "run_jobs", run_jobs)
         # Figures take most of the time; tests/report/test_search.py looks at them.
-        monkeypatch.setattr("fpcn_lightning.report.search.save", lambda *_: None)
+        monkeypatch.setattr("fpcn_lightning.report.search.save_figure", lambda *_: None)
         run_task(composed(*SMALL, f"output={tmp_path}", *words))
         return ran
 
@@ -80,7 +79,7 @@ def trials(tmp_path: Path) -> Callable[[], dict[int, dict[str, str]]]:
 Trials = Callable[[], dict[int, dict[str, str]]]
 
 
-def test_a_trial_is_a_training_that_does_not_look_at_the_test_side(search_here: Search, trials: Trials) -> None:
+def test_a_trial_is_a_training_without_the_test_split(search_here: Search, trials: Trials) -> None:
     jobs = search_here("search.trials=3", "seed=2", "overwrite=true")
     assert [job.name for job in jobs] == ["trial-0000", "trial-0001", "trial-0002"]
     for number, job in enumerate(jobs):
@@ -117,7 +116,7 @@ def test_a_search_stops_where_the_own_values_of_the_config_fail(search_here: Sea
 
 
 @pytest.mark.parametrize("code", [75, -signal.SIGINT])
-def test_a_trial_in_other_hands_or_stopped_by_hand_goes_on_later(
+def test_a_trial_of_another_process_or_one_that_was_stopped_is_resumed_later(
     search_here: Search, trials: Trials, code: int
 ) -> None:
     search_here("search.trials=3", ends=lambda job: code if job.name == "trial-0001" else finishes(job))
@@ -128,13 +127,13 @@ def test_a_trial_in_other_hands_or_stopped_by_hand_goes_on_later(
     assert [trials()[1][key] for key in KEYS] == values
 
 
-def test_trials_on_other_pictures_are_not_compared(search_here: Search, trials: Trials) -> None:
+def test_trials_on_other_images_are_not_compared(search_here: Search, trials: Trials) -> None:
     search_here("search.trials=2")
     search_here("search.trials=3", ends=lambda job: finishes(job, fingerprint="xyz"))
-    assert trials()[2]["error"] == "the pictures or their sides have changed since the search began"
+    assert trials()[2]["error"] == "the images or their splits have changed since the search began"
 
 
-def test_a_changed_config_is_refused_and_overwrite_begins_anew(search_here: Search, trials: Trials) -> None:
+def test_a_changed_config_is_refused_and_overwrite_starts_again(search_here: Search, trials: Trials) -> None:
     search_here("search.trials=2")
     with pytest.raises(UserError, match=r"holds a search with optimisation\.momentum=0\.9, not 0\.8: .* name=OTHER"):
         search_here("search.trials=2", "optimisation.momentum=0.8")
@@ -162,14 +161,6 @@ def test_the_printed_command_trains_the_best_with_three_seeds(
     assert cfg.model.alpha == best["model.alpha"]
 
 
-@pytest.mark.parametrize("value", [None, True, 3, 1e-05, 0.1 + 0.2, "area", "null", "1", "it's, 1=2 é [a]", "a\\"])
-def test_a_value_survives_the_command_line(value: bool | int | float | str | None) -> None:
-    (override,) = OverridesParser.create().parse_overrides([f"key={search._word(value)}"])
-    parsed = override.value()
-    assert parsed == value
-    assert type(parsed) is type(value)
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -179,30 +170,30 @@ def test_a_value_survives_the_command_line(value: bool | int | float | str | Non
         (["+search.space.model.thetta={low: 0, high: 1}"], "did you mean model.theta"),
     ],
 )
-def test_what_the_user_can_mend_is_said(search_here: Search, words: list[str], message: str) -> None:
+def test_what_the_user_can_fix_is_named(search_here: Search, words: list[str], message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         search_here(*words)
 
 
-def test_without_optuna_the_way_out_is_named(search_here: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_optuna_the_extra_is_named(search_here: Search, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UserError, match=re.escape("pip install 'fpcn-lightning[search]'")):
         search_here()
 
 
 @pytest.mark.slow
-def test_a_search_that_was_killed_goes_on_where_it_was(rocks: Path, tmp_path: Path) -> None:
+def test_a_search_that_was_killed_is_resumed(rocks: Path, tmp_path: Path) -> None:
     words = [*SMALL, "data=folder", f"data.root={rocks}", "search.trials=3", "trainer.max_epochs=10"]
     command = [sys.executable, "-m", "fpcn_lightning", *words, "hydra.launcher.slots=2"]
     folder = tmp_path / "outputs" / "smoke" / "search"
     second = folder / "trial-0001" / "seed-0"
 
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as cut_off:
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as killed:
         while not (second / "checkpoints" / "last.ckpt").exists():
-            assert cut_off.poll() is None
+            assert killed.poll() is None
             time.sleep(0.05)
-        cut_off.kill()
-    begun = {path.parent.parent.name: path.read_text() for path in folder.glob("*/*/output.log")}
+        killed.kill()
+    started = {path.parent.parent.name: path.read_text() for path in folder.glob("*/*/output.log")}
     assert not (folder / "trials.md").exists()
 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -211,7 +202,7 @@ def test_a_search_that_was_killed_goes_on_where_it_was(rocks: Path, tmp_path: Pa
     assert all(result["status"] == "finished" for result in results.values())
     for result in results.values():
         assert result["metrics"]
-        assert result["metrics"]["validation"]
+        assert result["metrics"]["val"]
         assert result["metrics"]["test"] == {}
     with (folder / "trials.csv").open(newline="", encoding="utf-8") as file:
         rows = {int(row["number"]): row for row in csv.DictReader(file)}
@@ -220,7 +211,7 @@ def test_a_search_that_was_killed_goes_on_where_it_was(rocks: Path, tmp_path: Pa
     for number, result in results.items():
         cfg = OmegaConf.create(result["config"])
         assert [OmegaConf.select(cfg, key) for key in KEYS] == [float(rows[number][key]) for key in KEYS]
-    # The second trial was begun again with the values that it had, in its folder.
+    # The second trial was started again with the same values, in its folder.
     first, again = re.findall(r"^\$ (.*)$", (second / "output.log").read_text(), re.MULTILINE)
     assert first == again
-    assert "trial-0001" in begun
+    assert "trial-0001" in started

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fpcn_lightning.errors import RunInUse, UserError
 from fpcn_lightning.modules.classifier import Classifier
-from fpcn_lightning.runs.recording import held
+from fpcn_lightning.runs.lock import hold_lock
 from fpcn_lightning.runs.results import read_result
 from tests.conftest import composed
 from tests.tasks.conftest import Train
@@ -30,10 +30,10 @@ def test_a_run_leaves_its_whole_record(train: Train, model: str) -> None:
     folder, result = train(f"model={model}")
     assert result["status"] == "finished"
     assert result["data"] is not None
-    assert result["data"]["images"] == {"train": 18, "validation": 6, "test": 6}
+    assert result["data"]["images"] == {"train": 18, "val": 6, "test": 6}
     assert result["metrics"] is not None
     inference_modes = {"plain": {"plain"}}.get(model, {"as_trained", "unmasked"})
-    for side in ("validation", "test"):
+    for side in ("val", "test"):
         measured = result["metrics"][side]
         assert measured.keys() == inference_modes
         assert all(inference_mode["images"] == 6 for inference_mode in measured.values())
@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit_whatever_the_workers(t
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["fpcn", "fpcn_official"])
 def test_an_interrupted_run_resumes_bit_for_bit(train: Train, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = (f"model={model}", "trainer.max_epochs=3", "optimisation.freeze_epochs=1")
+    chosen = (f"model={model}", "trainer.max_epochs=3", "training.freeze_epochs=1")
     whole, _ = train(*chosen, folder="whole")
     step = Classifier.training_step
 
@@ -143,7 +143,7 @@ def test_a_damaged_checkpoint_is_named(train: Train) -> None:
     interrupt(folder)
     path = folder / "checkpoints" / "last.ckpt"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"last\.ckpt is no checkpoint"):
+    with pytest.raises(UserError, match=r"last\.ckpt is not a checkpoint"):
         train()
 
 
@@ -168,8 +168,8 @@ def test_the_seconds_of_an_interrupted_run_are_added_up(train: Train) -> None:
         ("model.mask=nope", "model.mask=nope must be true or false"),
         ("model.theta=abc", "model.theta is abc"),
         ("model.fusion_hidden=-1", "model.fusion_hidden is -1"),
-        ("optimisation.learning_rate=-1", "optimisation.learning_rate=-1"),
-        ("loss.center_rate=7", "loss.center_rate is 7"),
+        ("optimizer.lr=-1", "optimizer cannot be built: Invalid learning rate: -1"),
+        ("loss.center.rate=7", "loss.center.rate=7"),
         ("data.evaluation_crop=73", "data.evaluation_crop=73 must lie in"),
     ],
 )
@@ -181,7 +181,7 @@ def test_a_value_out_of_range_is_named(train: Train, override: str, says: str) -
 
 def test_a_run_that_diverges_is_no_result(train: Train) -> None:
     with pytest.raises(UserError, match="it has diverged"):
-        train("model=plain", "optimisation.learning_rate=1e30")
+        train("model=plain", "optimizer.lr=1e30")
 
 
 def test_a_backbone_of_one_size_says_so(train: Train) -> None:
@@ -191,7 +191,10 @@ def test_a_backbone_of_one_size_says_so(train: Train) -> None:
 
 
 def test_two_processes_do_not_train_the_same_run(train: Train, tmp_path: Path) -> None:
-    with held(tmp_path / "run"), pytest.raises(RunInUse, match=r"another process is training in .*run: let it finish"):
+    with (
+        hold_lock(tmp_path / "run"),
+        pytest.raises(RunInUse, match=r"another process is training in .*run: let it finish"),
+    ):
         train()
     assert not (tmp_path / "run" / "result.json").exists()
     _, result = train()
@@ -222,7 +225,7 @@ def test_a_run_that_is_not_to_look_at_test_does_not(train: Train) -> None:
     folder, result = train("test=false", "model=plain")
     assert result["metrics"] is not None
     assert result["metrics"]["test"] == {}
-    assert result["metrics"]["validation"]["plain"]["images"] == 6
+    assert result["metrics"]["val"]["plain"]["images"] == 6
     assert not (folder / "test_predictions.csv").exists()
 
 

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fpcn_lightning.data.predictions import write_predictions
+from fpcn_lightning.tasks.outcome import write_predictions_on
 from tests.data.test_datamodule import folder_of_rocks, prepared
 
 PREDICTIONS: NDArray[np.float32] = np.array(
@@ -19,7 +19,7 @@ def written(root: Path, ratios: NDArray[np.float32] | None = None) -> list[list[
     data = prepared(root)
     path = root.parent / "predictions.csv"
     known = [picture.name for picture in data.index.pictures]
-    write_predictions(path, data, [known.index(name) for name in NAMES], PREDICTIONS, ratios)
+    write_predictions_on(data, [known.index(name) for name in NAMES], PREDICTIONS, ratios, path)
     with path.open(newline="") as file:
         return list(csv.reader(file))
 

@@ -33,19 +33,19 @@ def test_a_run_tells_w_and_b_what_its_record_says(train: Train) -> None:
     assert recorded.config["seed"] == 0
     assert [row["epoch"] for row in recorded.history if "val/accuracy" in row] == [0, 1]
 
-    test, validation = result["metrics"]["test"], result["metrics"]["validation"]
+    test, validation = result["metrics"]["test"], result["metrics"]["val"]
     assert recorded.summary["test/accuracy"] == pytest.approx(test["as_trained"]["accuracy"])
     assert recorded.summary["val/best_accuracy"] == validation["as_trained"]["accuracy"]
     assert recorded.summary["network/parameters"] == result["network"]["parameters"]
     assert recorded.summary["network/macs"] == result["network"]["macs"]
     assert (recorded.summary["data/images_test"], recorded.summary["data/refused"]) == (6, 0)
     for row in recorded.table("inference_modes"):
-        measured = {"validation": validation, "test": test}[row["side"]][row["inference_mode"]]
+        measured = {"val": validation, "test": test}[row["split"]][row["inference_mode"]]
         assert all(row[name] == dict(measured)[name] for name in ("accuracy", "macro_f1", "images"))
     assert len(recorded.table("inference_modes")) == 4
     counts = [row["nPredictions"] for row in recorded.table("test/confusion_matrix_table")]
     assert np.array_equal(np.reshape(counts, (3, 3)), test["as_trained"]["confusion"])
-    assert [(row["train"], row["validation"], row["test"]) for row in recorded.table("data/classes")] == [(6, 2, 2)] * 3
+    assert [(row["train"], row["val"], row["test"]) for row in recorded.table("data/classes")] == [(6, 2, 2)] * 3
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
-from fpcn_lightning.build import plain
+from fpcn_lightning import build
 from tests.conftest import composed
 from tests.tasks.conftest import Train
 from tests.wandb_record import offline_runs
@@ -28,7 +28,7 @@ def test_every_trial_composes_and_has_a_folder_of_its_own(end: str, monkeypatch:
     (variant,) = [word for word in sweep()["command"] if word.startswith("variant=")]
     assert sweep()["command"][-1] == "${args_no_hyphens}"
     monkeypatch.setenv("WANDB_RUN_ID", "trial1")
-    config = plain(composed(variant, *words))
+    config = build.as_record(build.config(composed(variant, *words)))
     assert config["variant"] == "trial1"
     assert config["test"] is False
     assert config["logger"]["wandb"]["project"] == sweep()["project"]
@@ -44,5 +44,5 @@ def test_a_trial_logs_what_is_searched_for_and_nothing_of_test(train: Train, mon
     (recorded,) = offline_runs(folder)
     assert recorded.run["run_id"] == "trial1"
     assert sweep()["metric"]["name"] in recorded.history[-1]
-    assert [row["side"] for row in recorded.table("inference_modes")] == ["validation"]
+    assert [row["split"] for row in recorded.table("inference_modes")] == ["val"]
     assert not [key for key in recorded.keys if key.startswith("test/")]

@@ -1,0 +1,58 @@
+"""How the program was called, out of Hydra's own part of a config, and words that it takes in a way of our own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.runs.invocation import Invocation
+
+
+def running_invocation() -> Invocation:
+    """Of the job that Hydra is running in this process."""
+    hydra = HydraConfig.get()
+    return _invocation(hydra, Path(hydra.runtime.output_dir))
+
+
+def sweep_invocation(sweep: DictConfig) -> Invocation:
+    """Of a sweep, from its own config with Hydra's part; the output folder is that of the sweep."""
+    return _invocation(sweep.hydra, Path(sweep.hydra.sweep.dir))
+
+
+def _invocation(hydra: Any, output_dir: Path) -> Invocation:
+    # Overrides as they were written: an interpolation in them belongs to the job that they compose.
+    written = cast(dict[str, list[str]], OmegaConf.to_container(hydra.overrides, resolve=False))
+    sources = [source for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    return Invocation(
+        overrides=tuple(written["task"]),
+        hydra_overrides=tuple(written["hydra"]),
+        output_dir=output_dir,
+        config_dirs=tuple(Path(source.path) for source in sources),
+        multirun=hydra.mode == RunMode.MULTIRUN,
+        launcher=cast(dict[str, object], OmegaConf.to_container(hydra.launcher, resolve=True)),
+        choices={group: str(name) for group, name in hydra.runtime.choices.items() if name is not None},
+    )
+
+
+def seeds_as_sweep(words: Sequence[str]) -> list[str]:
+    """The words of a command line, with `seeds=0,1,2` as the sweep over `seed` that it stands for.
+
+    Hydra would take it for a sweep over the key `seeds`, whose value the rows of an experiment are repeated for.
+
+    Raises:
+        UserError: `seeds` and `seed` are both given.
+    """
+    given = {word.partition("=")[0]: word for word in words if "=" in word}
+    if {"seed", "seeds"} <= given.keys():
+        raise UserError(f"{given['seeds']} and {given['seed']} both set the seeds: keep one of them.")
+    return [_seed_word(word) if word.startswith("seeds=") else word for word in words]
+
+
+def _seed_word(word: str) -> str:
+    value = word.removeprefix("seeds=")
+    quote = value[:1] if value[:1] in ("'", '"') and value[:1] == value[-1:] and len(value) > 1 else ""
+    return f"seed={value.removeprefix(quote).removesuffix(quote)}"

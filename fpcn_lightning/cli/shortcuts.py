@@ -1,0 +1,34 @@
+"""Shortcuts of the command line, such as `backbone=`: one that would have no effect is refused."""
+
+from omegaconf import DictConfig, OmegaConf
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.runs.invocation import Invocation
+
+INSTEAD = {
+    "backbone": "this model has its own backbone: choose another model, such as model=plain or model=fpcn",
+    "pretrained": "this model has no pretrained weights",
+    "teacher": "no teacher is asked for: choose a method, such as distillation=kd",
+    "slots": "it is for sweeps, and this is one run",
+}
+
+
+def check_shortcuts(cfg: DictConfig, invocation: Invocation) -> None:
+    """Refuse a shortcut on the command line of a single run that no key refers to.
+
+    A job of a sweep is not checked: there a shortcut is meant for the jobs that can use it.
+
+    Args:
+        cfg: as composed, with its interpolations.
+        invocation: how the program was called.
+
+    Raises:
+        UserError: names the shortcut.
+    """
+    if invocation.multirun or "hydra.mode=RUN" in invocation.hydra_overrides or cfg.task != "train":
+        return
+    written = OmegaConf.to_yaml(cfg, resolve=False)
+    for word in invocation.overrides:
+        key = word.partition("=")[0]
+        if key in INSTEAD and f"${{{key}}}" not in written and f"oc.select:{key}," not in written:
+            raise UserError(f"{word} has no effect: {INSTEAD[key]}.")

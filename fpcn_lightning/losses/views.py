@@ -1,0 +1,28 @@
+"""What a network shows the terms of the loss in a training step."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class ContrastedPairs(NamedTuple):
+    """Embeddings of both images of P pairs, each [P, E], and whether they are of one class, bool [P]."""
+
+    anchors: Tensor
+    partners: Tensor
+    same_class: Tensor
+
+
+class Views(NamedTuple):
+    """What a training step sees. B images, V classified views, R ranked pairs, C classes, D channels."""
+
+    logits: Tensor  # [V, C] every classified view
+    targets: Tensor  # [V] its class
+    own_logits: Tensor  # [B, C] one prediction an image, for the training accuracy
+    features: Tensor  # [B, D] what the centre loss draws together
+    better: Tensor | None = None  # [R] scores that should be higher ...
+    worse: Tensor | None = None  # [R] ... than these, 0..1
+    mask: Tensor | None = None  # [B, H, W] 1 on the object, theta elsewhere
+    object_ratio: Tensor | None = None  # [B] alpha of FPCN's equation 4, 0..1
+    weights: Tensor | None = None  # [V] weight of each view in the classification loss; None: 1 / V each
+    contrasted: ContrastedPairs | None = None  # what the contrastive loss draws together and pushes apart

@@ -1,0 +1,28 @@
+"""Images as a network expects them."""
+
+from torch import Tensor, nn, tensor
+
+from fpcn_lightning.models.network import Network
+
+
+class Normalisation(nn.Module):
+    """Scales images to the mean and the standard deviation that a network was pretrained with.
+
+    It has no parameters, and nothing of it is saved in checkpoints.
+
+    Args:
+        network: has the numbers, `mean` and `std`.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.register_buffer("mean", tensor(network.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", tensor(network.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 3, S, S], values 0..255, as float32 with the network's mean and standard deviation."""
+        normalised: Tensor = (images.float() / 255 - self.mean) / self.std
+        return normalised

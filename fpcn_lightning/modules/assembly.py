@@ -1,0 +1,71 @@
+"""From the config of a run to what is trained: the network and its Lightning module."""
+
+from fpcn_lightning import build
+from fpcn_lightning.config import Config
+from fpcn_lightning.data.datamodule import RockDataModule
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.models.network import Network
+from fpcn_lightning.modules.checkpoints import make_record
+from fpcn_lightning.modules.classifier import Classifier
+from fpcn_lightning.modules.distillation import Distillation
+from fpcn_lightning.modules.optimisation import Optimisation
+
+
+def make_distillation(config: Config, data: RockDataModule) -> Distillation | None:
+    """The teacher of a student, or None.
+
+    Raises:
+        UserError: what `Distillation` raises.
+    """
+    return None if config.distillation is None else Distillation(config.distillation, data)
+
+
+def make_network(config: Config, data: RockDataModule) -> Network:
+    """The network, not yet trained.
+
+    Raises:
+        UserError: it cannot be built, or takes images of one size while evaluation uses another.
+    """
+    network = build.network(config.model, len(data.classes), config.data.crop)
+    network.see_class_counts(data.class_counts())
+    if network.fixed_size and data.augmentation.evaluation_side != config.data.crop:
+        raise UserError(
+            f"this backbone takes images of one size: set data.evaluation_crop to data.crop={config.data.crop}."
+        )
+    return network
+
+
+def make_optimisation(config: Config) -> Optimisation:
+    """The optimiser, its schedule, and what is frozen when.
+
+    Raises:
+        UserError: one of them cannot be built.
+    """
+    return Optimisation(
+        optimizer=build.optimizer(config.optimizer),
+        scheduler=build.lr_scheduler(config.lr_scheduler),
+        interval=config.lr_scheduler.interval,
+        monitor=config.lr_scheduler.monitor,
+        training=config.training,
+    )
+
+
+def make_module(
+    config: Config, network: Network, data: RockDataModule, distillation: Distillation | None = None
+) -> Classifier:
+    """The Lightning module that trains a network: a student where there is a teacher.
+
+    Raises:
+        UserError: a term of the loss, the optimiser or its schedule cannot be built.
+    """
+    return (Classifier if distillation is None else distillation.student)(
+        network,
+        terms=build.loss_terms(config.loss, len(data.classes), network.feature_dim),
+        optimisation=make_optimisation(config),
+        seed=config.seed,
+        image_size=config.data.crop,
+        record=make_record(
+            config, data.classes, data.split.fingerprint, None if distillation is None else distillation.lineage
+        ),
+        channels_last=config.training.channels_last,
+    )

@@ -1,0 +1,44 @@
+"""The images that a checkpoint was trained with, or others prepared as they were, for tasks that start from it."""
+
+from dataclasses import replace
+
+from fpcn_lightning import build
+from fpcn_lightning.config import DataConfig, PublishedSplit
+from fpcn_lightning.data.datamodule import RockDataModule
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.modules.checkpoints import CheckpointRecord
+
+
+def own_data(config: DataConfig, record: CheckpointRecord) -> RockDataModule:
+    """The images of the training, perhaps in another folder by now, in the splits that they had then.
+
+    Args:
+        config: section `data` of the config of this task, of which the folder, the cache and the workers are used.
+        record: of the checkpoint.
+
+    Raises:
+        UserError: they are gone, or are not those that it was trained with.
+    """
+    options = replace(record.data, cache=config.cache, workers=config.workers)
+    if config.root is not None:
+        options = replace(options, root=config.root, synthetic=None)
+    data = build.datamodule(options, record.seed, classes=record.classes)
+    data.prepare_data()
+    if data.split.fingerprint != record.split:
+        raise UserError(
+            f"the images in {options.root or 'data.synthetic'} are not those that the checkpoint was trained with "
+            f"(split {data.split.fingerprint}, not {record.split}), so that its test images are not known: give the "
+            "folder as it was then, data.root=PHOTOS."
+        )
+    return data
+
+
+def other_data(config: DataConfig, record: CheckpointRecord) -> RockDataModule:
+    """The images below `config.root` as a test split, prepared as the training prepared its own."""
+    split = replace(record.data.split, published=PublishedSplit())
+    options = replace(
+        record.data, cache=config.cache, workers=config.workers, root=config.root, synthetic=None, split=split
+    )
+    data = build.datamodule(options, record.seed, classes=record.classes, only_test=True)
+    data.prepare_data()
+    return data
