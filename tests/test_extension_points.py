@@ -1,4 +1,4 @@
-"""What the README's table 'To add' promises, kept from outside of the package: each extension, and the files it costs."""
+"""What the README's table 'To add' promises, kept from outside of the package: each extension and its files."""
 
 import sys
 from pathlib import Path

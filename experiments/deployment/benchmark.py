@@ -22,7 +22,7 @@ from fpcn_lightning.deploy import executorch_files
 from fpcn_lightning.deploy.manifests import FLOAT, INT8, PHONE_FLOAT, PHONE_INT8
 from fpcn_lightning.deploy.onnx_files import write_onnx
 from fpcn_lightning.deploy.quantise import write_int8
-from fpcn_lightning.deploy.wrapper import Deployed
+from fpcn_lightning.deploy.wrapper import DeployedNetwork
 from fpcn_lightning.models.plain import Plain
 from fpcn_lightning.runs.recording import device_name
 
@@ -32,10 +32,10 @@ BASELINE = "PyTorch, eager"
 Forms = dict[str, Callable[[NDArray[np.uint8]], object]]
 
 
-def network(backbone: str, side: int) -> Deployed:
+def network(backbone: str, side: int) -> DeployedNetwork:
     """A network of random weights whose normalisations have statistics of their own."""
     torch.manual_seed(0)
-    deployed = Deployed(Plain(CLASSES, side, backbone, pretrained=False))
+    deployed = DeployedNetwork(Plain(CLASSES, side, backbone, pretrained=False))
     deployed.network.train()
     with torch.no_grad():
         deployed.logits(torch.from_numpy(pictures(8, side)))
@@ -47,7 +47,7 @@ def pictures(count: int, side: int) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
 
 
-def eager(deployed: Deployed) -> Callable[[NDArray[np.uint8]], object]:
+def eager(deployed: DeployedNetwork) -> Callable[[NDArray[np.uint8]], object]:
     """PyTorch as it is."""
 
     def ask(images: NDArray[np.uint8]) -> object:
@@ -67,7 +67,7 @@ def onnx_file(path: Path) -> Callable[[NDArray[np.uint8]], object]:
     return lambda images: session.run(None, {"images": images})
 
 
-def all_forms(deployed: Deployed, side: int, folder: Path, *, executorch: bool) -> Forms:
+def all_forms(deployed: DeployedNetwork, side: int, folder: Path, *, executorch: bool) -> Forms:
     """Every form by its name; the files are written into `folder`."""
     calibration = pictures(CALIBRATION_PICTURES, side)
     write_onnx(deployed, side, folder / FLOAT, OPSET)
@@ -81,7 +81,7 @@ def all_forms(deployed: Deployed, side: int, folder: Path, *, executorch: bool) 
         _unsafe_reset_threadpool(1)
         executorch_files.write_pte(deployed, side, folder / PHONE_FLOAT)
         executorch_files.write_int8_pte(deployed, calibration, folder / PHONE_INT8)
-        forms |= {name: executorch_files.runner(folder / name) for name in (PHONE_FLOAT, PHONE_INT8)}
+        forms |= {name: executorch_files.load_pte(folder / name) for name in (PHONE_FLOAT, PHONE_INT8)}
     return forms
 
 

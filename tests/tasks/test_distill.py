@@ -15,7 +15,8 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.modules import checkpoints
 from fpcn_lightning.modules.classifier import Classifier
 from fpcn_lightning.modules.student import Student
-from fpcn_lightning.modules.teacher import Teacher, file_hash
+from fpcn_lightning.modules.teacher import Teacher
+from fpcn_lightning.runs.recording import file_hash
 from fpcn_lightning.runs.results import Result, read_result
 from tests.conftest import composed
 from tests.tasks.conftest import Train
@@ -72,7 +73,7 @@ def test_the_student_remembers_its_teacher(train: Train, teacher: Path) -> None:
     assert (found["variant"], found["seed"]) == ("fpcn", 7)
     assert result["data"] is not None
     assert found["split"] == result["data"]["fingerprint"]
-    assert checkpoints.read(folder / "checkpoints" / "best.ckpt").record["teacher"] == found
+    assert checkpoints.read(folder / "checkpoints" / "best.ckpt").record.teacher == found
     assert result["config"]["distillation"]["teacher"] == f"sha256:{file_hash(teacher, 'teacher')}"  # type: ignore[index]
 
 
