@@ -195,7 +195,7 @@ def test_a_stale_store_is_refused(train: Train, teacher: Path, tmp_path: Path) -
     ("words", "complaint"),
     [
         (("distillation=kd",), "teacher is not set"),
-        (("distillation=kd", "teacher=nowhere.ckpt"), "train the teacher first"),
+        (("distillation=kd", "teacher=nowhere.ckpt"), "give the checkpoint of a finished training"),
         (("distillation=kd", "teacher=TEACHER", "data.resize=80"), r"data\.resize=72, the student has 80"),
         (("distillation=kd", "teacher=TEACHER", "distillation.method=hope"), "unknown"),
         (("distillation=kd", "teacher=TEACHER", "distillation.temperature=0"), "above 0"),

@@ -110,7 +110,7 @@ def test_all_runs_of_a_folder_and_their_report(
         train(f"model={model}", "name=rocks", "report.reference=plain", *WHOLE, folder=f"runs/{model}")
     runs = next(path for path in tmp_path.rglob("runs") if path.is_dir())
     explain(tmp_path, f"runs={runs}")
-    assert "majority has no map to draw heat of" in caplog.text
+    assert "majority has no feature map to draw heat maps of" in caplog.text
     markdown = (runs / "localisation.md").read_text()
     assert "fpcn against plain: " in markdown
     assert "Painting over a region changes so many of its predictions: the background " in markdown
@@ -131,7 +131,7 @@ def test_what_cannot_be_explained_is_told(train: Train, tmp_path: Path) -> None:
         explain(tmp_path, "explain.method=gradcam")
     with pytest.raises(UserError, match=r"explain\.steps=0 must be at least 1"):
         explain(tmp_path, "explain.steps=0")
-    with pytest.raises(UserError, match=r"x\.ckpt is no file"):
+    with pytest.raises(UserError, match=r"x\.ckpt is not a file"):
         explain(tmp_path, "checkpoint=x.ckpt")
     with pytest.raises(UserError, match=r"holds no result\.json"):
         explain(tmp_path, f"runs={tmp_path}")
@@ -143,7 +143,7 @@ def test_networks_that_do_not_fit_together_are_told(train: Train, tmp_path: Path
     assert read_result(folder / "result.json")["status"] == "finished"
     with pytest.raises(UserError, match="the same network twice"):
         explain(tmp_path, checkpoint(folder), f"explain.compare_with=[{folder}/checkpoints/best.ckpt]")
-    with pytest.raises(UserError, match="has no map to draw heat of"):
+    with pytest.raises(UserError, match="has no feature map to draw heat maps of"):
         explain(tmp_path, checkpoint(folder))
     photographs = tmp_path / "two"
     for number, label in enumerate(("granite", "tuff") * 8):
@@ -151,7 +151,7 @@ def test_networks_that_do_not_fit_together_are_told(train: Train, tmp_path: Path
         pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), np.uint8)
         Image.fromarray(pixels).save(photographs / label / f"{number}.png")
     other, _ = train("data=folder", f"data.root={photographs}", "model=plain", *WHOLE, folder="other")
-    with pytest.raises(UserError, match="knows other classes than"):
+    with pytest.raises(UserError, match="has other classes than"):
         explain(tmp_path, checkpoint(folder), f"explain.compare_with=[{other}/checkpoints/best.ckpt]")
     shutil.rmtree(photographs)
     with pytest.raises(UserError, match="does not exist"):
