@@ -1,5 +1,7 @@
 """Shortcuts of the command line, such as `backbone=`: one that would have no effect is refused."""
 
+from collections.abc import Sequence
+
 from omegaconf import DictConfig, OmegaConf
 
 from fpcn_lightning.errors import UserError
@@ -13,7 +15,7 @@ INSTEAD = {
 }
 
 
-def check_shortcuts(cfg: DictConfig, invocation: Invocation) -> None:
+def check_shortcuts(cfg: DictConfig, invocation: Invocation, words: Sequence[str]) -> None:
     """Refuse a shortcut on the command line of a single run that no key refers to.
 
     A job of a sweep is not checked: there a shortcut is meant for the jobs that can use it.
@@ -21,11 +23,13 @@ def check_shortcuts(cfg: DictConfig, invocation: Invocation) -> None:
     Args:
         cfg: as composed, with its interpolations.
         invocation: how the program was called.
+        words: of the command line. Our launchers end that of a job with `hydra.mode=RUN`; Hydra adds the same word to
+            the overrides of every single run, so that the invocation cannot tell.
 
     Raises:
         UserError: names the shortcut.
     """
-    if invocation.multirun or "hydra.mode=RUN" in invocation.hydra_overrides or cfg.task != "train":
+    if invocation.multirun or "hydra.mode=RUN" in words or cfg.task != "train":
         return
     written = OmegaConf.to_yaml(cfg, resolve=False)
     for word in invocation.overrides:
