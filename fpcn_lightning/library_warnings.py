@@ -18,6 +18,8 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
     # The run folder is never empty: its record is written first. `csv_logger` keeps what is there.
     warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
+    # An interrupted run is resumed from its own checkpoints.
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     # Ours is a map from steps to batches; how many workers are worth while is the user's to say (data.workers).
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
