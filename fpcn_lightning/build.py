@@ -74,7 +74,7 @@ def network(model: Target, classes: int, image_size: int, *, trusted: bool = Tru
     Args:
         model: the section, with `_target_`.
         classes: number of classes C.
-        image_size: side of the pictures in pixels; some transformers are built for one size.
+        image_size: height and width of the images, pixels; some transformers are built for one size.
         trusted: False for a section that came out of a file (checkpoint, bundle): then `_target_` must be one that our
             own `conf/model` names, or the `model` folder of the command line's `--config-dir`, and nothing is
             downloaded, because the weights are in the file.

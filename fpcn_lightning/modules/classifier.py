@@ -45,7 +45,7 @@ class Classifier(lightning.LightningModule):
         optimisation: how it is trained; None for evaluation.
         seed: of the run; with epoch, batch and rank it decides every dropout mask, so that a resumed run draws the
             same ones.
-        image_size: side of the pictures in pixels.
+        image_size: height and width of the images, pixels.
         record: goes into every checkpoint: what is needed to build the network again.
         channels_last: keep weights and images in the memory layout that convolutions are fastest in.
     """

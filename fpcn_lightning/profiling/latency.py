@@ -20,7 +20,7 @@ def milliseconds(network: nn.Module, image_size: int, device: torch.device) -> f
 
     Args:
         network: is left as it is: a copy is timed.
-        image_size: side of the picture, pixels.
+        image_size: height and width of the image, pixels.
         device: where to run.
     """
     copied = copy.deepcopy(network).float().eval().to(device)

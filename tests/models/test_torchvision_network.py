@@ -60,7 +60,7 @@ def test_weights_of_imagenet_are_normalised_as_each_network_expects() -> None:
     ("name", "size", "says"),
     [
         ("alexnett", 64, "did you mean alexnet"),
-        ("fcn_resnet50", 64, "is no network of torchvision"),
+        ("fcn_resnet50", 64, "is not a network of torchvision"),
         ("squeezenet1_0", 64, "does not end in one linear layer"),
         ("inception_v3", 96, "does not end in one linear layer"),
         ("alexnet", 32, "too small for alexnet: raise data.crop"),
