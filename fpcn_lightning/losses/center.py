@@ -89,7 +89,7 @@ class CenterLoss(nn.Module):
     """Centre loss with its centres; the gradient reaches the features only.
 
     In training the centres are updated after the loss is computed, from the sums over the batches of all processes, so
-    that every process holds the centres that one process would have after the whole batch. In evaluation they are fixed.
+    that every process holds the centres that one process would have after the whole batch. In evaluation they stay.
 
     Features of a class that was not seen before are compared with their mean in the batch, instead of with the initial
     zeros, towards which they would be pulled. The papers give no initial centres; this choice is ours. So is the L2

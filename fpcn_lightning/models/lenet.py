@@ -16,7 +16,7 @@ class LeNet(SingleView):
     As in the article: 5 x 5 kernels, tanh, average pooling, 6, 16, 120 and 84 features. Three colours instead of one.
     Its trainable pooling, partly connected second convolution and radial basis functions are omitted, as in most later
     implementations: each feature of the second layer depends on all six of the first, and the last layer is linear.
-    The rock paper does not describe its input to LeNet; its 50.5 % is hardly more than the 50.12 % of the largest class.
+    The rock paper does not describe its input to LeNet; its 50.5 % barely exceeds the 50.12 % of the largest class.
 
     Args:
         classes: number of classes C.

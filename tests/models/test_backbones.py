@@ -202,7 +202,7 @@ def test_convolutions_take_any_size(size: int) -> None:
         ("resnet_50", "resnet50"),
         ("torchvision.alexnett", "alexnet"),
         ("resnet18.tv_in1", "resnet18.tv_in1k"),
-        ("torchvision.vit_b_16", "no convolutional network"),
+        ("torchvision.vit_b_16", "is not a convolutional network"),
         ("", "no timm model"),
     ],
 )

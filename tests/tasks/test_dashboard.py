@@ -127,12 +127,12 @@ def test_what_w_and_b_finds_wrong_is_one_sentence(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
     monkeypatch.setattr(wandb, "Api", refuse)
-    with pytest.raises(UserError, match=r"does not take the dashboards \(key revoked\)"):
+    with pytest.raises(UserError, match=r"rejected the dashboards \(key revoked\)"):
         run_task(composed("task=dashboard", f"output={tmp_path}"))
 
 
 def test_without_the_logger_it_says_what_to_leave(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="leave logger=wandb as it is"):
+    with pytest.raises(UserError, match="use it with logger=wandb"):
         run_task(composed("task=dashboard", "~logger.wandb", f"output={tmp_path}"))
 
 

@@ -160,7 +160,7 @@ def test_the_seconds_of_an_interrupted_run_are_added_up(train: Train) -> None:
     ("override", "says"),
     [
         ("variant=../../elsewhere", "variant=../../elsewhere names a folder"),
-        ("report.reach=80", "report.reach=80.0 is an accuracy"),
+        ("report.reach=80", "report.reach=80.0 must be an accuracy"),
         ("name=''", "name= names a folder"),
         ("trainer.max_epochs=abc", "max_epochs=abc must be a whole number"),
         ("trainer.max_epochs=-1", "max_epochs=-1 must be a whole number"),

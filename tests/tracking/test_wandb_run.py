@@ -22,7 +22,7 @@ def test_without_a_key_nothing_goes_online(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_key_that_cannot_be_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "short")
-    with pytest.raises(UserError, match="W&B does not take the key"):
+    with pytest.raises(UserError, match="W&B rejected the API key"):
         wandb_mode()
 
 
