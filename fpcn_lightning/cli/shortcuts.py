@@ -1,4 +1,4 @@
-"""Shortcuts of the command line, such as `backbone=`: one that would have no effect is refused."""
+"""Shortcuts of the command line, such as `backbone=`: one that has no effect is an error."""
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -8,13 +8,13 @@ from fpcn_lightning.runs.invocation import Invocation
 INSTEAD = {
     "backbone": "this model has its own backbone: choose another model, such as model=plain or model=fpcn",
     "pretrained": "this model has no pretrained weights",
-    "teacher": "no teacher is asked for: choose a method, such as distillation=kd",
+    "teacher": "this run has no teacher: choose a method of distillation, such as distillation=kd",
     "slots": "it is for sweeps, and this is one run",
 }
 
 
 def check_shortcuts(cfg: DictConfig, invocation: Invocation) -> None:
-    """Refuse a shortcut on the command line of a single run that no key refers to.
+    """Check that every shortcut on the command line of a single run is used by a key.
 
     A job of a sweep is not checked: there a shortcut is meant for the jobs that can use it.
 
@@ -23,7 +23,7 @@ def check_shortcuts(cfg: DictConfig, invocation: Invocation) -> None:
         invocation: how the program was called.
 
     Raises:
-        UserError: names the shortcut.
+        UserError: a shortcut has no effect.
     """
     if invocation.multirun or "hydra.mode=RUN" in invocation.hydra_overrides or cfg.task != "train":
         return

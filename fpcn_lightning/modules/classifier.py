@@ -197,8 +197,8 @@ class Classifier(lightning.LightningModule):
         path = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
         if not path:
             raise UserError(
-                "training.unfreeze_from_best needs callbacks.best, the callback that saves the best epoch: configure it, "
-                "or set training.unfreeze_from_best=false."
+                "training.unfreeze_from_best needs callbacks.best, the callback that saves the best epoch: keep it, or "
+                "set training.unfreeze_from_best=false."
             )
         self.load_state_dict(torch.load(path, map_location=self.device, weights_only=True)["state_dict"])
 

@@ -35,7 +35,7 @@ def as_json(workspace: Workspace) -> str:
 
 
 def save(workspace: Workspace, remembered: Path) -> str:
-    """Save online and return the URL, which is stored in the file `remembered`: the next call updates that workspace."""
+    """Save online and return the URL, which is stored in the file `remembered`; the next call updates the workspace."""
     if remembered.exists():
         saved = Workspace.from_url(remembered.read_text(encoding="utf-8").strip())
         saved.sections, saved.runset_settings = workspace.sections, workspace.runset_settings

@@ -145,7 +145,7 @@ def test_nothing_in_a_file_is_run(place: str, content: dict[str, Any], tmp_path:
 )
 def test_only_our_own_networks_are_built(target: str, content: dict[str, Any], tmp_path: Path) -> None:
     section = {"_target_": target, "command": f"touch {tmp_path / 'trace'}"}
-    assert f"asks for the network '{target}'" in refusal(tmp_path / "best.ckpt", spoilt(content, model=section))
+    assert f"describes a network of the class '{target}'" in refusal(tmp_path / "best.ckpt", spoilt(content, model=section))
     assert not (tmp_path / "trace").exists()
 
 

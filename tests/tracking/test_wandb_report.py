@@ -68,4 +68,4 @@ def test_a_report_survives_trouble_with_w_and_b(
     monkeypatch.setattr(wandb, "init", refuse)
     with caplog.at_level(logging.WARNING):
         log_report(reported, [LOGGED])
-    assert f"W&B lacks the table of {reported}: no such host" in caplog.text
+    assert f"the table of {reported} could not be logged to W&B: no such host" in caplog.text

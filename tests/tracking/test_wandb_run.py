@@ -51,7 +51,7 @@ def test_trouble_with_w_and_b_is_a_warning(trouble: Exception, caplog: pytest.Lo
 
     with caplog.at_level(logging.WARNING), trouble_tolerated("the table"):
         fail()
-    assert f"W&B lacks the table: {trouble}" in caplog.text
+    assert f"the table could not be logged to W&B: {trouble}" in caplog.text
 
 
 def test_a_mistake_of_ours_is_an_error() -> None:
