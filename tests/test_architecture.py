@@ -33,7 +33,7 @@ def uses(path: Path, *packages: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
-def test_only_the_entry_and_the_tasks_know_hydra(path: Path) -> None:
+def test_only_the_entry_and_the_tasks_import_hydra(path: Path) -> None:
     if path.parts[0] == "tasks" or path.parts[0] == "cli" or path.name in ("build.py", "config.py"):
         pytest.skip("may know Hydra")
     assert not uses(path, "hydra", "omegaconf")

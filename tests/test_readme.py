@@ -1,4 +1,4 @@
-"""What the README tells people to type: every command composes, every place that it names is there."""
+"""Commands and paths in the README: every command composes, every path exists."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ CHOICES = re.findall(r"`((?:model|loss|data|trainer|logger)[\w.]*=[\w.]+)`", REA
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_readme_composes(command: str) -> None:
-    # The shell that people paste it into also fills in what looks like its own variables.
+    # A shell would also expand what looks like its own variables.
     split = subprocess.run(["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, text=True, check=True)
     words = [word for word in split.stdout.split("\0")[:-1] if word != "-m"]
     for job in BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)[0]:
@@ -31,7 +31,7 @@ def test_a_choice_of_the_readme_exists(choice: str) -> None:
 
 
 @pytest.mark.parametrize("place", re.findall(r"`((?:fpcn_lightning|conf|experiments)/[\w/.]*)`", README))
-def test_a_place_that_the_readme_names_is_there(place: str) -> None:
+def test_a_path_in_the_readme_exists(place: str) -> None:
     assert (ROOT / place).exists()
 
 

@@ -1,4 +1,4 @@
-"""Whole runs in this process, as small as they get."""
+"""Complete runs in this process, as small as possible."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ Train = Callable[..., tuple[Path, Result]]
 
 @pytest.fixture
 def train(rocks: Path, tmp_path: Path) -> Train:
-    """Train on the 30 rocks and give back the run folder and its result."""
+    """Train on the 30 rocks and return the run folder and its result."""
 
     def trained(*overrides: str, folder: str = "run") -> tuple[Path, Result]:
         place = tmp_path / folder

@@ -1,4 +1,4 @@
-"""`task=export`: from a trained run to a bundle that the field reads, and what stands in the way."""
+"""`task=export`: a bundle for the field from a trained run, and errors."""
 
 import shutil
 from pathlib import Path
@@ -45,7 +45,7 @@ def accuracy_of(result: Result, inference_mode: str) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tiles", [False, True])
-def test_a_bundle_says_what_the_run_said(tiles: bool, train: Train, tmp_path: Path) -> None:
+def test_a_bundle_has_the_metrics_of_the_run(tiles: bool, train: Train, tmp_path: Path) -> None:
     options = ("data.tiles=true", "data.tile_scale=1.5", "data.max_tiles=4") if tiles else ()
     folder, result = train("model=plain", "name=rocks", *options, *WHOLE)
     export(tmp_path, folder, "export.max_drop=100", "export.micrometres_per_pixel=1.5")
@@ -53,7 +53,9 @@ def test_a_bundle_says_what_the_run_said(tiles: bool, train: Train, tmp_path: Pa
     bundle = read_bundle(place)
     assert {path.name for path in place.iterdir()} == {"bundle.json", "labels.json", "card.md", *bundle.files}
     assert bundle.activation_map
-    enlarged = 1.5 if tiles else 72 / 64  # data.tile_scale; or what trainer=smoke squashes pictures of 64 pixels to
+    enlarged = (
+        1.5 if tiles else 72 / 64
+    )  # data.tile_scale; or data.resize of trainer=smoke by the 64 pixels of the images
     assert bundle.micrometres_per_pixel == pytest.approx(1.5 / enlarged)
     assert bundle.classes == tuple(sorted(bundle.classes))
     entry = bundle.files["model.onnx"]
@@ -78,7 +80,7 @@ def test_a_bundle_says_what_the_run_said(tiles: bool, train: Train, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_without_a_look_at_the_test_side_nothing_is_said_of_it(
+def test_with_test_false_the_bundle_has_no_test_metrics(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, _ = train("model=lenet", *WHOLE)
@@ -98,7 +100,7 @@ def test_without_a_look_at_the_test_side_nothing_is_said_of_it(
 
 
 @pytest.mark.slow
-def test_a_file_that_says_something_else_leaves_no_bundle(
+def test_a_file_with_other_predictions_leaves_no_bundle(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, _ = train("model=lenet", *WHOLE)
@@ -108,7 +110,7 @@ def test_a_file_that_says_something_else_leaves_no_bundle(
     assert not list((tmp_path / "bundles").iterdir())
 
 
-def test_other_pictures_than_those_of_the_training_are_refused(train: Train, rocks: Path, tmp_path: Path) -> None:
+def test_other_images_than_those_of_the_training_are_an_error(train: Train, rocks: Path, tmp_path: Path) -> None:
     folder, _ = train("model=plain")
     elsewhere = tmp_path / "photographs"
     shutil.copytree(rocks.parent / "images", elsewhere)
@@ -127,19 +129,19 @@ def test_other_pictures_than_those_of_the_training_are_refused(train: Train, roc
         ("checkpoint=nowhere.ckpt", "is no file"),
     ],
 )
-def test_what_cannot_be_done_is_named_at_once(override: str, complaint: str, tmp_path: Path) -> None:
+def test_invalid_settings_of_export_are_errors_at_once(override: str, complaint: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=complaint):
         export(tmp_path, tmp_path, override)
 
 
-def test_a_stranger_names_no_folder(train: Train, tmp_path: Path) -> None:
+def test_names_of_an_untrusted_checkpoint_are_checked(train: Train, tmp_path: Path) -> None:
     folder, _ = train("model=plain")
     with pytest.raises(UserError, match=r"name=\.\./\.\./home names a folder"):
         export(tmp_path, changed(folder, name="../../home"))
 
 
 @pytest.mark.slow
-def test_files_for_phones_prediction_alike(train: Train, tmp_path: Path) -> None:
+def test_files_for_phones_give_the_same_predictions(train: Train, tmp_path: Path) -> None:
     pytest.importorskip("executorch")
     folder, _ = train("model=lenet", *WHOLE)
     export(tmp_path, folder, "export.executorch=true", "export.max_drop=100", f"export.bundle={tmp_path}/b")
@@ -150,14 +152,14 @@ def test_files_for_phones_prediction_alike(train: Train, tmp_path: Path) -> None
     assert files["model.int8.pte"]["bytes"] < files["model.pte"]["bytes"]
 
 
-def test_without_the_extra_phones_are_refused_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_export_for_phones_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "executorch.exir", None)
     with pytest.raises(UserError, match=r"pip install 'fpcn-lightning\[executorch\]'"):
         export(tmp_path, tmp_path, "export.executorch=true")
 
 
-def test_the_sides_of_a_split_are_asked_for_whole_pictures(train: Train) -> None:
-    """Under tiles, rows of padding are left out and those of a picture become one answer."""
+def test_the_predictions_of_a_split_are_one_per_image(train: Train) -> None:
+    """With tiles, rows of padding are dropped and those of one image are averaged to one prediction."""
     folder, _ = train("model=plain", "data.tiles=true", "data.tile_scale=2", "data.max_tiles=3")
     loaded = checkpoints.load(folder / "checkpoints" / "best.ckpt")
     data = build.datamodule({**loaded.record["data"], "classes": loaded.record["classes"]}, 0)
