@@ -140,7 +140,7 @@ def test_the_shared_recipes_own_epochs_and_frozen_epochs_of_every_network() -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         (("model=resnet50", "backbone=resnet18"), "backbone=resnet18 has no effect: this model has its own backbone"),
         (("model=lenet", "pretrained=false"), "pretrained=false has no effect"),
@@ -148,8 +148,8 @@ def test_the_shared_recipes_own_epochs_and_frozen_epochs_of_every_network() -> N
         (("slots=2",), "slots=2 has no effect"),
     ],
 )
-def test_a_shortcut_without_effect_is_an_error(words: tuple[str, ...], says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_a_shortcut_without_effect_is_an_error(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         check_shortcuts(composed(*words), Invocation(words, (), Path("run")))
 
 
@@ -162,7 +162,7 @@ def test_a_shortcut_is_meant_for_the_jobs_of_a_sweep_that_can_use_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "says"),
+    ("word", "message"),
     [
         ("optimisation.learning_rate=0.1", "optimisation.learning_rate is called optimizer.lr now: optimizer.lr=0.1."),
         ("+optimisation.thaw_from_best=true", "training.unfreeze_from_best"),
@@ -173,8 +173,8 @@ def test_a_shortcut_is_meant_for_the_jobs_of_a_sweep_that_can_use_it() -> None:
         ("data.split.validation=0.1", "data.split.val"),
     ],
 )
-def test_an_old_key_names_the_new_one(word: str, says: str) -> None:
-    assert says in str(renamed(word))
+def test_an_old_key_names_the_new_one(word: str, message: str) -> None:
+    assert message in str(renamed(word))
 
 
 def test_every_new_name_of_an_old_key_exists() -> None:
@@ -217,7 +217,7 @@ def test_fpcn_and_fpcn_official_differ_in_these_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "says"),
+    ("override", "message"),
     [
         ("data.rooot=x", "unknown key data.rooot; did you mean data.root"),
         ("model.thetta=0.3", "unknown key model.thetta; did you mean model.theta"),
@@ -228,12 +228,12 @@ def test_fpcn_and_fpcn_official_differ_in_these_keys() -> None:
         ("model=fpnc", "Could not find 'model/fpnc'"),
     ],
 )
-def test_an_invalid_key_is_one_sentence(override: str, says: str) -> None:
+def test_an_invalid_key_is_one_sentence(override: str, message: str) -> None:
     with pytest.raises(HydraException) as caught:
         composed(override)
-    told = explain_config_error(caught.value)
-    assert says in told
-    assert "\n" not in told
+    explained = explain_config_error(caught.value)
+    assert message in explained
+    assert "\n" not in explained
 
 
 def test_an_invalid_key_is_reported_before_the_commas_of_a_sweep() -> None:
@@ -260,16 +260,16 @@ def test_a_key_unknown_to_a_built_class_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("added", "says"),
+    ("added", "message"),
     [
         ("+modell.x=1", "unknown key modell; did you mean model"),
         ("+data.split.tset=1", "unknown key data.split.tset; did you mean test"),
     ],
 )
-def test_an_unknown_key_cannot_be_added(added: str, says: str) -> None:
+def test_an_unknown_key_cannot_be_added(added: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         build.config(composed(added))
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_published_split_is_set_on_the_command_line() -> None:

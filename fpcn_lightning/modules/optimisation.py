@@ -70,8 +70,8 @@ class Optimisation:
         return self.scheduler is None or self.monitor is not None
 
     def make_optimizer(self, network: Network, further: Iterable[nn.Parameter] = ()) -> Optimizer:
-        """The optimiser over trunk and head, told apart by identity: FPCN's official code goes by name and leaves nine
-        convolutions out of every optimiser.
+        """The optimiser over trunk and head. Their parameters are separated by identity: FPCN's official code separates
+        them by name, and misses nine convolutions.
 
         Args:
             network: the network to train.

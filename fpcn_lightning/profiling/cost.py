@@ -43,7 +43,7 @@ def training_macs(network: Network, image_size: int, classes: int, per_class: in
 
     Args:
         network: it is not changed, a copy is counted.
-        image_size: side of the pictures in training, pixels.
+        image_size: height and width of the images in training, pixels.
         classes: number of classes C; the batch has images of four of them at most.
         per_class: images of each class in the batch.
     """

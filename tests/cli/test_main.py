@@ -19,7 +19,7 @@ def command(*words: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def complaint(*words: str, folder: Path) -> str:
+def error_message(*words: str, folder: Path) -> str:
     """The error message of a command that fails; it must not contain a stack trace."""
     done = command(*words, folder=folder)
     assert done.returncode == 2, done.stderr
@@ -59,7 +59,7 @@ def test_the_help_of_a_group_has_a_line_for_each_choice(tmp_path: Path) -> None:
         lines = help_text(["--help", group.relative_to(CONF).as_posix()]).splitlines()[1:]
         assert [line.split()[0] for line in lines] == sorted(path.stem for path in group.glob("*.yaml"))
         assert all(line.endswith((".", "?")) for line in lines), lines
-    assert "did you mean model" in complaint("--help", "modle", folder=tmp_path)
+    assert "did you mean model" in error_message("--help", "modle", folder=tmp_path)
 
 
 def test_the_config_starts_with_the_most_used_keys(tmp_path: Path) -> None:
@@ -69,21 +69,21 @@ def test_the_config_starts_with_the_most_used_keys(tmp_path: Path) -> None:
 
 
 def test_an_old_key_is_one_sentence(tmp_path: Path) -> None:
-    assert "is called optimizer.lr now" in complaint("optimisation.learning_rate=0.1", folder=tmp_path)
-    assert "recipe=mmal_net_authors" in complaint("model=mmal_net_own", folder=tmp_path)
+    assert "is called optimizer.lr now" in error_message("optimisation.learning_rate=0.1", folder=tmp_path)
+    assert "recipe=mmal_net_authors" in error_message("model=mmal_net_own", folder=tmp_path)
 
 
 def test_an_error_that_the_user_can_fix_is_one_sentence(tmp_path: Path) -> None:
-    assert "did you mean data.root" in complaint("data.rooot=x", folder=tmp_path)
-    assert "Could not find 'task/trian'" in complaint("task=trian", folder=tmp_path)
-    assert "below a section that is null" in complaint("data=folder", "data.synthetic.size=9", folder=tmp_path)
-    assert f"{tmp_path}/nowhere does not exist" in complaint("data=folder", "data.root=nowhere", folder=tmp_path)
+    assert "did you mean data.root" in error_message("data.rooot=x", folder=tmp_path)
+    assert "Could not find 'task/trian'" in error_message("task=trian", folder=tmp_path)
+    assert "below a section that is null" in error_message("data=folder", "data.synthetic.size=9", folder=tmp_path)
+    assert f"{tmp_path}/nowhere does not exist" in error_message("data=folder", "data.root=nowhere", folder=tmp_path)
 
 
 @pytest.mark.slow
 def test_error_of_a_class_with_too_few_images_names_it(tmp_path: Path) -> None:
     root = photographs(tmp_path / "photos", basalt=8, marble=2)
-    assert "class 'marble' has too few pictures: 2" in complaint(
+    assert "class 'marble' has too few pictures: 2" in error_message(
         "trainer=smoke", "data=folder", f"data.root={root}", folder=tmp_path
     )
     failed = read_result(tmp_path / "outputs" / "smoke" / "single" / "fpcn" / "seed-0" / "result.json")

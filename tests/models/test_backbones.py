@@ -203,7 +203,7 @@ def test_convolutional_backbones_accept_any_size(size: int) -> None:
         ("torchvision.alexnett", "alexnet"),
         ("resnet18.tv_in1", "resnet18.tv_in1k"),
         ("torchvision.vit_b_16", "is not a convolutional network"),
-        ("", "no timm model"),
+        ("", "is not a timm model"),
     ],
 )
 def test_error_of_an_unknown_name_says_what_to_do(name: str, hint: str) -> None:

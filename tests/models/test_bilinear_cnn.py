@@ -48,7 +48,7 @@ def test_predictions_agree_with_a_loop_over_images(backbone: str) -> None:
     assert torch.equal(views.logits, views.own_logits)
 
 
-# --- the map before the last pooling ------------------------------------------------------------------------------
+# --- the map before the last pooling --------------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -87,7 +87,7 @@ def test_intermediate_poolings_are_kept() -> None:
     torch.testing.assert_close(network.backbone(pictures(1)).last, original.forward_features(pictures(1)))
 
 
-# --- gradients and learning ---------------------------------------------------------------------------------------
+# --- gradients and learning -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "torchvision.vgg11"])
@@ -130,7 +130,7 @@ def test_overfits_twelve_images() -> None:
         assert module(images).argmax(1).tolist() == given.labels.tolist()
 
 
-# --- inference ----------------------------------------------------------------------------------------------------
+# --- inference ------------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -160,7 +160,7 @@ def test_export_gives_the_same_predictions_for_any_batch_size() -> None:
         torch.testing.assert_close(exported(pictures(count)), network(pictures(count)))
 
 
-# --- configuration  ----------------------------------------------------------------------------------------
+# --- configuration --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("classes", "parameters"), [(3, 15_501_123), (200, 67_143_688)])

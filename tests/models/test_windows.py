@@ -37,7 +37,7 @@ def overlap(one: list[int], other: list[int]) -> float:
     return len(a & b) / len(a | b)
 
 
-# --- positions of the windows  ----------------------------------------------------------------------------------------
+# --- positions of the windows ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_scores_agree_with_a_loop() -> None:
         assert its_scores == pytest.approx(expected, rel=1e-5)
 
 
-# --- non-maximum suppression  ----------------------------------------------------------------------------------------------
+# --- non-maximum suppression ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", SETS)

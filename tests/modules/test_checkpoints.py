@@ -58,12 +58,12 @@ def content() -> dict[str, Any]:
     }
 
 
-def spoilt(content: dict[str, Any], **changes: Any) -> dict[str, Any]:
+def with_record(content: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """The same checkpoint with other entries in its record."""
     return content | {RECORD: content[RECORD] | changes}
 
 
-def refusal(path: Path, content: object) -> str:
+def error_of(path: Path, content: object) -> str:
     torch.save(content, path)
     with pytest.raises(UserError) as caught:
         checkpoints.load(path)
@@ -96,7 +96,7 @@ def test_pretrained_weights_are_not_loaded_again(
     monkeypatch.setattr("fpcn_lightning.models.weights.download", refuse)
     monkeypatch.setattr("fpcn_lightning.models.weights.load_file", refuse)
     section = content[RECORD]["model"] | {"pretrained": True, "weights": str(tmp_path / "gone.pth")}
-    torch.save(spoilt(content, model=section), tmp_path / "best.ckpt")
+    torch.save(with_record(content, model=section), tmp_path / "best.ckpt")
     assert checkpoints.load(tmp_path / "best.ckpt").network.weights_source == "random"
 
 
@@ -128,7 +128,7 @@ def test_no_code_in_a_file_is_run(place: str, content: dict[str, Any], tmp_path:
     if place == "file":
         path.write_bytes(pickle.dumps(bomb))
     else:
-        torch.save(spoilt(content, seed=bomb) if place == "record" else content | {"state_dict": bomb}, path)
+        torch.save(with_record(content, seed=bomb) if place == "record" else content | {"state_dict": bomb}, path)
     with pytest.raises(UserError, match=r"best\.ckpt is not a checkpoint"):
         checkpoints.load(path)
     assert not trace.exists()
@@ -145,8 +145,8 @@ def test_no_code_in_a_file_is_run(place: str, content: dict[str, Any], tmp_path:
 )
 def test_only_networks_of_the_package_are_built(target: str, content: dict[str, Any], tmp_path: Path) -> None:
     section = {"_target_": target, "command": f"touch {tmp_path / 'trace'}"}
-    assert f"describes a network of the class '{target}'" in refusal(
-        tmp_path / "best.ckpt", spoilt(content, model=section)
+    assert f"describes a network of the class '{target}'" in error_of(
+        tmp_path / "best.ckpt", with_record(content, model=section)
     )
     assert not (tmp_path / "trace").exists()
 
@@ -160,14 +160,14 @@ def test_nested_targets_are_an_error(key: str, content: dict[str, Any], tmp_path
     }
     for value in (hidden, [hidden]):
         section = content[RECORD]["model"] | {key: value}
-        assert "is not a checkpoint" in refusal(tmp_path / "best.ckpt", spoilt(content, model=section))
+        assert "is not a checkpoint" in error_of(tmp_path / "best.ckpt", with_record(content, model=section))
     assert not (tmp_path / "trace").exists()
 
 
 @pytest.mark.parametrize("key", ["_args_", "_partial_", "_recursive_", "_convert_"])
 def test_no_hydra_key_is_accepted_from_a_file(key: str, content: dict[str, Any], tmp_path: Path) -> None:
     section = content[RECORD]["model"] | {key: "all"}
-    assert "is not a checkpoint" in refusal(tmp_path / "best.ckpt", spoilt(content, model=section))
+    assert "is not a checkpoint" in error_of(tmp_path / "best.ckpt", with_record(content, model=section))
 
 
 def test_other_files_are_an_error(content: dict[str, Any], tmp_path: Path) -> None:
@@ -178,15 +178,15 @@ def test_other_files_are_an_error(content: dict[str, Any], tmp_path: Path) -> No
         content["state_dict"],
         content | {"state_dict": [torch.zeros(1)]},
         content | {RECORD: "plain"},
-        spoilt(content, classes=3),
-        spoilt(content, classes=None),
-        spoilt(content, data={"crop": "large"}),
-        spoilt(content, data={}),
-        spoilt(content, model=None),
-        spoilt(content, model=content[RECORD]["model"] | {"_target_": ["os.system"]}),
+        with_record(content, classes=3),
+        with_record(content, classes=None),
+        with_record(content, data={"crop": "large"}),
+        with_record(content, data={}),
+        with_record(content, model=None),
+        with_record(content, model=content[RECORD]["model"] | {"_target_": ["os.system"]}),
     ]
     for each in foreign:
-        message = refusal(path, each)
+        message = error_of(path, each)
         assert str(path) in message
         assert "task=train" in message  # what to do
 
@@ -206,28 +206,28 @@ def test_missing_file_or_folder_is_an_error(tmp_path: Path) -> None:
             checkpoints.load(path)
 
 
-@pytest.mark.parametrize("spoil", ["missing", "surplus", "shape", "no tensor", "other network"])
-def test_weights_that_do_not_fit_are_an_error(spoil: str, content: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["missing", "surplus", "shape", "no tensor", "other network"])
+def test_weights_that_do_not_fit_are_an_error(change: str, content: dict[str, Any], tmp_path: Path) -> None:
     state = dict(content["state_dict"])
     changed = content
-    if spoil == "missing":
+    if change == "missing":
         del state["network.head.bias"]
-    elif spoil == "surplus":
+    elif change == "surplus":
         state["network.head.more"] = torch.zeros(1)
-    elif spoil == "shape":
-        changed = spoilt(content, classes=["basalt", "marble"])
-    elif spoil == "no tensor":
+    elif change == "shape":
+        changed = with_record(content, classes=["basalt", "marble"])
+    elif change == "no tensor":
         state["network.head.bias"] = "none"
     else:
-        changed = spoilt(content, model=content[RECORD]["model"] | {"backbone": "test_efficientnet"})
-    message = refusal(tmp_path / "best.ckpt", changed | {"state_dict": state})
+        changed = with_record(content, model=content[RECORD]["model"] | {"backbone": "test_efficientnet"})
+    message = error_of(tmp_path / "best.ckpt", changed | {"state_dict": state})
     assert "does not fit the network that it describes" in message
     assert "\n" not in message
 
 
 def test_unknown_key_of_the_section_is_an_error(content: dict[str, Any], tmp_path: Path) -> None:
     section = content[RECORD]["model"] | {"thetta": 0.5}
-    message = refusal(tmp_path / "best.ckpt", spoilt(content, model=section))
+    message = error_of(tmp_path / "best.ckpt", with_record(content, model=section))
     assert "model.thetta" in message
     assert "did you mean theta" in message
 

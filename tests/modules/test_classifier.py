@@ -60,7 +60,7 @@ def copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in state.items()}
 
 
-# --- terms of the loss --------------------------------------------------------------------------------------------
+# --- terms of the loss ----------------------------------------------------------------------------------------------
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> float:
@@ -147,7 +147,7 @@ def test_images_are_normalised_as_the_backbone_expects(channels_last: bool) -> N
     assert normalised.is_contiguous(memory_format=torch.channels_last) is channels_last
 
 
-# --- optimiser ----------------------------------------------------------------------------------------------------
+# --- optimiser ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -220,7 +220,7 @@ def test_learning_rate_falls_step_by_step_in_training(schedule: str) -> None:
     assert rates.seen == pytest.approx(cosine if schedule == "cosine" else [0.01] * steps)
 
 
-# --- frozen epochs ------------------------------------------------------------------------------------------------
+# --- frozen epochs --------------------------------------------------------------------------------------------------
 
 
 class Watch(lightning.Callback):
@@ -277,7 +277,7 @@ def test_trunk_is_frozen_at_first_and_unfrozen_afterwards(name: str, frozen_batc
     assert all("head.weight" in changed for changed in watch.changed)
 
 
-# --- randomness  -------------------------------------------------------------------------------------------------------
+# --- randomness -----------------------------------------------------------------------------------------------------
 
 
 def test_dropout_does_not_depend_on_earlier_random_numbers() -> None:
@@ -318,7 +318,7 @@ def test_same_seed_gives_the_same_weights_bit_for_bit() -> None:
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
-# --- metrics  ---------------------------------------------------------------------------------------------
+# --- metrics --------------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -363,7 +363,7 @@ def test_evaluations_are_independent() -> None:
     assert module.measured["test"] == {}
 
 
-# --- checkpoints  ----------------------------------------------------------------------------------------------
+# --- checkpoints ----------------------------------------------------------------------------------------------------
 
 
 def test_record_is_saved_in_the_checkpoint() -> None:

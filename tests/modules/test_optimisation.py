@@ -30,7 +30,7 @@ class Seen(lightning.Callback):
         self.remembered.append(len(trainer.optimizers[0].state))
 
 
-def told(module: Classifier, accuracies: Sequence[float]) -> Classifier:
+def with_accuracies(module: Classifier, accuracies: Sequence[float]) -> Classifier:
     """The module with given validation accuracies, epoch by epoch, instead of measured ones."""
 
     def measure(split: str) -> None:
@@ -42,7 +42,7 @@ def told(module: Classifier, accuracies: Sequence[float]) -> Classifier:
 
 def rates(epochs: int, accuracies: Sequence[float] = (0.5,) * 9, **options: Any) -> Seen:
     seen = Seen()
-    module = told(classifier("plain", optimizer__lr=0.1, **options), accuracies)
+    module = with_accuracies(classifier("plain", optimizer__lr=0.1, **options), accuracies)
     trainer(seen, max_epochs=epochs).fit(module, loader(batch()), loader(batch(seed=1)))
     return seen
 
@@ -105,7 +105,7 @@ class TwoSteps:
             training__frozen_lr=0.5,
             training__unfreeze_from_best=True,
         )
-        told(self.module, [0.2, 0.8, 0.4, 0.5, 0.3])
+        with_accuracies(self.module, [0.2, 0.8, 0.4, 0.5, 0.3])
         self.seen, self.heads = Seen(), Heads()
         run = lightning.Trainer(
             max_epochs=epochs,
@@ -142,10 +142,10 @@ def test_unfreeze_from_best_needs_the_callback_that_saves_the_best_epoch() -> No
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         (["lr_scheduler=plateau", "lr_scheduler.scheduler.factor=1.0"], "Factor should be < 1.0"),
-        (["lr_scheduler=step", "+lr_scheduler.scheduler.gama=0.1"], "unknown to .*StepLR; did you mean gamma"),
+        (["lr_scheduler=step", "+lr_scheduler.scheduler.gama=0.1"], "gama is not an argument of .*StepLR; did you mean gamma"),
         (["optimizer.momentum=-1"], "optimizer cannot be built: Invalid momentum value: -1"),
         (["optimizer=adamw", "optimizer.lr=-1"], "optimizer cannot be built: Invalid learning rate: -1"),
         (["training.freeze_epochs=-1"], r"training\.freeze_epochs=-1 must not be negative"),
@@ -154,13 +154,13 @@ def test_unfreeze_from_best_needs_the_callback_that_saves_the_best_epoch() -> No
         (["training.unfreeze_from_best=true"], r"set training\.freeze_epochs, or unfreeze_from_best=false"),
     ],
 )
-def test_an_invalid_setting_is_an_error(words: list[str], says: str) -> None:
+def test_an_invalid_setting_is_an_error(words: list[str], message: str) -> None:
     def configured() -> None:
         module = classifier_of(config_of("model=plain", "backbone=test_resnet", "pretrained=false", *words))
         optimizer = module.optimisation.make_optimizer(module.network)
         module.optimisation.make_scheduler(optimizer, steps=3, epochs=1)
 
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         configured()
 
 

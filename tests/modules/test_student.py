@@ -62,8 +62,8 @@ def test_the_loss_is_the_sum_of_label_and_teacher_terms() -> None:
     with torch.no_grad():
         logits = module.network.views(module.normalised(given.images), given.labels).own_logits
         labels = float(-logits.log_softmax(1)[range(len(logits)), given.labels].mean())
-        taught = divergence(logits, teacher().logits(given.images), 3.0)
-    assert total.item() == pytest.approx(0.5 * labels + 0.7 * taught, rel=1e-4)
+        teacher_term = divergence(logits, teacher().logits(given.images), 3.0)
+    assert total.item() == pytest.approx(0.5 * labels + 0.7 * teacher_term, rel=1e-4)
 
 
 def test_the_store_is_read_at_the_rows_of_the_images(tmp_path: Path) -> None:

@@ -64,9 +64,9 @@ def test_without_an_api_key_the_workspaces_are_json(tmp_path: Path, capsys: pyte
     (chosen,) = views["pairs"]["spec"]["section"]["runSets"][0]["filters"]["filters"]
     assert (chosen["key"], chosen["value"]) == ({"section": "run", "name": "group"}, "pairs")
     assert "config:model.value.pairs_per_image" in shown(views["pairs"])
-    told = capsys.readouterr().out
-    assert all(f"{name}: {tmp_path}/dashboards/{name}.json" in told for name in NAMES)
-    assert "wandb login" in told
+    output = capsys.readouterr().out
+    assert all(f"{name}: {tmp_path}/dashboards/{name}.json" in output for name in NAMES)
+    assert "wandb login" in output
 
 
 @pytest.mark.slow

@@ -50,10 +50,10 @@ def test_two_networks_are_explained_on_their_own_images(
     words = (checkpoint(main), f"explain.compare_with=[{other}/checkpoints/best.ckpt]", "explain.measured=null")
     explain(tmp_path, *words)
     folder = tmp_path / "explanations" / "rocks-fpcn-seed-0"
-    told = capsys.readouterr().out
-    assert f"panels: {folder}/panels.png" in told
-    assert "- fpcn: " in told
-    assert "- plain: " in told
+    output = capsys.readouterr().out
+    assert f"panels: {folder}/panels.png" in output
+    assert "- fpcn: " in output
+    assert "- plain: " in output
     rows = rows_of(folder / "fpcn")
     assert result["data"] is not None
     assert len(rows) == result["data"]["images"]["test"]

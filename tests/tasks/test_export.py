@@ -120,7 +120,7 @@ def test_other_images_than_those_of_the_training_are_an_error(train: Train, rock
 
 
 @pytest.mark.parametrize(
-    ("override", "complaint"),
+    ("override", "message"),
     [
         ("export.calibration_pictures=99", r"export\.calibration_pictures=99 must be at least 100"),
         ("export.coverage=95", r"export\.coverage=95.0 is a share"),
@@ -129,8 +129,8 @@ def test_other_images_than_those_of_the_training_are_an_error(train: Train, rock
         ("checkpoint=nowhere.ckpt", "is no file"),
     ],
 )
-def test_invalid_settings_of_export_are_errors_at_once(override: str, complaint: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=complaint):
+def test_invalid_settings_of_export_are_errors_at_once(override: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
         export(tmp_path, tmp_path, override)
 
 

@@ -45,7 +45,7 @@ def config_of(job: Job) -> DictConfig:
 
 @pytest.fixture
 def search_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
-    """Search in `tmp_path` with trials whose end is given by `ends`, instead of processes; returns the jobs that ran."""
+    """Search in `tmp_path` with trials whose end is given by `ends` instead of processes; returns the jobs that ran."""
 
     def searched(*words: str, ends: Outcome = finishes) -> list[Job]:
         ran: list[Job] = []
@@ -165,7 +165,7 @@ def test_the_printed_command_trains_the_best_with_three_seeds(
     ("words", "message"),
     [
         (["search.trials=0"], "search.trials=0 must be at least 1"),
-        (["hydra/launcher=basic"], "leave hydra/launcher=slots"),
+        (["hydra/launcher=basic"], "set hydra/launcher=slots"),
         (["~search.space.optimisation", "~search.space.loss", "~search.space.model"], "search.space is empty"),
         (["+search.space.model.thetta={low: 0, high: 1}"], "did you mean model.theta"),
     ],

@@ -157,7 +157,7 @@ def test_the_seconds_of_an_interrupted_run_are_added_up(train: Train) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "says"),
+    ("override", "message"),
     [
         ("variant=../../elsewhere", "variant=../../elsewhere names a folder"),
         ("report.reach=80", "report.reach=80.0 must be an accuracy"),
@@ -173,10 +173,10 @@ def test_the_seconds_of_an_interrupted_run_are_added_up(train: Train) -> None:
         ("data.evaluation_crop=73", "data.evaluation_crop=73 must lie in"),
     ],
 )
-def test_a_value_out_of_range_is_an_error(train: Train, override: str, says: str) -> None:
+def test_a_value_out_of_range_is_an_error(train: Train, override: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         train(override)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_run_that_diverges_has_no_result(train: Train) -> None:
