@@ -24,7 +24,9 @@ def explain_config_error(error: Exception) -> str:
     lines = [line.strip() for line in str(error).split("Config search path")[0].splitlines() if line.strip()]
     if isinstance(error, OverrideParseException):
         first = lines[0].rstrip(".:;")
-        return f"{first}: quote a value with spaces, commas, brackets or accents, such as \"data.root='/my photos'\"."
+        return (
+            f"{first}: put quotes around a value with spaces, commas, brackets or accents: \"data.root='/my photos'\"."
+        )
     if error.__cause__ is not None:
         lines.append(text.splitlines()[0].strip())
     return "; ".join(line.rstrip(".;:") for line in dict.fromkeys(lines)) or type(error).__name__

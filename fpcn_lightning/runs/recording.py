@@ -147,7 +147,7 @@ class RunRecord:
             return False  # it failed before the end of its first epoch: nothing is lost
         if before["config_hash"] != self.result["config_hash"]:
             raise UserError(
-                f"{self.folder} {ANOTHER_CONFIG}: rename this run with variant=NAME, or a whole sweep with name=NAME, "
+                f"{self.folder} {ANOTHER_CONFIG}: name this run with variant=NAME, or a whole sweep with name=NAME, "
                 "or replace it with overwrite=true."
             )
         self.result["seconds"] = before["seconds"]

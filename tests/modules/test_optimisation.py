@@ -145,7 +145,10 @@ def test_unfreeze_from_best_needs_the_callback_that_saves_the_best_epoch() -> No
     ("words", "message"),
     [
         (["lr_scheduler=plateau", "lr_scheduler.scheduler.factor=1.0"], "Factor should be < 1.0"),
-        (["lr_scheduler=step", "+lr_scheduler.scheduler.gama=0.1"], "gama is not an argument of .*StepLR; did you mean gamma"),
+        (
+            ["lr_scheduler=step", "+lr_scheduler.scheduler.gama=0.1"],
+            "gama is not an argument of .*StepLR; did you mean gamma",
+        ),
         (["optimizer.momentum=-1"], "optimizer cannot be built: Invalid momentum value: -1"),
         (["optimizer=adamw", "optimizer.lr=-1"], "optimizer cannot be built: Invalid learning rate: -1"),
         (["training.freeze_epochs=-1"], r"training\.freeze_epochs=-1 must not be negative"),
