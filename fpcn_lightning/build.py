@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -21,11 +21,17 @@ if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
     from lightning.pytorch.loggers import Logger
     from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+    from fpcn_lightning.data.augment import Augment
     from fpcn_lightning.data.datamodule import RockDataModule
     from fpcn_lightning.losses.term import LossTerm
     from fpcn_lightning.models.network import Network
-    from fpcn_lightning.modules.optimisation import MakeOptimizer, MakeScheduler
+
+MakeOptimizer = Callable[[list[dict[str, Any]]], "Optimizer"]
+"""Makes the optimiser of parameter groups."""
+MakeScheduler = Callable[["Optimizer", int], "LRScheduler | ReduceLROnPlateau"]
+"""Makes the schedule of an optimiser, given the length of the whole training in the schedule's own interval."""
 
 LENGTH = "length"  # argument of a learning-rate schedule that is replaced by the length of the whole training
 
@@ -91,12 +97,44 @@ def network(model: Target, classes: int, image_size: int, *, trusted: bool = Tru
 
 
 def datamodule(
-    data: DataConfig, seed: int, *, classes: Sequence[str] | None = None, only_test: bool = False
+    data: DataConfig,
+    seed: int,
+    *,
+    classes: Sequence[str] | None = None,
+    only_test: bool = False,
+    trusted: bool = True,
 ) -> "RockDataModule":
-    """The data module of a section `data`; see `RockDataModule` for the other arguments."""
+    """The data module of a section `data`; see `RockDataModule` for the arguments that are not described here.
+
+    Args:
+        data: the section.
+        seed: of the run.
+        classes: class names in the order of their numbers.
+        only_test: all images are the test split.
+        trusted: False for a section that came out of a file (checkpoint, bundle), which must not name code that is
+            run: its `augmentations` are not built. Only training needs them.
+
+    Raises:
+        UserError: a value is invalid, or an augmentation cannot be built.
+    """
     from fpcn_lightning.data.datamodule import RockDataModule
 
-    return RockDataModule(data, seed=seed, classes=classes, only_test=only_test)
+    augmentations = [_augmentation(each, number) for number, each in enumerate(data.augmentations)] if trusted else []
+    return RockDataModule(data, seed=seed, classes=classes, only_test=only_test, augmentations=augmentations)
+
+
+def _augmentation(section: Target, number: int) -> "Augment":
+    """A function of pixels and a generator, from an entry of `data.augmentations`."""
+    key = f"data.augmentations.{number}"
+    make = cast("Augment", _instantiate({**section, "_partial_": True}, key))
+    try:
+        inspect.signature(make).bind("pixels", "random")
+    except TypeError as error:
+        raise UserError(
+            f"{key}: {section['_target_']} must be a function (pixels, random) whose further arguments are set here: "
+            f"{error}."
+        ) from error
+    return make
 
 
 def loss_terms(section: Mapping[str, Target], classes: int, feature_dim: int) -> "dict[str, LossTerm]":
@@ -121,21 +159,16 @@ def loss_terms(section: Mapping[str, Target], classes: int, feature_dim: int) ->
     return terms
 
 
-def optimizer(section: Target) -> "MakeOptimizer":
+def optimizer(section: Target) -> MakeOptimizer:
     """A function that makes the optimiser of parameter groups, from a section `optimizer`.
 
     Raises:
         UserError: the section names no class, or has a key that the class does not accept.
     """
-    make = _instantiate(section, "optimizer")
-
-    def built(groups: list[dict[str, Any]]) -> "Optimizer":
-        return _called("optimizer", make, groups)  # type: ignore[no-any-return]
-
-    return built
+    return partial(_called, "optimizer", _instantiate(section, "optimizer"))
 
 
-def lr_scheduler(section: LRSchedulerConfig) -> "MakeScheduler | None":
+def lr_scheduler(section: LRSchedulerConfig) -> MakeScheduler | None:
     """A function that makes the learning-rate schedule from an optimiser and the length of the training.
 
     Returns:
@@ -146,13 +179,12 @@ def lr_scheduler(section: LRSchedulerConfig) -> "MakeScheduler | None":
     """
     if section.scheduler is None:
         return None
-    make = _instantiate(section.scheduler, "lr_scheduler.scheduler")
     waiting = [key for key, value in section.scheduler.items() if value == LENGTH]
+    return partial(_scheduled, _instantiate(section.scheduler, "lr_scheduler.scheduler"), waiting)
 
-    def built(optimizer: "Optimizer", length: int) -> Any:
-        return _called("lr_scheduler.scheduler", partial(make, **dict.fromkeys(waiting, length)), optimizer)
 
-    return built
+def _scheduled(make: Any, waiting: Sequence[str], optimizer: "Optimizer", length: int) -> Any:
+    return _called("lr_scheduler.scheduler", partial(make, **dict.fromkeys(waiting, length)), optimizer)
 
 
 def _called(key: str, make: Any, *arguments: Any) -> Any:

@@ -1,111 +1,163 @@
-"""The directions of DESIGN: who may import whom."""
+"""The layers of docs/design.md: which folder may import which, wherever the import is written."""
 
 import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "fpcn_lightning"
-MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+ROOT = Path(__file__).parents[1]
+MODULES = sorted(
+    path.relative_to(ROOT) for folder in ("fpcn_lightning", "hydra_plugins") for path in (ROOT / folder).rglob("*.py")
+)
+# From the lowest layer to the highest. A folder imports folders of lower layers and itself, none of its own layer.
+LAYERS = (
+    {"errors", "config", "distributed", "library_warnings"},
+    {"runs"},
+    {"losses", "data", "report"},
+    {"models", "field"},
+    {"build", "profiling", "explain"},
+    {"modules", "sweep"},
+    {"tracking", "deploy"},
+    {"callbacks"},
+    {"tasks"},
+    {"cli"},
+    {"hydra_plugins", "__main__"},
+)
+LAYER_OF = {name: number for number, folders in enumerate(LAYERS) for name in folders}
+# What `field` may import, as prefixes of the dotted name below fpcn_lightning.
+FIELD_KNOWS = ("errors", "runs.atomic_write", "data.images", "data.augment", "data.tiles", "field")
+# Libraries that a folder must not import, wherever the import is written.
+WITHOUT = {
+    "config": ("hydra", "omegaconf", "torch"),
+    "runs": ("hydra", "omegaconf", "torch", "lightning"),
+    "report": ("hydra", "omegaconf", "torch", "lightning"),
+    "field": ("hydra", "omegaconf", "torch", "lightning", "timm", "onnx"),
+    "data": ("hydra", "omegaconf"),
+    "losses": ("hydra", "omegaconf", "lightning"),
+    "models": ("hydra", "omegaconf", "lightning"),
+    "modules": ("hydra", "omegaconf"),
+    "sweep": ("hydra", "omegaconf"),
+    "explain": ("hydra", "omegaconf", "lightning"),
+    "callbacks": ("hydra", "omegaconf"),
+    "tracking": ("hydra", "omegaconf"),
+    "deploy": ("hydra", "omegaconf"),
+    "profiling": ("hydra", "omegaconf"),
+    "tasks": ("hydra", "omegaconf"),
+}
 
 
-def imported(path: Path) -> set[str]:
-    """Every module that a file imports, inside functions too, but not for the type checker alone."""
-    tree = ast.parse((PACKAGE / path).read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            node.body = []
-    names: set[str] = set()
-    for node in ast.walk(tree):
+def top_level(path: Path) -> str:
+    """The folder of a module, or the module itself at the top of the package."""
+    if path.parts[0] == "hydra_plugins":
+        return "hydra_plugins"
+    return path.parts[1] if len(path.parts) > 2 else path.stem
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module that a file imports: at its top, inside functions, and for the type checker alone."""
+    package = ".".join(path.parts[:-1])
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join(
+                    [*package.split(".")[: len(package.split(".")) + 1 - node.level], *filter(None, [base])]
+                )
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def uses(path: Path, *packages: str) -> list[str]:
-    return sorted(
-        name for name in imported(path) for package in packages if name == package or name.startswith(f"{package}.")
-    )
+def folders_imported(path: Path) -> set[str]:
+    """The folders of this package that a file imports."""
+    found = set()
+    for name in imported(path):
+        first, _, rest = name.partition(".")
+        if first == "hydra_plugins":
+            found.add("hydra_plugins")
+        elif first == "fpcn_lightning" and rest and rest.partition(".")[0] in LAYER_OF:
+            found.add(rest.partition(".")[0])
+    return found
+
+
+def test_every_folder_has_a_layer() -> None:
+    assert {top_level(path) for path in MODULES} - {"__init__"} == LAYER_OF.keys()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
-def test_only_the_entry_and_the_tasks_import_hydra(path: Path) -> None:
-    if path.parts[0] == "tasks" or path.parts[0] == "cli" or path.name in ("build.py", "config.py"):
-        pytest.skip("may know Hydra")
-    assert not uses(path, "hydra", "omegaconf")
+def test_imports_lead_to_lower_layers_only(path: Path) -> None:
+    own = top_level(path)
+    if own == "__init__":
+        assert not folders_imported(path)
+        return
+    others = folders_imported(path) - {own}
+    assert {name for name in others if LAYER_OF[name] >= LAYER_OF[own]} == set()
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """No cycle between modules, imports inside functions and those for the type checker included."""
+    names = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES}
+    graph = {
+        name: {other for other in imported(path) if other in names and other != name} for name, path in names.items()
+    }
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join([*above[above.index(name) :], name])
+        if name not in done:
+            for other in graph[name]:
+                # A package's own __init__ is imported by each of its modules without being used.
+                if not name.startswith(f"{other}."):
+                    visit(other, (*above, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_a_folder_does_not_import_the_libraries_of_higher_layers(path: Path) -> None:
+    roots = {name.partition(".")[0] for name in imported(path)}
+    assert roots & set(WITHOUT.get(top_level(path), ())) == set()
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if top_level(path) == "field"], ids=str)
+def test_the_field_uses_images_views_and_the_atomic_write_alone(path: Path) -> None:
+    ours = [name.removeprefix("fpcn_lightning.") for name in imported(path) if name.startswith("fpcn_lightning.")]
+    known = ("data", "runs", "__version__", *FIELD_KNOWS)
+    assert [
+        name
+        for name in ours
+        if not any(name == other or name.startswith(f"{other}.") for other in FIELD_KNOWS) and name not in known
+    ] == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_only_build_instantiates(path: Path) -> None:
-    text = (PACKAGE / path).read_text(encoding="utf-8")
+    text = (ROOT / path).read_text(encoding="utf-8")
     assert ("utils.instantiate(" in text) == (path.name == "build.py")
-
-
-@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] in ("models", "losses")], ids=str)
-def test_networks_and_losses_know_no_lightning(path: Path) -> None:
-    assert not uses(path, "lightning", "fpcn_lightning.modules", "fpcn_lightning.tasks", "fpcn_lightning.data")
-
-
-@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "data"], ids=str)
-def test_data_knows_no_module_of_ours(path: Path) -> None:
-    assert not uses(path, "fpcn_lightning.modules", "fpcn_lightning.models", "fpcn_lightning.tasks")
-
-
-@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "sweep"], ids=str)
-def test_a_sweep_knows_runs_by_their_records_alone(path: Path) -> None:
-    assert not uses(path, *(f"fpcn_lightning.{room}" for room in ("tasks", "modules", "models", "data", "callbacks")))
-
-
-@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "report"], ids=str)
-def test_report_knows_only_itself_and_errors(path: Path) -> None:
-    ours = uses(path, "fpcn_lightning")
-    assert all(
-        name.startswith(("fpcn_lightning.report", "fpcn_lightning.runs", "fpcn_lightning.errors")) for name in ours
-    )
-
-
-@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "field"], ids=str)
-def test_the_field_knows_pictures_and_views_but_no_training(path: Path) -> None:
-    known = ("errors", "data.images", "data.augment", "data.tiles", "field", "__version__")
-    allowed = tuple(f"fpcn_lightning.{name}" for name in known)
-    ours = [name for name in uses(path, "fpcn_lightning") if name not in ("fpcn_lightning", "fpcn_lightning.data")]
-    assert [name for name in ours if not name.startswith(allowed)] == []
-    assert not uses(path, "torch", "lightning", "timm", "onnx")
-
-
-@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "deploy"], ids=str)
-def test_deploy_knows_no_task(path: Path) -> None:
-    assert not uses(path, "fpcn_lightning.tasks")
-
-
-@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "explain"], ids=str)
-def test_explaining_knows_networks_and_pictures_but_no_training(path: Path) -> None:
-    assert not uses(path, "lightning", *(f"fpcn_lightning.{room}" for room in ("tasks", "modules", "callbacks")))
-
-
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_only_the_export_knows_the_field(path: Path) -> None:
-    assert path.parts[0] in ("field", "deploy", "tasks") or not uses(path, "fpcn_lightning.field")
 
 
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
         ("fpcn_lightning.cli.main", ("torch", "lightning", "timm", "matplotlib", "numpy")),
+        ("fpcn_lightning.tasks.train", ("torch", "lightning", "timm", "matplotlib")),
         ("fpcn_lightning.data.images", ("torch", "sklearn", "hydra")),
+        ("fpcn_lightning.runs.results", ("torch", "hydra", "omegaconf", "numpy", "filelock")),
         ("fpcn_lightning.report.table", ("torch", "hydra", "omegaconf", "numpy")),
         ("fpcn_lightning.report.write", ("torch", "hydra", "omegaconf")),
         ("fpcn_lightning.sweep.processes", ("torch", "hydra", "omegaconf", "numpy")),
         ("fpcn_lightning.field.command", ("torch", "lightning", "hydra", "numpy", "PIL", "onnxruntime", "tqdm")),
-        ("fpcn_lightning.field.screen", ("torch", "lightning", "timm", "hydra", "omegaconf", "onnxruntime", "pyarrow")),
         ("fpcn_lightning.report.figures", ("torch", "hydra", "omegaconf")),
     ],
 )
-def test_a_light_room_loads_nothing_heavy(module: str, absent: tuple[str, ...]) -> None:
+def test_a_light_module_loads_nothing_heavy(module: str, absent: tuple[str, ...]) -> None:
     code = f"import sys, {module}; print([name for name in {absent!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -113,4 +165,12 @@ def test_a_light_room_loads_nothing_heavy(module: str, absent: tuple[str, ...]) 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_a_file_is_about_one_thing(path: Path) -> None:
-    assert len((PACKAGE / path).read_text(encoding="utf-8").splitlines()) <= 300
+    assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_a_class_name_means_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for path in MODULES:
+        for name in re.findall(r"^class ([A-Za-z]\w*)", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE):
+            places.setdefault(name, []).append(str(path))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

@@ -150,13 +150,15 @@ def test_the_shared_recipes_own_epochs_and_frozen_epochs_of_every_network() -> N
 )
 def test_a_shortcut_without_effect_is_an_error(words: tuple[str, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        check_shortcuts(composed(*words), Invocation(words, (), Path("run")))
+        check_shortcuts(composed(*words), Invocation(words, (), Path("run")), words)
 
 
 def test_a_shortcut_is_meant_for_the_jobs_of_a_sweep_that_can_use_it() -> None:
     words = ("model=resnet50", "backbone=resnet18")
-    check_shortcuts(composed(*words), Invocation(words, ("hydra.mode=RUN",), Path("run")))
-    check_shortcuts(composed("model=plain", "backbone=resnet18"), Invocation(("backbone=resnet18",), (), Path("run")))
+    job = (*words, "hydra.mode=RUN")
+    check_shortcuts(composed(*words), Invocation(words, (), Path("run")), job)
+    words = ("model=plain", "backbone=resnet18")
+    check_shortcuts(composed(*words), Invocation(words, (), Path("run")), words)
     assert config_of("model=plain", "backbone=resnet18").model["backbone"] == "resnet18"
     assert config_of("model=plain").model["backbone"] == "resnet101"
 

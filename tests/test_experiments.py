@@ -18,7 +18,8 @@ FEWER = {
     # The backbone that needs no weights: this tests the rows.
     "backbones": ["model.backbone=test_resnet"],
     # tests/models/test_every_network.py has all networks: here those whose training differs.
-    "comparison": ["model=majority,bilinear_cnn_own,mmal_net_own"],
+    "comparison": ["model=majority,mmal_net"],
+    "authors_recipes": ["model=bilinear_cnn,mmal_net"],  # two steps of training, and another schedule
     "opaque_minerals": ["model=swin"],
     "distillation": ["model=mobilenetv2"],
     "ablation": ["ablation=plain,full"],  # tests/test_config.py tests what each row switches off
@@ -49,7 +50,7 @@ def test_an_experiment_runs_all_its_rows(experiment: str, rocks: Path, tmp_path:
     line = [sys.executable, "-m", "fpcn_lightning", *words]
     done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    folder = tmp_path / "outputs" / "smoke" / experiment
+    folder = tmp_path / "outputs" / "smoke" / str(cfg.name)
     results = find_results(folder)
     if cfg.task == "search":
         assert len(results) == 2

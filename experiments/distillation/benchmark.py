@@ -1,9 +1,9 @@
-"""What a teacher costs a student: trained alone, with stored answers of the teacher, and with the teacher asked live.
+"""What a teacher costs a student: trained alone, with stored logits, and with the teacher running in every step.
 
     python experiments/distillation/benchmark.py [ROUNDS]
 
-The three take turns, as processes of their own with one thread; what counts is the ratio to the run alone of the same
-round. The first pass, which fills the store, is timed once, by the run that needs it first.
+The three take turns, each as a process with one thread; the result is the ratio to the run alone of the same round. The
+first pass, which fills the store, is timed once, by the run that needs it first.
 """
 
 import json
@@ -27,14 +27,14 @@ WAYS = {
 
 
 def run(folder: Path, *words: str) -> dict[str, Any]:
-    """Train in `folder` with one thread, and give back the record."""
+    """Train in `folder` with one thread, and return the record."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder)}
     done = subprocess.run(
         [sys.executable, "-m", "fpcn_lightning", *words],
         cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=False,
     )  # fmt: skip
     if done.returncode:
-        sys.exit(f"{' '.join(words)} ended with {done.returncode}")
+        sys.exit(f"{' '.join(words)} exited with {done.returncode}")
     variant = next(word.removeprefix("variant=") for word in words if word.startswith("variant="))
     path = folder / "outputs" / "single" / variant / "seed-0" / "result.json"
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -61,7 +61,7 @@ def main() -> None:
         print(f"{way}: {median(ratios):.3f} times a student alone (median of {rounds}, {spread})")
     saved = mean(seconds["live"]) - mean(seconds["stored"])
     print(f"first pass {first:.1f} s; a live run costs {saved:.1f} s more than a stored one:")
-    print(f"the store has paid after {first / saved:.1f} runs" if saved > 0 else "the store does not pay here")
+    print(f"the store pays off after {first / saved:.1f} runs" if saved > 0 else "the store does not pay off here")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
 """How fast, how small and how true `fpcn map` is, on a synthetic section whose grains are known.
 
-    python experiments/mineral_map/benchmark.py BUNDLE [--side 10000] [--file model.int8.onnx] [--interrupt]
+    python experiments/mineral_map/benchmark.py BUNDLE [--size 10000] [--file model.int8.onnx] [--interrupt]
 
-Draws a section that no network has seen (once; a minute for 10,000 x 10,000 px), maps it by the real command in a
-process of its own, and compares the results with the truth:
+Draws a section that no network has seen (once; a minute for 10,000 x 10,000 px), maps it with the command `fpcn map` in
+a process of its own, and compares the results with the truth:
 
-- seconds by the clock, and the highest resident memory of the process, shared and mapped pages included;
+- wall-clock seconds, and the highest resident memory of the process, shared and mapped pages included;
 - areas by class, in percent points;
 - the share of pixels whose class is right;
 - grains as large as the distance of two windows or larger, against those of the true classes at the map's cells;
 - lengths of contacts, against the true classes at full size. Both are estimated by Crofton's formula.
 
-With --interrupt the map is made once more, killed without a warning half-way, and called again: its files must be the
-same to the last byte. The numbers are printed, and written to WORK/benchmark-SIDE.json.
+With --interrupt the map is made once more, killed half-way, and started again: its files must be identical, byte for
+byte. The numbers are printed, and written to WORK/benchmark-SIZE.json.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from fpcn_lightning.data.synthetic.sections import CLASSES
 
 Classes = NDArray[np.uint8]
 RESULTS = ("areas.csv", "grains.csv", "contacts.csv", "class_map.tif", "confidence_map.tif")
-_BAND = 1000  # rows of the section that are compared at once
+_BAND = 1000  # rows of the section that are compared together
 
 
 class Run(NamedTuple):
@@ -48,19 +48,19 @@ class Run(NamedTuple):
 
 
 def machine() -> str:
-    """The processor, the cores that may be used, and how busy they are before anything begins."""
+    """The processor, the cores that may be used, and their load before the measurement."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if sys.platform == "linux" else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     return f"{names[0] if names else platform.processor()}, {cores} cores, load {os.getloadavg()[0]:.1f}"
 
 
-def section(work: Path, side: int, seed: int, micrometres: float) -> tuple[Path, Path]:
-    """The section and its true classes; drawn unless they are there."""
-    path, truth = work / f"section-{side}-{seed}.tif", work / f"classes-{side}-{seed}.tif"
+def section(work: Path, size: int, seed: int, micrometres: float) -> tuple[Path, Path]:
+    """The section and its true classes; drawn unless the files exist."""
+    path, truth = work / f"section-{size}-{seed}.tif", work / f"classes-{size}-{seed}.tif"
     if not path.with_suffix(".json").exists():  # what is written last
         began = time.monotonic()
-        write_section(path, side, side, seed=seed, micrometres_per_pixel=micrometres, truth=truth)
+        write_section(path, size, size, seed=seed, micrometres_per_pixel=micrometres, truth=truth)
         print(f"drawn in {time.monotonic() - began:.0f} s, {path.stat().st_size / 1e6:.0f} MB", flush=True)
     return path, truth
 
@@ -79,17 +79,17 @@ def timed(words: list[str]) -> Run:
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"{' '.join(words)} ended with {process.returncode}")
+        raise SystemExit(f"{' '.join(words)} exited with {process.returncode}")
     kibibytes = usage.ru_maxrss if sys.platform != "darwin" else usage.ru_maxrss / 1024
     return Run(time.monotonic() - began, kibibytes * 1024 / 1e9)
 
 
 def killed(words: list[str], after: float) -> None:
-    """Run a command for some seconds and end it without a warning."""
+    """Run a command for some seconds and kill it."""
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
     time.sleep(after)
     if process.poll() is not None:
-        raise SystemExit("the map was finished before it could be killed: give a larger --side")
+        raise SystemExit("the map was finished before it could be killed: give a larger --size")
     process.send_signal(signal.SIGKILL)
     process.wait()
 
@@ -110,8 +110,8 @@ def contacts(classes: Classes) -> NDArray[np.float64]:
     for top in range(0, len(classes), _BAND):
         rows = np.asarray(classes[top : top + _BAND + 1]).astype(np.int64)
         upper, lower = rows[:-1], rows[1:]
-        beside = rows[: min(_BAND, len(rows))]
-        pairs = ((beside[:, :-1], beside[:, 1:], 1), (upper, lower, 1))
+        band = rows[: min(_BAND, len(rows))]
+        pairs = ((band[:, :-1], band[:, 1:], 1), (upper, lower, 1))
         slanted = ((upper[:, :-1], lower[:, 1:], 2**-0.5), (upper[:, 1:], lower[:, :-1], 2**-0.5))
         for one, other, spacing in (*pairs, *slanted):
             met = np.bincount((one * count + other).ravel(), minlength=count**2)
@@ -129,7 +129,7 @@ def right(classes: Classes, mapped: Path, codes: list[int]) -> float:
 
 
 def compared(truth: Path, output: Path) -> dict[str, Any]:
-    """Each of the map's results beside the truth."""
+    """Each of the map's results with the truth."""
     facts = json.loads((output / "map.json").read_text(encoding="utf-8"))
     classes = tifffile.memmap(truth, mode="r")
     bands = (classes[top : top + _BAND].ravel() for top in range(0, len(classes), _BAND))
@@ -167,17 +167,17 @@ def compared(truth: Path, output: Path) -> dict[str, Any]:
 
 
 def resumed(again: list[str], first: Path, second: Path, after: float) -> bool:
-    """Whether a map that was killed and called again is the same as one in one go."""
+    """Whether a map that was killed and resumed is the same as one without an interruption."""
     killed(again, after)
     timed(again)
     different = [name for name in RESULTS if (first / name).read_bytes() != (second / name).read_bytes()]
-    print(f"killed after {after:.0f} s and called again: {', '.join(different) or 'nothing'} differs")
+    print(f"killed after {after:.0f} s and resumed: {', '.join(different) or 'nothing'} differs")
     return not different
 
 
 def shown(run: Run, result: dict[str, Any], options: argparse.Namespace) -> None:
     """Print the tables."""
-    print(f"{options.side} x {options.side} px, {options.file}, {options.threads} threads")
+    print(f"{options.size} x {options.size} px, {options.file}, {options.threads} threads")
     print(f"{run.seconds:.0f} s, {run.gigabytes:.2f} GB, {result['windows'] / run.seconds:.0f} windows a second")
     print(f"{'class':14s} {'percent':>8s} {'truth':>8s} {'low':>8s} {'high':>8s} {'grains':>8s} {'truth':>8s}")
     for row in result["classes"]:
@@ -193,20 +193,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--work", type=Path, default=Path("outputs/mineral_map"), help="folder of sections and maps")
-    parser.add_argument("--side", type=int, default=10_000, help="of the section, pixels")
+    parser.add_argument("--size", type=int, default=10_000, help="of the section, pixels")
     parser.add_argument("--seed", type=int, default=1, help="of the section")
     parser.add_argument("--file", default="model.int8.onnx")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--overlap", type=float, default=0.5)
-    parser.add_argument("--um-per-px", type=float, default=1.2, help="what the section says of its scale")
-    parser.add_argument("--interrupt", action="store_true", help="kill a second run, call it again, compare")
+    parser.add_argument("--um-per-px", type=float, default=1.2, help="scale that the file of the section gives")
+    parser.add_argument("--interrupt", action="store_true", help="kill a second run, resume it, compare")
     options = parser.parse_args()
     before = machine()
     print(before, flush=True)
     options.work.mkdir(parents=True, exist_ok=True)
-    path, truth = section(options.work, options.side, options.seed, options.um_per_px)
-    output = options.work / f"map-{options.side}-{options.seed}"
+    path, truth = section(options.work, options.size, options.seed, options.um_per_px)
+    output = options.work / f"map-{options.size}-{options.seed}"
     words = [*command(options.bundle, path, output, options), "--overwrite"]
     run = timed(words)
     result = compared(truth, output)
@@ -218,7 +218,7 @@ def main() -> None:
         result["same_when_resumed"] = resumed(again, output, second, run.seconds / 2)
     chosen = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
     record = {"options": chosen, "machine": before, **run._asdict(), **result}
-    (options.work / f"benchmark-{options.side}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (options.work / f"benchmark-{options.size}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

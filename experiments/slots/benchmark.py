@@ -2,8 +2,8 @@
 
     python experiments/slots/benchmark.py
 
-A job is a smoke training of one thread, most of it the start of Python and torch. It is measured alone, as a process of
-its own without any launcher, before and after the sweep, so that a machine that grows slower meanwhile shows itself.
+A job is a smoke training with one thread; most of its time is the start of Python and torch. It is measured alone, as a
+process without a launcher, before and after the sweep, which shows whether the machine became slower meanwhile.
 """
 
 import os
@@ -19,7 +19,7 @@ JOB = ("trainer=smoke", "model=plain", "callbacks.summary=null", "data.synthetic
 
 
 def start(words: list[str], folder: Path) -> "subprocess.Popen[str]":
-    """Start the program in `folder`, with one thread, and with pictures cached there."""
+    """Start the program in `folder`, with one thread, and with the image cache there."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "XDG_CACHE_HOME": str(folder)}
     command = [sys.executable, "-m", "fpcn_lightning", *words]
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
@@ -31,7 +31,7 @@ def alone(seed: int, folder: Path) -> float:
     process = start([*JOB, "name=alone", f"seed={seed}"], folder)
     process.communicate()
     if process.returncode:
-        sys.exit(f"the job alone ended with {process.returncode}")
+        sys.exit(f"the job alone exited with {process.returncode}")
     return time.monotonic() - began
 
 
@@ -45,7 +45,7 @@ def sweep(folder: Path) -> tuple[float, float]:
         if line.startswith(f"[{JOBS}/{JOBS}]"):
             jobs = time.monotonic() - began
     if process.wait() or not jobs:
-        sys.exit(f"the sweep ended with {process.returncode}")
+        sys.exit(f"the sweep exited with {process.returncode}")
     return jobs, time.monotonic() - began
 
 
@@ -53,7 +53,7 @@ def main() -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        alone(1000, folder)  # draws and caches the pictures
+        alone(1000, folder)  # draws and caches the images
         before = alone(1001, folder)
         jobs, whole = sweep(folder)
         after = alone(1002, folder)

@@ -1,12 +1,12 @@
-"""The model summary of Lightning without its columns of tensor shapes, which crowd out the names."""
+"""The model summary of Lightning without its columns of tensor shapes, which leave no space for the names."""
 
 from typing import Any
 
 from lightning.pytorch.callbacks import RichModelSummary
 
 
-class Summary(RichModelSummary):
-    """Name, type, parameters, mode and FLOPs of the parts of the network."""
+class CompactModelSummary(RichModelSummary):
+    """Name, type, parameters, mode and FLOPs of the modules of the network."""
 
     @staticmethod
     def summarize(summary_data: list[tuple[str, list[str]]], *numbers: Any, **options: Any) -> None:

@@ -37,7 +37,7 @@ def run_task(cfg: DictConfig) -> None:
     """
     check_choice("task", cfg.task, TASKS)
     invocation = running_invocation()
-    check_shortcuts(cfg, invocation)
+    check_shortcuts(cfg, invocation, sys.argv[1:])
     import_module(f"fpcn_lightning.tasks.{cfg.task}").run(build.config(cfg), invocation)
 
 

@@ -1,5 +1,7 @@
 """Shortcuts of the command line, such as `backbone=`: one that has no effect is an error."""
 
+from collections.abc import Sequence
+
 from omegaconf import DictConfig, OmegaConf
 
 from fpcn_lightning.errors import UserError
@@ -13,7 +15,7 @@ INSTEAD = {
 }
 
 
-def check_shortcuts(cfg: DictConfig, invocation: Invocation) -> None:
+def check_shortcuts(cfg: DictConfig, invocation: Invocation, words: Sequence[str]) -> None:
     """Check that every shortcut on the command line of a single run is used by a key.
 
     A job of a sweep is not checked: there a shortcut is meant for the jobs that can use it.
@@ -21,11 +23,13 @@ def check_shortcuts(cfg: DictConfig, invocation: Invocation) -> None:
     Args:
         cfg: as composed, with its interpolations.
         invocation: how the program was called.
+        words: the arguments of the command line. The launchers of this package append `hydra.mode=RUN` to those of a
+            job; Hydra adds it to the overrides of every single run, too, so `invocation` cannot be used for this.
 
     Raises:
         UserError: a shortcut has no effect.
     """
-    if invocation.multirun or "hydra.mode=RUN" in invocation.hydra_overrides or cfg.task != "train":
+    if invocation.multirun or "hydra.mode=RUN" in words or cfg.task != "train":
         return
     written = OmegaConf.to_yaml(cfg, resolve=False)
     for word in invocation.overrides:

@@ -1,13 +1,18 @@
-"""Which part of a picture is seen: a pure function of (seed, epoch, image).
+"""Which part of an image a network sees, and how it is changed: a pure function of (seed, epoch, image).
 
-The papers' recipe: both sides are squashed to `resize`, then a `crop` is cut, at random and perhaps mirrored in
+The papers' recipe: both sides are resized to `resize`, then a `crop` is cut, at random and perhaps mirrored in
 training, from the centre otherwise. Because nothing else enters, a killed run resumes with the same views, the number
-of loader workers changes nothing, and what a teacher says about a view can be stored. For pictures that are not to be
-squashed, see `fpcn_lightning.data.tiles`.
+of loader workers changes nothing, and a teacher's logits for a view can be stored. For images that must keep their
+aspect ratio, see `fpcn_lightning.data.tiles`.
+
+What changes the pixels of a view in training is a list of functions (`Augment`): brightness, contrast, and then those
+of the config key `data.augmentations`.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -21,16 +26,22 @@ Values = TypeVar("Values", bound=np.generic)
 VIEW_STREAM = 1  # keeps these draws apart from those of the sampler under the same seed
 LUMINANCE = np.array((0.2989, 0.587, 0.114), np.float32)  # of red, green and blue (ITU-R BT.601)
 
+Augment = Callable[[NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]]
+"""Changes a view in training: pixels uint8 [S, S, 3], RGB, and a generator in, pixels of the same shape and type out.
+
+All its randomness must come from the generator, so that a view depends on its key alone. It may change the array in
+place.
+"""
+
 
 class View(NamedTuple):
-    """A square part of a picture: its upper left corner and side in pixels, and what is changed in it."""
+    """A square part of an image: its upper left corner and size in pixels."""
 
     top: int
     left: int
     flipped: bool
     side: int
-    brightness: float = 1.0  # factor
-    contrast: float = 1.0  # factor about the mean grey of the view
+    key: tuple[int, int, int] | None = None  # seed, epoch and image of a view in training, which is augmented
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +49,17 @@ class Augmentation(ABC):
     """How views are drawn.
 
     Args:
-        crop: side of the view in training, pixels.
-        evaluation_crop: side of a view in validation and test, likewise; None takes `crop`. Networks that take any
-            size gain from seeing more of the picture there (Touvron et al., NeurIPS 2019).
+        crop: size of the view in training, pixels.
+        evaluation_crop: size of a view in validation and test, likewise; None takes `crop`. Networks that take any
+            size gain from seeing more of the image there (Touvron et al., NeurIPS 2019).
         random_crop: draw the corner in training; False takes the centre there too.
         horizontal_flip: probability of a mirrored view in training, 0..1.
-        brightness: the brightness in training is multiplied with a factor from [1 - brightness, 1 + brightness].
-        contrast: then the contrast about the view's mean grey with one from [1 - contrast, 1 + contrast].
+        brightness: the brightness in training is multiplied by a factor from [1 - brightness, 1 + brightness].
+        contrast: then the contrast about the view's mean grey by one from [1 - contrast, 1 + contrast].
+        further: functions that change a view in training after these, in this order.
 
     Raises:
-        UserError: a side that does not fit, or a probability or share that is none.
+        UserError: a size that does not fit, or a probability or range outside 0..1.
     """
 
     crop: int
@@ -56,73 +68,91 @@ class Augmentation(ABC):
     evaluation_crop: int | None = None
     brightness: float = 0.0
     contrast: float = 0.0
+    further: tuple[Augment, ...] = ()
 
     def __post_init__(self) -> None:
-        self._check_sides()
+        self._check_sizes()
         if not 0 <= self.horizontal_flip <= 1:
-            raise UserError(f"data.horizontal_flip={self.horizontal_flip} is a probability: 0..1.")
+            raise UserError(f"data.horizontal_flip={self.horizontal_flip} is not a probability: give 0..1.")
         for key, reach in (("brightness", self.brightness), ("contrast", self.contrast)):
             if not 0 <= reach <= 1:
-                raise UserError(f"data.{key}={reach} is how far a factor may lie from 1: 0..1.")
+                raise UserError(f"data.{key}={reach} must be 0..1: the largest difference of the factor from 1.")
 
     @property
     def evaluation_side(self) -> int:
-        """Side in pixels of the views in validation and test, and so of the pictures that a deployed network sees."""
+        """Size in pixels of the views in validation and test, and so of the images that a deployed network takes."""
         return self.crop if self.evaluation_crop is None else self.evaluation_crop
 
     @property
     @abstractmethod
     def squashed(self) -> Shape | None:
-        """The shape that all pictures are brought to; None where each keeps its own."""
+        """The shape that all images are resized to; None where each keeps its own."""
 
     @abstractmethod
     def shape(self, height: int, width: int) -> Shape:
-        """The shape that views are cut from, of a picture with these sides in pixels."""
+        """The shape that views are cut from, of an image of this height and width in pixels."""
 
     @abstractmethod
     def evaluation_views(self, shape: Shape) -> tuple[View, ...]:
-        """The views of a picture of this shape in validation and test, at least one."""
+        """The views of an image of this shape in validation and test, at least one."""
 
     @abstractmethod
-    def _check_sides(self) -> None:
-        """Raise UserError where a view cannot be had."""
+    def _check_sizes(self) -> None:
+        """Raise UserError where a view cannot be cut."""
+
+    @property
+    def augments(self) -> tuple[Augment, ...]:
+        """What changes the pixels of a view in training, in this order."""
+        return (
+            partial(change_brightness, reach=self.brightness),
+            partial(change_contrast, reach=self.contrast),
+            *self.further,
+        )
 
     def centre(self, shape: Shape, side: int) -> View:
-        """The view of this side from the middle."""
+        """The view of this size from the middle."""
         height, width = shape
         return View((height - side) // 2, (width - side) // 2, False, side)
 
     def draw(self, shape: Shape, seed: int, epoch: int, image: int) -> View:
-        """The view in `epoch` under `seed` of the picture with the key `image`, a whole number at least 0."""
-        chance = np.random.default_rng([VIEW_STREAM, seed, epoch, image])
-        top, left = (int(chance.integers(0, length - self.crop + 1)) for length in shape)
-        flipped = bool(chance.random() < self.horizontal_flip)
-        factors = (float(chance.uniform(1 - reach, 1 + reach)) for reach in (self.brightness, self.contrast))
-        drawn = View(top, left, flipped, self.crop, *factors)
-        if self.random_crop:
-            return drawn
-        centre = self.centre(shape, self.crop)
-        return drawn._replace(top=centre.top, left=centre.left)
+        """The view in `epoch` under `seed` of the image with the key `image`, an integer of at least 0."""
+        key = (seed, epoch, image)
+        return self._drawn(_generator(key), shape, key)
 
     def cut(self, picture: NDArray[Values], view: View) -> NDArray[Values]:
-        """`view` of `picture` [H, W, ...] as [side, side, ...], without a copy, in the picture's own light."""
+        """`view` of `picture` [H, W, ...] as [side, side, ...], without a copy, not augmented."""
         part = picture[view.top : view.top + view.side, view.left : view.left + view.side]
         return part[:, ::-1] if view.flipped else part
 
     def seen(self, picture: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
-        """`view` of `picture` [H, W, 3] as [side, side, 3], its brightness and then its contrast changed."""
+        """`view` of `picture` uint8 [H, W, 3] as [side, side, 3], augmented if it is one of training.
+
+        Raises:
+            UserError: an augmentation of the config returns something else than pixels of the same shape and type.
+        """
         pixels = self.cut(picture, view)
-        if view.brightness != 1:
-            pixels = _blended(pixels, 0.0, view.brightness)
-        if view.contrast != 1:
-            grey = (pixels @ LUMINANCE).astype(np.uint8)
-            pixels = _blended(pixels, float(grey.mean()), view.contrast)
+        if view.key is None:
+            return pixels
+        random = _generator(view.key)
+        self._drawn(random, (picture.shape[0], picture.shape[1]), view.key)  # the first draws are those of the view
+        if self.further:  # they may change what they are given, which is a part of the cache
+            pixels = pixels.copy()
+        for augment in self.augments:
+            pixels = _checked(augment, augment(pixels, random), view.side)
         return pixels
+
+    def _drawn(self, random: np.random.Generator, shape: Shape, key: tuple[int, int, int]) -> View:
+        """The view of the next three draws; the options do not change their number."""
+        top, left = (int(random.integers(0, length - self.crop + 1)) for length in shape)
+        flipped = bool(random.random() < self.horizontal_flip)
+        if not self.random_crop:
+            top, left, *_ = self.centre(shape, self.crop)
+        return View(top, left, flipped, self.crop, key)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Squashing(Augmentation):
-    """Views of pictures whose sides are both squashed to `resize` pixels; no crop may be larger."""
+    """Views of images that are resized to a square of `resize` pixels; no crop may be larger."""
 
     resize: int
 
@@ -132,21 +162,54 @@ class Squashing(Augmentation):
         return self.resize, self.resize
 
     def shape(self, height: int, width: int) -> Shape:  # noqa: ARG002 - one shape for all
-        """The square, whatever the picture's sides."""
+        """The square, for every image."""
         return self.squashed
 
     def evaluation_views(self, shape: Shape) -> tuple[View, ...]:
         """The centre alone."""
         return (self.centre(shape, self.evaluation_side),)
 
-    def _check_sides(self) -> None:
+    def _check_sizes(self) -> None:
         for key, side in (("crop", self.crop), ("evaluation_crop", self.evaluation_side)):
             if not 0 < side <= self.resize:
-                raise UserError(f"data.{key}={side} must lie in 1..data.resize={self.resize}.")
+                raise UserError(f"data.{key}={side} must be in 1..data.resize={self.resize}.")
+
+
+def change_brightness(pixels: NDArray[np.uint8], random: np.random.Generator, *, reach: float) -> NDArray[np.uint8]:
+    """Pixels [S, S, 3] times a factor from [1 - reach, 1 + reach]."""
+    factor = float(random.uniform(1 - reach, 1 + reach))
+    return pixels if factor == 1 else _blended(pixels, 0.0, factor)
+
+
+def change_contrast(pixels: NDArray[np.uint8], random: np.random.Generator, *, reach: float) -> NDArray[np.uint8]:
+    """Pixels [S, S, 3] whose difference from their mean grey is multiplied by a factor from [1 - reach, 1 + reach]."""
+    factor = float(random.uniform(1 - reach, 1 + reach))
+    if factor == 1:
+        return pixels
+    grey = (pixels @ LUMINANCE).astype(np.uint8)
+    return _blended(pixels, float(grey.mean()), factor)
+
+
+def _generator(key: tuple[int, int, int]) -> np.random.Generator:
+    """What all draws of a view come from: its place, and then what its augmentations draw."""
+    return np.random.default_rng([VIEW_STREAM, *key])
 
 
 def _blended(pixels: NDArray[np.uint8], other: float, weight: float) -> NDArray[np.uint8]:
-    """`weight` parts of `pixels` and 1 - `weight` parts of one grey, cut off at 0 and 255."""
+    """`weight` parts of `pixels` and 1 - `weight` parts of one grey, clipped to 0..255."""
     blend = weight * pixels.astype(np.float32) + (1 - weight) * other
-    cut: NDArray[np.uint8] = np.clip(blend, 0, 255).astype(np.uint8)
-    return cut
+    clipped: NDArray[np.uint8] = np.clip(blend, 0, 255).astype(np.uint8)
+    return clipped
+
+
+def _checked(augment: Augment, pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """What an augmentation returned for a view of this size, if it is one."""
+    shape = (side, side, 3)
+    if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.shape == shape:
+        return pixels
+    function = augment.func if isinstance(augment, partial) else augment
+    what = f"{pixels.dtype} {list(pixels.shape)}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
+    raise UserError(
+        f"data.augmentations: {getattr(function, '__qualname__', function)} returns {what}: it must return pixels "
+        f"uint8 {list(shape)}, as it is given."
+    )

@@ -1,15 +1,14 @@
-"""Pictures decoded and resized once, kept as uint8 in a memory map that all processes share.
+"""Images decoded and resized once, stored as uint8 in a memory map that all processes share.
 
-One file a data set and size: a row of `height * width * 3` bytes for every picture, then one 64-bit word for every
-picture. The word is a checksum of the row, with a bit that says 'filled'; a row whose word does not fit is decoded
-again. So nothing needs a lock (two processes that fill the same row write the same bytes), a killed process leaves at
-most a row that does not fit its word, and damage on disk is mended without anybody noticing.
+One file for each data set and size: a row of `height * width * 3` bytes for every image, then one 64-bit word for every
+image. The word is a checksum of the row, with a bit that marks the row as filled; a row that does not match its word is
+decoded again. So nothing needs a lock (two processes that fill the same row write the same bytes), a killed process
+leaves at most a row that does not match its word, and a row that is damaged on disk is replaced.
 """
 
 import hashlib
 import logging
 import os
-import tempfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from fpcn_lightning.data.images import Shape
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.runs.atomic_write import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +27,15 @@ WORD = 8  # bytes
 
 
 def default_directory() -> Path:
-    """Where caches lie unless `data.cache.directory` says otherwise."""
+    """The folder of caches if `data.cache.directory` is not set."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fpcn_lightning"
 
 
 def cache_key(rows: Sequence[tuple[str, int, int]], form: object) -> str:
-    """A name for the pictures of a list of (path, bytes, modification time in ns), in what `form` says of their size.
+    """A name for the images of a list of (path, bytes, modification time in ns), stored at the sizes that `form` gives.
 
-    Form is the side of squashed pictures in pixels, or whatever else in print tells two forms apart.
+    `form` is the size in pixels of images that are resized to a square, or any other value whose text identifies the
+    sizes.
     """
     digest = hashlib.sha256(f"v1 {form}".encode())
     for row in rows:
@@ -43,12 +44,12 @@ def cache_key(rows: Sequence[tuple[str, int, int]], form: object) -> str:
 
 
 class PictureCache:
-    """Pictures by position.
+    """Images by position.
 
     Args:
-        path: the file; made when it is missing or has another length.
-        shapes: height and width of each picture in pixels.
-        max_gigabytes: bound of the file (1 GB = 10^9 bytes); pictures beyond it are decoded each time.
+        path: the file; it is created if it is missing or has another length.
+        shapes: height and width of each image in pixels.
+        max_gigabytes: largest size of the file (1 GB = 10^9 bytes); images beyond it are decoded each time.
 
     Raises:
         UserError: `max_gigabytes` is negative.
@@ -75,7 +76,7 @@ class PictureCache:
 
     @property
     def bytes(self) -> int:
-        """Length of the file."""
+        """Size of the file in bytes."""
         return int(self.starts[-1]) + self.rows * WORD
 
     def _open(self) -> None:
@@ -85,7 +86,7 @@ class PictureCache:
             self._words = words.view(np.uint64)
 
     def __getstate__(self) -> dict[str, object]:
-        # A worker process maps the file itself instead of being sent its content.
+        # A worker process maps the file again: pickling a memory map would copy its content.
         return {key: value for key, value in self.__dict__.items() if key not in ("_pixels", "_words")}
 
     def __setstate__(self, state: dict[str, object]) -> None:
@@ -93,7 +94,7 @@ class PictureCache:
         self._open()
 
     def get(self, position: int, decode: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
-        """The picture [height, width, 3] at `position`, out of the cache or decoded and put there."""
+        """The image, uint8 [height, width, 3], at `position`, read from the cache, or decoded and stored there."""
         if position >= self.rows:
             return decode()
         pixels = self._row(position)
@@ -102,7 +103,7 @@ class PictureCache:
         return pixels
 
     def put(self, position: int, pixels: NDArray[np.uint8]) -> None:
-        """Store a picture; one beyond the bound is left out."""
+        """Store an image; one beyond the largest size of the file is skipped."""
         if position < self.rows:
             self._row(position)[:] = pixels
             self._words[position] = _word(pixels)
@@ -118,25 +119,17 @@ def _word(pixels: NDArray[np.uint8]) -> int:
 
 
 def _reserve(path: Path, length: int) -> None:
-    """Make the file with its space on disk set aside, unless it is there.
+    """Create the file with its space on disk allocated, unless it exists.
 
-    Without the space set aside, a disk that fills up would kill the process at a write into the memory map.
+    If the space were not allocated, a full disk would kill the process at a write into the memory map.
 
     Raises:
-        OSError: there is no room, or the folder cannot be written to.
+        OSError: there is not enough space, or the folder cannot be written to.
     """
     if length == 0 or (path.exists() and path.stat().st_size == length):
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(handle, 0, length)
+            os.posix_fallocate(file.fileno(), 0, length)
         else:
-            os.truncate(handle, length)
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(handle)
+            file.truncate(length)

@@ -1,15 +1,16 @@
-"""The one opener of pictures: a file in, uint8 RGB out, or a reason why not.
+"""Reads image files: a file in, uint8 RGB out, or the reason why it cannot be read.
 
-Training and deployment both read through this module, so a picture looks the same to both. It needs Pillow, NumPy and
-(for deep TIFFs) tifffile, nothing else. All functions may be called from several threads at once.
+Training and deployment both read through this module, so that both see the same pixels. It needs Pillow, NumPy and
+(for TIFFs of more than eight bits) tifffile, nothing else. All functions may be called from several threads at once.
 
-**The colour rule.** Eight bits a channel, RGB, upright after its EXIF orientation. Transparency is laid on white.
-Colour profiles are not applied. Samples deeper than eight bits are scaled, never clipped (see `to_eight_bits`); a PNG
-with 16 bits a channel in more than one channel keeps its high bytes, as the format wants samples to fill their range.
+**Colours.** Eight bits a channel, RGB, turned upright by the EXIF orientation. Transparent pixels are blended with
+white. Colour profiles are not applied. Samples of more than eight bits are scaled, never clipped (see `to_eight_bits`);
+of a PNG with 16 bits a channel in more than one channel the high bytes are used, because the samples of this format
+fill their range.
 
-**The resize rule.** `read_resized` brings the whole picture to the wanted height and width with Pillow's antialiased
-bilinear filter. A JPEG is first decoded at 1/2, 1/4 or 1/8 of its size, whichever is the smallest that still has at
-least twice the longer side of the target in both directions.
+**Resizing.** `read_resized` resizes the whole image to the given height and width with Pillow's antialiased bilinear
+filter. A JPEG is first decoded at 1/2, 1/4 or 1/8 of its size, whichever is the smallest that still has at least twice
+the longer side of the target in both directions.
 """
 
 import io
@@ -26,17 +27,17 @@ from fpcn_lightning.errors import UserError
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
 )
-"""Lower-case suffixes of files that are taken for pictures. What a file holds is decided by its content alone."""
+"""Lower-case suffixes of the files that are read. The format of a file is decided by its content alone."""
 
 MAX_PIXELS = 250_000_000
-"""Larger pictures are refused: above every phone's sensor (200 million), below what could exhaust the memory."""
+"""Larger images are refused: above every phone's sensor (200 million), below what exhausts the memory."""
 
-# Pillow's own limit warns from 89 million pixels on, which real cameras exceed; `_within_limit` takes its place.
+# Pillow's own limit warns from 89 million pixels on, which real cameras exceed; `_within_limit` replaces it.
 Image.MAX_IMAGE_PIXELS = None
 
-# Registering every plugin now keeps the first pictures, opened by several threads, from racing for it.
+# All plugins are registered now: several threads that open the first images would race for it.
 Image.init()
-# A closed list: Pillow would hand a PostScript file with a picture's name to Ghostscript. JPEG stands for MPO as well.
+# A closed list: Pillow would pass a PostScript file with an image's suffix to Ghostscript. JPEG stands for MPO as well.
 _FORMATS = tuple(name for name in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF") if name in Image.OPEN)
 _HEIF_BRANDS = frozenset((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"))
 _TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -59,17 +60,17 @@ Shape = tuple[int, int]  # height and width in pixels
 
 
 class UnreadableImage(UserError):  # noqa: N818 - it names what is wrong with the file
-    """A file that gives no picture. The message is the reason alone, short enough for a cell of a table."""
+    """A file that cannot be read as an image. The message is the reason alone, short enough for a cell of a table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A decoded picture.
+    """A decoded image.
 
     Attributes:
-        pixels: uint8 [H, W, 3], RGB, 0 to 255; the whole picture, or the size that was asked for.
-        width: columns of the upright picture before any resize.
-        height: rows of the upright picture before any resize.
+        pixels: uint8 [H, W, 3], RGB, 0 to 255; at full size or at the given one.
+        width: columns of the upright image before any resize.
+        height: rows of the upright image before any resize.
     """
 
     pixels: NDArray[np.uint8]
@@ -78,22 +79,22 @@ class Decoded:
 
 
 def open_image(path: Path) -> NDArray[np.uint8]:
-    """Open a picture at its full size.
+    """Open an image at its full size.
 
     Returns:
         uint8 [H, W, 3], RGB, 0 to 255, upright.
 
     Raises:
-        UnreadableImage: the file is missing, empty, damaged, larger than `MAX_PIXELS`, or no picture.
+        UnreadableImage: the file is missing, empty, damaged, larger than `MAX_PIXELS`, or not an image.
     """
     return decode(read_file(path)).pixels
 
 
 def read_resized(path: Path, shape: Shape) -> NDArray[np.uint8]:
-    """Open a picture and resize it by the resize rule; a square loses the aspect ratio, as in the papers.
+    """Open an image and resize it; a square loses the aspect ratio, as in the papers.
 
     Args:
-        path: the picture's file.
+        path: the image file.
         shape: height H and width W of the result in pixels.
 
     Returns:
@@ -120,11 +121,11 @@ def read_file(path: Path) -> bytes:
     except OSError as error:
         raise UnreadableImage(f"the file cannot be read: {error.strerror or error}") from error
     except ValueError:  # a null character
-        raise UnreadableImage("this is no name of a file") from None
+        raise UnreadableImage("this is not a valid file name") from None
 
 
 def decode(data: bytes, shape: Shape | None = None) -> Decoded:
-    """Decode the bytes of a picture file, at full size or resized to a height and a width in pixels.
+    """Decode the bytes of an image file, at full size or resized to a height and a width in pixels.
 
     Raises:
         UnreadableImage: as `open_image`.
@@ -139,17 +140,17 @@ def decode(data: bytes, shape: Shape | None = None) -> Decoded:
         return Decoded(np.array(picture), width, height)
     except UnreadableImage:
         raise
-    except Exception as error:  # a damaged file makes decoders raise whatever their parser stumbled over
+    except Exception as error:  # decoders raise errors of many types for a damaged file
         raise UnreadableImage(_reason(error)) from error
 
 
 def to_eight_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale the samples of one picture to 0..255, black staying black where the data say what black is.
+    """Scale the samples of one image to 0..255; 0 stays black where the type of the data defines it as black.
 
     Integers from 0 to 65535 are divided by the smallest full range of a sensor (8, 10, 12, 14 or 16 bits) that holds
-    the picture's maximum, since 12-bit cameras write 16-bit files that would otherwise come out nearly black. Floats
-    from 0 to 1 are multiplied by 255. All else (signed, 32-bit, physical units) is stretched from its minimum to its
-    maximum; numbers that are not finite become the minimum.
+    the image's maximum, because 12-bit cameras write 16-bit files that would otherwise be nearly black. Floats from 0
+    to 1 are multiplied by 255. All other samples (signed, 32-bit, physical units) are stretched from their minimum to
+    their maximum; NaN and infinite values become the minimum.
 
     Args:
         samples: integers or floats of any shape.
@@ -158,16 +159,16 @@ def to_eight_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
         uint8 of the same shape.
 
     Raises:
-        UnreadableImage: complex samples, or not one finite number.
+        UnreadableImage: complex samples, or no finite value.
     """
     if samples.dtype.kind not in "uif":
-        raise UnreadableImage(f"samples of type {samples.dtype} are no brightness")
+        raise UnreadableImage(f"samples of type {samples.dtype} are not supported")
     ceilings = [2.0**bits - 1 for bits in SENSOR_BITS]
     if samples.dtype.kind == "f":
         ceilings = [1.0]
         finite = np.isfinite(samples)
         if not finite.any():
-            raise UnreadableImage("holds no finite number")
+            raise UnreadableImage("all values are NaN or infinite")
         samples = np.where(finite, samples, samples[finite].min())
     low, high = float(samples.min()), float(samples.max())
     if low >= 0 and high <= ceilings[-1]:
@@ -180,22 +181,22 @@ def to_eight_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _upright(data: bytes, shape: Shape | None) -> tuple[Image.Image, tuple[int, int]]:
-    """The picture as upright RGB, perhaps already shrunk, and its upright (width, height) before that."""
+    """The image as upright RGB, a JPEG perhaps at a reduced size, and its upright (width, height) at full size."""
     image = _identified(data)
     if image is None or _is_deep_tiff(image):
         picture = _read_deep_tiff(data)
         return picture, picture.size
     stored = _within_limit(*image.size)
     if shape is not None:
-        image.draft(None, (2 * max(shape), 2 * max(shape)))  # a square, so the later turn does not matter
+        image.draft(None, (2 * max(shape), 2 * max(shape)))  # a square, because the orientation is not known yet
     image.load()
-    # Only now: PNG may keep its EXIF behind the pixels, and Pillow turns a TIFF itself while loading.
+    # Only now: a PNG may store its EXIF behind the pixels, and Pillow turns a TIFF while it loads it.
     orientation = image.getexif().get(_ORIENTATION, 1)
     return _turned(_to_rgb(image), orientation), stored[::-1] if orientation in _SIDEWAYS else stored
 
 
 def _identified(data: bytes) -> ImageFile.ImageFile | None:
-    """The picture with its header read; None for a TIFF of a kind that Pillow does not know."""
+    """The image with its header read; None for a TIFF of a kind that Pillow does not support."""
     formats: tuple[str, ...] = _FORMATS
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         formats = (*_FORMATS, _registered_heif())
@@ -244,7 +245,7 @@ def _tag(image: ImageFile.ImageFile, tag: int) -> Any:
 
 
 def _is_deep_tiff(image: ImageFile.ImageFile) -> bool:
-    """Whether Pillow would cut the samples of this TIFF; it reads 16-bit grey exactly, with more compressions."""
+    """Whether Pillow would truncate the samples of this TIFF; it reads 16-bit grey exactly, with more compressions."""
     deep = max(_tag(image, _BITS) or (8,)) > 8
     return deep and _tag(image, _PHOTOMETRIC) in _GREY_AND_RGB and not image.mode.startswith("I;16")
 

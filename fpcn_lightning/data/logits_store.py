@@ -1,8 +1,8 @@
-"""What a teacher says of every training picture in every epoch, computed once for all students that it teaches.
+"""A teacher's logits of every training image in every epoch, computed once for all of its students.
 
-A view is a pure function of (seed, epoch, picture), so the answer to it can be kept. A store is a folder: `key.json`
-says what the answers depend on, and each epoch is a file of its own, written in a single step: a pass that was cut off
-goes on with the epochs that are missing, a longer training adds some, and several processes share them out.
+A view is a pure function of (seed, epoch, image), so its logits can be stored. A store is a folder: `key.json` holds
+what the logits depend on, and each epoch is one file, written in a single step. An interrupted computation continues
+with the epochs that are missing, a longer training adds epochs, and several processes divide the epochs among them.
 """
 
 import hashlib
@@ -30,14 +30,14 @@ class LogitsStore:
     """The logits of one teacher for one set of views.
 
     Args:
-        folder: where they lie.
-        key: whatever the answers depend on, as JSON takes it: hash of the teacher, fingerprint of the data,
-            augmentation, sizes.
+        folder: of the store; it is created.
+        key: what the logits depend on, as plain data: hash of the teacher, fingerprint of the data, augmentation,
+            sizes.
         pictures: number N of training pictures.
         classes: number C of classes.
 
     Raises:
-        UserError: the folder holds the answers to something else, or what is no store.
+        UserError: the folder is not empty and not a store, or holds logits that depend on something else.
     """
 
     def __init__(self, folder: Path, key: Mapping[str, Any], pictures: int, classes: int) -> None:
@@ -57,18 +57,20 @@ class LogitsStore:
         return self._opened[number]
 
     def fill(self, epochs: int, prediction: EpochLogits, progress: Callable[[int], object] = int) -> int:
-        """Compute what is missing of the epochs 0 to `epochs` - 1; those that another process is at are its share.
+        """Compute those of the epochs 0 to `epochs` - 1 that are missing and that no other process is computing.
+
+        It returns when all of them are stored.
 
         Args:
             epochs: of the training.
-            answer: asks the teacher.
-            progress: hears the number of each epoch that this process has computed.
+            prediction: computes the logits of an epoch.
+            progress: called with the number of each epoch that this process has computed.
 
         Returns:
-            how many epochs this process has computed.
+            The number of epochs that this process has computed.
 
         Raises:
-            UserError: a file is damaged.
+            UserError: the logits are NaN or infinite, or cannot be written.
         """
         wanted = range(epochs)
         computed = sum(self._fill(number, prediction, progress, wait=False) for number in wanted)
@@ -76,7 +78,7 @@ class LogitsStore:
         return computed
 
     def has(self, number: int) -> bool:
-        """Whether an epoch is there."""
+        """Whether an epoch is stored."""
         return self._path(number).exists()
 
     def _fill(self, number: int, prediction: EpochLogits, progress: Callable[[int], object], *, wait: bool) -> bool:
@@ -96,7 +98,9 @@ class LogitsStore:
         if logits.shape != self.shape:
             raise ValueError(f"logits of shape {logits.shape} instead of {self.shape}")
         if not np.isfinite(logits).all():
-            raise UserError("the teacher answers with what is no number: it has diverged; train another.")
+            raise UserError(
+                f"the teacher's logits of epoch {number} are NaN or infinite: its training diverged. Use another one."
+            )
         try:
             with atomic_write(self._path(number)) as temporary, temporary.open("wb") as file:
                 np.save(file, logits.astype(np.float32), allow_pickle=False)
@@ -109,10 +113,13 @@ class LogitsStore:
             logits: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise UserError(
-                f"{path}, a teacher's stored answers, cannot be read ({error}): remove it, and start again."
+                f"{path}, a teacher's stored logits, cannot be read ({error}): remove it and start the run again."
             ) from error
         if logits.shape != self.shape or logits.dtype != np.float32:
-            raise UserError(f"{path} does not hold a teacher's answers to {self.shape[0]} pictures: remove it.")
+            raise UserError(
+                f"{path} does not hold logits of {self.shape[0]} pictures and {self.shape[1]} classes: remove it "
+                "and start the run again."
+            )
         return logits
 
     def _path(self, number: int) -> Path:
@@ -122,9 +129,12 @@ class LogitsStore:
         path = self.folder / KEY_NAME
         text = json.dumps(key, indent=2, ensure_ascii=False) + "\n"
         if not path.exists():
-            # Hidden files may be those of a process that makes the store at this moment.
+            # Hidden files may be those of another process that is creating the store.
             if self.folder.is_dir() and any(not path.name.startswith(".") for path in self.folder.iterdir()):
-                raise UserError(f"distillation.store={self.folder} is no store of a teacher's answers, and not empty.")
+                raise UserError(
+                    f"distillation.store={self.folder} is not empty and not a store of logits: give an empty folder, "
+                    "or do not set distillation.store."
+                )
             try:
                 write_text_atomically(path, text)
             except OSError as error:
@@ -132,29 +142,29 @@ class LogitsStore:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise UserError(f"{path} is damaged ({error}): remove {self.folder}.") from error
+            raise UserError(f"{path} is damaged ({error}): remove the folder {self.folder}.") from error
         wanted = json.loads(text)
         if found != wanted:
             raise UserError(
-                f"distillation.store={self.folder} is stale: {_difference(found, wanted)}. Remove the folder, or leave "
-                "distillation.store out."
+                f"distillation.store={self.folder} is stale: {_difference(found, wanted)}. Remove the folder, or do "
+                "not set distillation.store."
             )
 
 
 def _unwritable(folder: Path, error: OSError) -> UserError:
     return UserError(
-        f"the teacher's answers cannot be stored in {folder} ({error.strerror}): set distillation.store=FOLDER, or ask "
+        f"the teacher's logits cannot be stored in {folder} ({error.strerror}): set distillation.store=FOLDER, or run "
         "the teacher in every step with distillation.stored=false."
     )
 
 
 def store_name(key: Mapping[str, Any]) -> str:
-    """A folder name for the answers that depend on `key`."""
+    """A folder name for the logits that depend on `key`."""
     return f"logits-{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]}"
 
 
 def _difference(found: object, wanted: object) -> str:
-    """The first leaf in which two keys differ, in words."""
+    """The first entry in which two keys differ, as text."""
     old, new = flatten(found), flatten(wanted)
     key = next(key for key in {**new, **old} if old.get(key) != new.get(key))
     return f"its {key} is {old.get(key)}, that of this run {new.get(key)}"

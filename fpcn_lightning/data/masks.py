@@ -1,8 +1,8 @@
 """True object masks, and regions such as rulers and labels, where a data set brings them.
 
-Each is a picture that is white inside and black elsewhere. A CSV names masks in its column `mask` and regions in
-columns such as `region_ruler`; beside class folders they lie in `masks/` and in folders such as `regions/ruler/`, each
-under the name of its picture with the suffix .png.
+Each is an image that is white inside and black elsewhere. A CSV names masks in its column `mask` and regions in columns
+such as `region_ruler`; next to class folders they are in `masks/` and in folders such as `regions/ruler/`, each under
+the name of its image with the suffix .png.
 """
 
 import os
@@ -15,22 +15,22 @@ from numpy.typing import NDArray
 from fpcn_lightning.data.images import Shape, read_resized
 from fpcn_lightning.data.index import FOREIGN_NAMES, MASKS, REGIONS, read_rows
 
-OBJECT = "object"  # what masks show, beside the names of regions
+OBJECT = "object"  # what masks show; regions have names of their own
 REGION_COLUMN = "region_"
 
 
 def marked_paths(root: Path, names: Sequence[str]) -> dict[str, dict[str, Path]]:
-    """The masks that there are, under `OBJECT` and the names of the regions, each by the name of its picture.
+    """The files of masks, under `OBJECT`, and of regions, under their names, each by the name of its image.
 
     Args:
         root: the folder of class folders, or the CSV.
-        names: of pictures in the index, relative to the root.
+        names: of the images in the index, relative to the root.
     """
     if not (root.suffix.lower() == ".csv" and root.is_file()):
         regions = sorted(folder for folder in (root / REGIONS).glob("*") if folder.is_dir())
         return {OBJECT: _in_folder(root / MASKS, names), **{place.name: _in_folder(place, names) for place in regions}}
     rows = read_rows(root, ("path", "label"), FOREIGN_NAMES)
-    # Cells without a heading have no name.
+    # Cells beyond the header have no column name.
     columns = [column for row in rows[:1] for column in row if column and column.startswith(REGION_COLUMN)]
     regions_of = {column.removeprefix(REGION_COLUMN): column for column in columns}
     wanted = set(names)
@@ -42,10 +42,10 @@ def marked_paths(root: Path, names: Sequence[str]) -> dict[str, dict[str, Path]]
 
 
 def read_mask(path: Path, shape: Shape) -> NDArray[np.bool_]:
-    """A mask resized to bool [H, W], `shape`, as its picture is.
+    """A mask resized to bool [H, W], `shape`, as its image is.
 
     Raises:
-        UnreadableImage: it is no picture.
+        UnreadableImage: the file cannot be read as an image.
     """
     return np.asarray(read_resized(path, shape)[..., 0] > 127)
 

@@ -1,4 +1,4 @@
-"""From pictures to batches: which views a step shows of which pictures, read through the cache."""
+"""From images to batches: the views of the images of a step, read through the cache."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,41 +19,41 @@ from fpcn_lightning.errors import UserError
 
 
 class Batch(NamedTuple):
-    """Pictures as they were cut; normalising them is the network's side."""
+    """Views of images, not normalised: each network has its own mean and standard deviation."""
 
     images: Tensor  # uint8 [B, 3, crop, crop], channels last in memory
     labels: Tensor  # long [B]; -1 in a row of padding
-    positions: Tensor  # long [B], of the picture in the index, the same for all its tiles; -1 in a row of padding
+    positions: Tensor  # long [B], of the image in the index, the same for all its tiles; -1 in a row of padding
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Where a picture of the index lies, its row in the cache, and what its views are drawn by."""
+    """An image of the index: its file, its class, its row in the cache, and the key that its views are drawn with."""
 
     path: Path
-    label: int
-    cached: int
+    label: int  # class number
+    cached: int  # row in the cache
     shape: Shape  # that its views are cut from
-    key: int  # out of its bytes: another picture that joins the data set changes no view of this one
+    key: int  # computed from its bytes: another image that is added to the data set changes no view of this one
 
 
-Row = tuple[int, NDArray[np.uint8]]  # of a batch: the position of its picture, and its pixels
+BatchRow = tuple[int, NDArray[np.uint8]]  # the position of its image, and its pixels
 
 
 class RockPictures(Dataset[Batch]):
-    """One `Step` in, one `Batch` out: a drawn view of each picture in training, all its views otherwise.
+    """One `Step` in, one `Batch` out: a random view of each image in training, all its views otherwise.
 
-    Those of one picture follow each other. A picture with fewer of them than another is filled up with padding, so
-    that every process of a distributed run has equally many rows.
+    The views of one image are consecutive rows. An image with fewer views than another is filled up with padding, so
+    that every process of a distributed run has the same number of rows.
 
     Args:
         pictures: by position in the index.
         augmentation: how views are drawn.
         seed: of the views.
-        cache: of the whole pictures; None decodes them each time.
+        cache: of the whole images; None decodes them each time.
 
     Attributes:
-        rows_a_picture: in validation and test.
+        rows_a_picture: number of rows of each image in validation and test.
     """
 
     def __init__(
@@ -70,19 +70,19 @@ class RockPictures(Dataset[Batch]):
         return self._batch([row for position in step.images for row in self._rows(position, step.epoch)])
 
     def centres(self, positions: Sequence[int]) -> Batch:
-        """The middle of each picture, one row each: for people, who want no tiles."""
+        """The centre view of each image, one row each, also where validation and test see tiles: for figures."""
         side = self.augmentation.evaluation_side
         views = [self.augmentation.centre(self.pictures[position].shape, side) for position in positions]
         return self._batch([(at, self._seen(at, [view])[0]) for at, view in zip(positions, views, strict=True)])
 
-    def _batch(self, rows: Sequence[Row]) -> Batch:
+    def _batch(self, rows: Sequence[BatchRow]) -> Batch:
         positions = [position for position, _ in rows]
         labels = [self.pictures[position].label if position != PADDING else PADDING for position in positions]
         images = torch.from_numpy(np.stack([pixels for _, pixels in rows])).permute(0, 3, 1, 2)
         return Batch(images, torch.tensor(labels), torch.tensor(positions))
 
-    def _rows(self, position: int, epoch: int | None) -> list[Row]:
-        """What a step shows of one picture, filled up with padding to as many rows as of every other."""
+    def _rows(self, position: int, epoch: int | None) -> list[BatchRow]:
+        """The rows of one image in a step, filled up with padding to the same number for every image."""
         views = self._views(position, epoch)
         rows = [(position, pixels) for pixels in self._seen(position, views)] if views else []
         side = self.augmentation.evaluation_side
@@ -102,7 +102,7 @@ class RockPictures(Dataset[Batch]):
         return [self.augmentation.seen(whole, view) for view in views]
 
     def whole(self, position: int) -> NDArray[np.uint8]:
-        """The whole picture at `position`, uint8 [H, W, 3], that its views are cut from."""
+        """The whole image at `position`, uint8 [H, W, 3], that its views are cut from."""
         picture = self.pictures[position]
 
         def decode() -> NDArray[np.uint8]:
@@ -110,8 +110,8 @@ class RockPictures(Dataset[Batch]):
                 return read_resized(picture.path, picture.shape)
             except UnreadableImage as error:
                 raise UserError(
-                    f"{picture.path} could be read when the run began and cannot any more ({error}): put it back, or "
-                    "start again without it."
+                    f"{picture.path} could be read when the run began, but not any more ({error}): put it back, or "
+                    "start the run again without it."
                 ) from error
 
         return decode() if self.cache is None else self.cache.get(picture.cached, decode)

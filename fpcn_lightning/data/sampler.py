@@ -1,7 +1,7 @@
 """Which images form a step: balanced batches for training, every image exactly once for validation and test.
 
-Both are samplers of whole batches: the loader runs with `batch_size=None` and the data set turns one `Step` into one
-batch, so that the epoch travels with the indices into the worker processes, and Lightning finds `set_epoch`.
+Both sample whole batches: the loader runs with `batch_size=None` and the data set turns one `Step` into one batch, so
+that the epoch is sent to the worker processes with the indices, and Lightning finds `set_epoch`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from torch.utils.data import Sampler
 from fpcn_lightning.errors import UserError
 
 ORDER_STREAM = 2  # keeps these draws apart from those of the augmentation under the same seed
-PADDING = -1  # fills the last batches, so that all ranks take the same number of steps; its rows count nowhere
+PADDING = -1  # fills the last batches, so that all ranks take the same number of steps; every metric ignores its rows
 
 
 class Step(NamedTuple):
@@ -28,10 +28,10 @@ class ClassOrder:
     """The endless order in which the images of one class are drawn.
 
     The order is one shuffled pass over the class after another, so every image is used before any is used again. A
-    batch that straddles two passes still holds no image twice, as long as the class has `block` images: those that
-    ended the old pass within the batch are moved behind the part of the new pass that falls into it. A smaller class
-    keeps its first order: each image comes back as late as it can, so that no rank's part of the block holds it twice
-    either, while the class has enough for that part.
+    batch that contains the end of one pass and the start of the next still holds no image twice, as long as the class
+    has `block` images: those that ended the old pass within the batch are moved behind the part of the new pass that
+    is in the batch. A smaller class repeats its first order: each image comes back as late as possible, so that the
+    part of one rank does not hold it twice either, as long as the class has enough images for that part.
 
     Args:
         images: the class's images.
@@ -65,7 +65,7 @@ class ClassOrder:
         if index > 0 and size < self.block:
             return self.passes[-1]
         order = np.random.default_rng([*self.key, index]).permutation(self.images)
-        begun = index * size % self.block  # draws of the straddling batch that the old pass has already given
+        begun = index * size % self.block  # draws of the batch at the boundary that the old pass has made
         if begun == 0:
             return order
         just_used = np.isin(order, self.passes[-1][-begun:])
@@ -76,21 +76,21 @@ class ClassOrder:
 class BalancedBatches(Sampler[Step]):
     """`samples_per_class` images of every class in every batch of every process.
 
-    The order of draws depends on (seed, class) alone; ranks cut each step's draws into disjoint parts. So two processes
-    with 7 images of a class each see in step k the same images as one process with 14.
+    The order of draws depends on (seed, class) alone; each rank takes another part of each step's draws. So two
+    processes with 7 images of a class each see in step k the same images as one process with 14.
 
     Args:
         labels: class number of every image in the data set.
-        images: the images to draw from (the training side).
+        images: the images to draw from (the training split).
         classes: number of classes C.
         samples_per_class: of one process; its batch has C times as many.
-        epoch_length: steps of an epoch: `published` (as many as the authors' sampler yields, one less than it takes to
-            draw as many images as there are), `longest_class` (every image of the largest class once), or a number.
+        epoch_length: steps of an epoch: `published` (as many as the authors' sampler yields, one less than are needed
+            to draw as many images as there are), `longest_class` (every image of the largest class once), or a number.
         seed: of the run.
         rank, world_size: this process and how many there are.
 
     Raises:
-        UserError: a class without images, or an epoch length that is none.
+        UserError: a class without images, or an invalid epoch length.
     """
 
     def __init__(
@@ -130,10 +130,10 @@ class BalancedBatches(Sampler[Step]):
 
 
 class EveryImageOnce(Sampler[Step]):
-    """All `images` in order, cut over the ranks; the last batches are filled up with `PADDING`.
+    """All `images` in order, divided between the ranks; the last batches are filled with `PADDING`.
 
-    Every rank takes the same number of equally large batches, because collective operations inside a step would
-    otherwise wait for ever; padding rows carry the image number -1 and are left out of every metric.
+    Every rank takes the same number of batches of the same size, because collective operations inside a step would
+    otherwise wait for ever; every metric ignores the padding rows.
     """
 
     def __init__(self, images: Sequence[int], batch_size: int, rank: int = 0, world_size: int = 1) -> None:

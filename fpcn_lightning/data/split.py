@@ -1,13 +1,13 @@
-"""Which pictures train the network, which choose the best epoch, and which are looked at once.
+"""Which images train the network, which choose the best epoch, and which are tested once.
 
-Pictures that share a group, or are exact copies of each other, form one cluster, and a cluster never lies on two sides.
-A cut is stratified: clusters are dealt from the largest to the smallest, each to the side that is furthest from its
-share of the cluster's classes. Where every cluster is a single picture, each class is within one picture of its share
-on each side; otherwise within about its largest cluster. (Scikit-learn's StratifiedGroupKFold makes equal folds, so a
-share of 15 % would need 20 of them, which classes of fewer than 20 clusters cannot fill.)
+Images that share a group, or are exact copies of each other, form one cluster, and a cluster is never divided between
+splits. The assignment is stratified: clusters are assigned from the largest to the smallest, each to the split that is
+furthest below its share of the cluster's classes. Where every cluster is a single image, each class is within one image
+of its share in each split; otherwise within about its largest cluster. (Scikit-learn's StratifiedGroupKFold makes equal
+folds, so a share of 15 % would need 20 of them, which classes of fewer than 20 clusters cannot fill.)
 
-Which cluster comes first among equals is a hash of the seed and the pictures' bytes: the split depends neither on the
-order of files nor on where they lie, and the version of a random generator cannot change it.
+The order of clusters of equal size is a hash of the seed and the images' bytes: the split depends neither on the order
+of files nor on their folder, and the version of a random generator cannot change it.
 """
 
 import csv
@@ -20,12 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fpcn_lightning.data.index import FOREIGN_NAMES, SIDES, Index, IndexedImage, read_rows
+from fpcn_lightning.data.index import FOREIGN_NAMES, SPLIT_NAMES, SPLITS, Index, IndexedImage, read_rows
 from fpcn_lightning.errors import UserError
 
 _SCHEMA = 1
 _DROPPED = "dropped"
-_COLUMNS = ("name", "label", "side", "digest", "group")
+_COLUMNS = ("name", "label", "split", "digest", "group")
+_RENAMED = {"side": "split"}  # columns by the names that earlier versions wrote
 
 Clusters = list[list[int]]
 """Positions in `Index.pictures`, by cluster."""
@@ -33,95 +34,112 @@ Clusters = list[list[int]]
 
 @dataclass(frozen=True)
 class Split:
-    """Sorted positions in `Index.pictures` for each side."""
+    """Sorted positions in `Index.pictures` for each split."""
 
     train: tuple[int, ...]
-    validation: tuple[int, ...]
+    val: tuple[int, ...]
     test: tuple[int, ...]
-    dropped: tuple[int, ...]  # left out, since a copy or a member of the group lies on a published side
-    fingerprint: str  # 16 hexadecimal digits; equal for equal names, digests, labels and sides
+    dropped: tuple[int, ...]  # not used, because a copy or a member of the group is in another published split
+    fingerprint: str  # 16 hexadecimal digits; equal for equal names, digests, labels and splits
 
 
-def make_split(index: Index, *, validation: float, test: float, seed: int) -> Split:
-    """Split the pictures of an index.
+def make_split(index: Index, *, val: float, test: float, seed: int) -> Split:
+    """Split the images of an index.
 
-    Published sides are kept. A side that was not published is cut from the published training side, in the proportion
-    to it that the shares ask for. Training pictures with a copy or a group member on another published side are
-    dropped, and so are validation pictures with one on the published test side.
+    Published splits are used as they are. A split that was not published is taken from the published training split,
+    in the proportion of the shares. Training images with a copy or a group member in another published split are
+    dropped, and so are validation images with one in the published test split.
 
     Args:
-        index: the pictures.
-        validation: wanted share of the pictures, between 0 and 1; unused where that side was published.
-        test: likewise; the two together stay below 1.
+        index: the images.
+        val: share of the images for validation, between 0 and 1; not used where that split was published.
+        test: likewise; the sum of both must be below 1.
         seed: chooses among the many equally good splits.
 
     Raises:
-        UserError: impossible shares, only some pictures with a published side, or a class absent from a side.
+        UserError: impossible shares, only some images with a published split, or a class absent from a split.
     """
-    if not (0 < validation < 1 and 0 < test < 1 and validation + test < 1):
+    if not (0 < val < 1 and 0 < test < 1 and val + test < 1):
         raise UserError(
-            f"data.split.validation is {validation:g} and data.split.test is {test:g}: "
-            "both must lie between 0 and 1, and their sum below 1, so that something is left to train on."
+            f"data.split.val is {val:g} and data.split.test is {test:g}: "
+            "both must be between 0 and 1, and their sum below 1, so that some pictures are left for training."
         )
     clusters = _clusters(index.pictures)
-    sides = _published_sides(index.pictures, clusters)
-    shares = {"train": 1 - validation - test, "validation": validation, "test": test}
-    cut = {side: share for side, share in shares.items() if side == "train" or side not in sides}
-    pool = [cluster for cluster in clusters if all(sides[position] == "train" for position in cluster)]
+    splits = _published_splits(index.pictures, clusters)
+    shares = {"train": 1 - val - test, "val": val, "test": test}
+    wanted = {split: share for split, share in shares.items() if split == "train" or split not in splits}
+    pool = [cluster for cluster in clusters if all(splits[position] == "train" for position in cluster)]
     pool.sort(
-        key=lambda cluster: (-len(cluster), _lot(seed, (index.pictures[position].digest for position in cluster)))
+        key=lambda cluster: (-len(cluster), _order(seed, (index.pictures[position].digest for position in cluster)))
     )
     labels = [index.classes.index(picture.label) for picture in index.pictures]
-    for cluster, side in zip(pool, _deal(pool, labels, cut), strict=True):
+    for cluster, split in zip(pool, _assign(pool, labels, wanted), strict=True):
         for position in cluster:
-            sides[position] = side
-    return _checked(index, clusters, sides)
+            splits[position] = split
+    return _checked(index, clusters, splits)
 
 
 def all_test(index: Index) -> Split:
-    """The split of a data set that nothing is trained or chosen on: every picture on the test side."""
-    sides = ["test"] * len(index.pictures)
-    return Split((), (), tuple(range(len(sides))), (), _fingerprint(index.pictures, sides))
+    """The split of a data set that no network is trained or chosen on: every image is in the test split."""
+    splits = ["test"] * len(index.pictures)
+    return Split((), (), tuple(range(len(splits))), (), _fingerprint(index.pictures, splits))
 
 
 def write_split(index: Index, split: Split, path: Path) -> None:
-    """Write a split as a CSV with the columns name, label, side, digest and group, one line a picture.
+    """Write a split as a CSV with the columns name, label, split, digest and group, one line for each image.
 
-    The side is train, validation, test or dropped, and may be edited by hand.
+    The column split is train, val, test or dropped, and may be edited by hand.
     """
-    sides = {position: side for side in (*SIDES, _DROPPED) for position in getattr(split, side)}
+    names = {position: name for name in (*SPLITS, _DROPPED) for position in getattr(split, name)}
     with path.open("w", newline="", encoding="utf-8", errors=FOREIGN_NAMES) as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
         for position, picture in enumerate(index.pictures):
-            writer.writerow((picture.name, picture.label, sides[position], picture.digest, picture.group or ""))
+            writer.writerow((picture.name, picture.label, names[position], picture.digest, picture.group or ""))
+
+
+def read_split_rows(path: Path) -> list[dict[str, str]]:
+    """The lines of a file of `write_split` by column, also of one that an earlier version wrote or a user edited.
+
+    Raises:
+        UserError: the file cannot be read, lacks a column, or names an unknown split.
+    """
+    rows = read_rows(path, _COLUMNS, FOREIGN_NAMES, _RENAMED)
+    for row in rows:
+        name = row["split"].strip().lower()
+        if name not in (*SPLIT_NAMES, _DROPPED):
+            raise UserError(
+                f"{path} puts {row['name']} into the split {row['split']!r}: use {', '.join(SPLITS)} or {_DROPPED}."
+            )
+        row["split"] = SPLIT_NAMES.get(name, name)
+    return rows
 
 
 def read_split(index: Index, path: Path) -> Split:
     """Read a split that `write_split` wrote, perhaps edited since.
 
     Raises:
-        UserError: the file cannot be read, is about other pictures than the index, names an unknown side, puts one
-            cluster on two sides, or leaves a side without one of the classes.
+        UserError: what `read_split_rows` raises, or the file is about other images than the index, divides a cluster
+            between splits, or leaves a split without one of the classes.
     """
-    rows = {row["name"]: row for row in read_rows(path, _COLUMNS, FOREIGN_NAMES)}
+    rows = {row["name"]: row for row in read_split_rows(path)}
     names = {picture.name for picture in index.pictures}
     if rows.keys() != names:
         raise UserError(
             f"{path} belongs to other pictures than those of {index.root}: {min(rows.keys() ^ names)} is in one of the "
-            "two only; remove the file to split anew."
+            "two only; remove the file to make a new split."
         )
     for picture in index.pictures:
         row = rows[picture.name]
         if (row["digest"], row["label"]) != (picture.digest, picture.label):
-            raise UserError(f"{picture.name} has changed since {path} was written: remove that file to split anew.")
-        if row["side"] not in (*SIDES, _DROPPED):
-            raise UserError(f"{path} puts {picture.name} on the side {row['side']!r}: use {', '.join(SIDES)}, dropped.")
-    return _checked(index, _clusters(index.pictures), [rows[picture.name]["side"] for picture in index.pictures])
+            raise UserError(
+                f"{picture.name} has changed since {path} was written: remove that file to make a new split."
+            )
+    return _checked(index, _clusters(index.pictures), [rows[picture.name]["split"] for picture in index.pictures])
 
 
 def _clusters(pictures: Sequence[IndexedImage]) -> Clusters:
-    """Pictures tied by a shared group or digest, directly or through others (union-find)."""
+    """Images that share a group or digest, directly or through others (union-find)."""
     parent = list(range(len(pictures)))
 
     def root(position: int) -> int:
@@ -141,36 +159,37 @@ def _clusters(pictures: Sequence[IndexedImage]) -> Clusters:
     return list(clusters.values())
 
 
-def _published_sides(pictures: Sequence[IndexedImage], clusters: Clusters) -> list[str]:
-    """The published side of each picture, or dropped for a leak; all on the training side where none was published."""
+def _published_splits(pictures: Sequence[IndexedImage], clusters: Clusters) -> list[str]:
+    """The published split of each image, or dropped for a leak; train for all where none was published."""
     unknown = [picture.name for picture in pictures if picture.published is None]
     if len(unknown) == len(pictures):
         return ["train"] * len(pictures)
     if unknown:
         raise UserError(
-            f"{unknown[0]} has no published side while others have: fill the column split for all pictures or for none."
+            f"{unknown[0]} has no published split, but other pictures have one: fill the column split for all pictures "
+            "or for none."
         )
-    sides = [str(picture.published) for picture in pictures]
+    splits = [str(picture.published) for picture in pictures]
     for cluster in clusters:
-        strongest = max((sides[position] for position in cluster), key=SIDES.index)
+        strongest = max((splits[position] for position in cluster), key=SPLITS.index)
         for position in cluster:
-            if sides[position] != strongest:
-                sides[position] = _DROPPED
-    return sides
+            if splits[position] != strongest:
+                splits[position] = _DROPPED
+    return splits
 
 
-def _lot(seed: int, digests: Iterable[str]) -> bytes:
-    """A random number that depends on nothing but the seed and the pictures of a cluster."""
+def _order(seed: int, digests: Iterable[str]) -> bytes:
+    """A random number that depends on the seed and the images of a cluster only."""
     return hashlib.sha256(f"{seed} {min(digests)}".encode()).digest()
 
 
-def _deal(clusters: Clusters, labels: Sequence[int], shares: Mapping[str, float]) -> list[str]:
-    """A side for each cluster, given from the largest to the smallest.
+def _assign(clusters: Clusters, labels: Sequence[int], shares: Mapping[str, float]) -> list[str]:
+    """A split for each cluster, assigned from the largest to the smallest.
 
     Args:
         clusters: positions, by cluster.
         labels: class number of each position.
-        shares: wanted parts of the pictures for each side, in any unit.
+        shares: wanted share of the images of each split, in any unit.
     """
     counts = np.zeros((len(clusters), max(labels) + 1))
     for number, cluster in enumerate(clusters):
@@ -180,50 +199,52 @@ def _deal(clusters: Clusters, labels: Sequence[int], shares: Mapping[str, float]
     lacking = np.outer(parts / parts.sum(), totals)
     chosen = np.full(len(clusters), -1)
 
-    def give(number: int, side: int) -> None:
-        chosen[number] = side
-        lacking[side] -= counts[number]
+    def give(number: int, split: int) -> None:
+        chosen[number] = split
+        lacking[split] -= counts[number]
 
-    # A small cluster for every class on every side comes first, or large clusters could leave a side without a class.
+    # First a small cluster of every class for every split, or large clusters could leave a split without a class.
     for label in np.argsort((counts > 0).sum(axis=0), kind="stable").tolist():
         holders = np.flatnonzero(counts[:, label])
-        for side in np.argsort(parts, kind="stable").tolist():
+        for split in np.argsort(parts, kind="stable").tolist():
             free = holders[chosen[holders] < 0]
-            if len(free) and side not in chosen[holders]:
-                give(int(free[-1]), side)
-    weights = 1 / np.maximum(totals, 1)  # a missing picture matters more to a small class
+            if len(free) and split not in chosen[holders]:
+                give(int(free[-1]), split)
+    weights = 1 / np.maximum(totals, 1)  # a missing image matters more to a small class
     for number in np.flatnonzero(chosen < 0).tolist():
         give(number, int(np.argmax(lacking @ (counts[number] * weights))))
     names = list(shares)
-    return [names[side] for side in chosen]
+    return [names[split] for split in chosen]
 
 
-def _checked(index: Index, clusters: Clusters, sides: Sequence[str]) -> Split:
-    """The split with these sides, after a look at what every split must fulfil."""
+def _checked(index: Index, clusters: Clusters, splits: Sequence[str]) -> Split:
+    """The split with these names by position, after the checks that every split must pass."""
     pictures = index.pictures
     for cluster in clusters:
-        held = {sides[position]: pictures[position].name for position in cluster if sides[position] != _DROPPED}
+        held = {splits[position]: pictures[position].name for position in cluster if splits[position] != _DROPPED}
         if len(held) > 1:
-            places = " and ".join(f"{name} ({side})" for side, name in sorted(held.items()))
-            raise UserError(f"{places} are copies or of one group, but lie on several sides: give them one side.")
-    present = {(picture.label, side) for picture, side in zip(pictures, sides, strict=True)}
+            places = " and ".join(f"{name} ({split})" for split, name in sorted(held.items()))
+            raise UserError(f"{places} are copies or of one group, but in several splits: put them into one.")
+    present = {(picture.label, split) for picture, split in zip(pictures, splits, strict=True)}
     for label in index.classes:
-        for side in SIDES:
-            if (label, side) not in present:
-                raise UserError(_too_few(label, side, pictures, clusters))
-    on = {side: tuple(np.flatnonzero(np.array(sides) == side).tolist()) for side in (*SIDES, _DROPPED)}
-    return Split(**on, fingerprint=_fingerprint(pictures, sides))
+        for split in SPLITS:
+            if (label, split) not in present:
+                raise UserError(_too_few(label, split, pictures, clusters))
+    positions = {split: tuple(np.flatnonzero(np.array(splits) == split).tolist()) for split in (*SPLITS, _DROPPED)}
+    return Split(**positions, fingerprint=_fingerprint(pictures, splits))
 
 
-def _too_few(label: str, side: str, pictures: Sequence[IndexedImage], clusters: Clusters) -> str:
+def _too_few(label: str, split: str, pictures: Sequence[IndexedImage], clusters: Clusters) -> str:
     holding = [cluster for cluster in clusters if any(pictures[position].label == label for position in cluster)]
     total = sum(picture.label == label for picture in pictures)
     return (
         f"class {label!r} has too few pictures: {total} in {len(holding)} groups that must stay together, and none of "
-        f"them on the {side} side; each of the three sides needs one, so add pictures of it or remove the class."
+        f"them in the {split} split; each of the three splits needs one, so add pictures of it or remove the class."
     )
 
 
-def _fingerprint(pictures: Sequence[IndexedImage], sides: Sequence[str]) -> str:
-    rows = sorted((item.name, item.digest, item.label, side) for item, side in zip(pictures, sides, strict=True))
+def _fingerprint(pictures: Sequence[IndexedImage], splits: Sequence[str]) -> str:
+    # Checkpoints and results of earlier versions hold fingerprints in which val was hashed as validation.
+    hashed = ["validation" if split == "val" else split for split in splits]
+    rows = sorted((item.name, item.digest, item.label, split) for item, split in zip(pictures, hashed, strict=True))
     return hashlib.sha256(json.dumps([_SCHEMA, rows]).encode()).hexdigest()[:16]

@@ -1,7 +1,7 @@
-"""Views of pictures that are too large to be squashed: tiles at their own resolution.
+"""Views of images that are too large to be resized to a square: tiles at their own resolution.
 
-In training a tile is drawn from anywhere in the picture; in validation and test a fixed grid of tiles covers it, and
-`fpcn_lightning.modules.voting` makes one answer of theirs.
+In training a tile is drawn from anywhere in the image; in validation and test a fixed grid of tiles covers it, and
+`fpcn_lightning.modules.voting` averages their predictions.
 """
 
 import math
@@ -17,16 +17,16 @@ from fpcn_lightning.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Tiling(Augmentation):
-    """Views of pictures that keep their aspect ratio.
+    """Views of images that keep their aspect ratio.
 
     Args:
-        tile_scale: pictures are shrunk or enlarged by this factor before they are cut; one that is then smaller than a
-            tile is enlarged until its shorter side is as long as one.
-        max_tiles: of one picture in validation and test. Where more would be needed to cover it, the longer side of
-            the grid gives up one tile after another; what is left is spread evenly, with gaps.
+        tile_scale: images are resized by this factor before they are cut; one that is then smaller than a tile is
+            enlarged until its shorter side is as long as one.
+        max_tiles: of one image in validation and test. Where more would be needed to cover it, the longer side of
+            the grid loses one tile after another; the remaining tiles are spread evenly, with gaps.
 
     Raises:
-        UserError: a number that is not positive, beside what `Augmentation` refuses.
+        UserError: a number that is not positive, or what `Augmentation` raises.
     """
 
     tile_scale: float = 1.0
@@ -34,16 +34,16 @@ class Tiling(Augmentation):
 
     @property
     def squashed(self) -> None:
-        """Each picture keeps a shape of its own."""
+        """Each image keeps its own shape."""
         return
 
     def shape(self, height: int, width: int) -> Shape:
-        """The picture's sides times `tile_scale`, or times what makes the shorter one as long as a tile."""
+        """Height and width times `tile_scale`, or times what makes the shorter one as long as a tile."""
         factor = max(self.tile_scale, max(self.crop, self.evaluation_side) / min(height, width))
         return round(height * factor), round(width * factor)
 
     def evaluation_views(self, shape: Shape) -> tuple[View, ...]:
-        """As few tiles as cover the picture, or `max_tiles`, evenly spread from edge to edge, row by row."""
+        """As few tiles as cover the image, or `max_tiles`, evenly spread from edge to edge, row by row."""
         side = self.evaluation_side
         counts = [math.ceil(length / side) for length in shape]
         while math.prod(counts) > self.max_tiles:
@@ -51,7 +51,7 @@ class Tiling(Augmentation):
         tops, lefts = (_corners(length, side, count) for length, count in zip(shape, counts, strict=True))
         return tuple(View(top, left, False, side) for top, left in product(tops, lefts))
 
-    def _check_sides(self) -> None:
+    def _check_sizes(self) -> None:
         sides = (("crop", self.crop), ("evaluation_crop", self.evaluation_side))
         for key, number in (*sides, ("tile_scale", self.tile_scale), ("max_tiles", self.max_tiles)):
             if not number > 0:
@@ -59,7 +59,7 @@ class Tiling(Augmentation):
 
 
 def _corners(length: int, side: int, count: int) -> list[int]:
-    """Where `count` tiles begin that reach from one end of `length` to the other; one alone lies in the middle."""
+    """Where `count` tiles begin that reach from one end of `length` to the other; a single one is in the middle."""
     if count == 1:
         return [(length - side) // 2]
     return [int(corner) for corner in np.rint(np.linspace(0, length - side, count))]

@@ -1,7 +1,7 @@
-"""What rounding the weights of a convolution adds to the mean of its output, taken off its bias again.
+"""Subtracts from the biases of convolutions what rounding their weights adds to the mean of their outputs.
 
-Weights of seven or eight bits are wrong by up to half a step, and not by 0 on the mean of the few weights of one
-channel. That shifts whole channels, which hurts more than the noise (Nagel et al., ICCV 2019, section 4.2).
+Weights of seven or eight bits have an error of up to half a step, whose mean over the few weights of one channel is not
+0. That shifts whole channels, which costs more accuracy than the noise (Nagel et al., ICCV 2019, section 4.2).
 """
 
 from collections.abc import Iterator
@@ -11,37 +11,37 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Numbers = NDArray[np.float32]
-Pictures = dict[str, NDArray[np.uint8]]
+FloatArray = NDArray[np.float32]
+ModelInputs = dict[str, NDArray[np.uint8]]
 
 
-class Rounded(NamedTuple):
-    """A quantised convolution: where its bias lies, and what its weights were and are."""
+class QuantisedConvolution(NamedTuple):
+    """A quantised convolution: its bias, and the error of its weights."""
 
     name: str
-    bias: str  # name of the initializer, whole numbers of 32 bits
-    step: Numbers  # [O], what 1 of the bias is worth
-    error: Numbers  # [O, I / groups, kh, kw], weights minus rounded weights
+    bias: str  # name of the initializer, int32
+    step: FloatArray  # [O], scale of the bias
+    error: FloatArray  # [O, I / groups, kh, kw], weights minus quantised weights
     groups: int
 
 
-def correct_biases(source: Path, quantised: Path, batches: Iterator[Pictures]) -> None:
+def correct_biases(source: Path, quantised: Path, batches: Iterator[ModelInputs]) -> None:
     """Correct the biases of a quantised file in place.
 
     Args:
-        source: the file in float32 that it was made of.
+        source: the file in float32 that it was made from.
         quantised: in QDQ form.
-        batches: what to feed `source` with to learn the mean input of each convolution.
+        batches: inputs of `source` for the mean input of each convolution.
     """
     import onnx
 
     model = onnx.load(quantised)
-    rounded = _rounded(onnx.load(source), model)
-    if not rounded:
+    convolutions = _quantised_convolutions(onnx.load(source), model)
+    if not convolutions:
         return
-    means = _mean_inputs(source, [convolution.name for convolution in rounded], batches)
+    means = _mean_inputs(source, [convolution.name for convolution in convolutions], batches)
     initializers = {tensor.name: tensor for tensor in model.graph.initializer}
-    for convolution in rounded:
+    for convolution in convolutions:
         bias = onnx.numpy_helper.to_array(initializers[convolution.bias])
         shift = _shift(convolution, means[convolution.name]) / convolution.step
         corrected = onnx.numpy_helper.from_array((bias + np.rint(shift)).astype(np.int32), convolution.bias)
@@ -49,15 +49,15 @@ def correct_biases(source: Path, quantised: Path, batches: Iterator[Pictures]) -
     onnx.save(model, quantised)
 
 
-def _shift(convolution: Rounded, mean: Numbers) -> Numbers:
-    """What the error of the weights takes from the mean [O] of the output, for a mean input [I]; edges count as all."""
+def _shift(convolution: QuantisedConvolution, mean: FloatArray) -> FloatArray:
+    """The error of the mean [O] of the output for a mean input [I]; padding at the edges is ignored."""
     summed = convolution.error.sum((2, 3))
     inputs = mean.reshape(convolution.groups, -1).repeat(len(summed) // convolution.groups, axis=0)
-    shift: Numbers = (summed * inputs).sum(1)
+    shift: FloatArray = (summed * inputs).sum(1)
     return shift
 
 
-def _rounded(source: Any, quantised: Any) -> list[Rounded]:
+def _quantised_convolutions(source: Any, quantised: Any) -> list[QuantisedConvolution]:
     from onnx.numpy_helper import to_array
 
     weights = {node.name: node.input[1] for node in source.graph.node if node.op_type == "Conv"}
@@ -72,11 +72,11 @@ def _rounded(source: Any, quantised: Any) -> list[Rounded]:
         bias, step = made[node.input[2]].input[:2]
         groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
         error = to_array(exact[weights[node.name]]) - weight * scale.reshape(-1, 1, 1, 1)
-        found.append(Rounded(node.name, bias, to_array(values[step]), error, groups))
+        found.append(QuantisedConvolution(node.name, bias, to_array(values[step]), error, groups))
     return found
 
 
-def _mean_inputs(source: Path, names: list[str], batches: Iterator[Pictures]) -> dict[str, Numbers]:
+def _mean_inputs(source: Path, names: list[str], batches: Iterator[ModelInputs]) -> dict[str, FloatArray]:
     """The mean [I] of each channel of the inputs of convolutions."""
     import onnx
     import onnxruntime
@@ -91,5 +91,5 @@ def _mean_inputs(source: Path, names: list[str], batches: Iterator[Pictures]) ->
         model.graph.output.append(onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     outputs = [f"{name}_mean_input" for name in names]
-    predictions = [session.run(outputs, batch) for batch in batches]
-    return {name: np.mean(means, axis=0) for name, means in zip(names, zip(*predictions, strict=True), strict=True)}
+    results = [session.run(outputs, batch) for batch in batches]
+    return {name: np.mean(means, axis=0) for name, means in zip(names, zip(*results, strict=True), strict=True)}

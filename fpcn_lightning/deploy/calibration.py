@@ -1,6 +1,6 @@
-"""Confidence that means something: temperature, threshold of `unknown`, sizes of prediction sets. Pure functions.
+"""Calibrated confidence: temperature, threshold of `unknown`, quantiles of prediction sets. Pure functions.
 
-All of it is fitted on the validation side, on which the best epoch was chosen, too. That leaves it a little optimistic.
+All of it is fitted on the validation pictures, on which the best epoch was chosen too, so it is slightly optimistic.
 """
 
 import math
@@ -13,16 +13,16 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from fpcn_lightning.modules.voting import first_rows, voted
 
-LEAST, MOST = 0.05, 20.0  # temperature
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 BINS = 15  # of confidence, in the calibration error
 COVERAGES = (0.8, 0.9, 0.95, 0.99)
 
 
 def fitted_temperature(positions: Tensor, logits: Tensor, labels: Tensor) -> float:
-    """The temperature with the least cross entropy (Guo et al., ICML 2017) of the answers to whole pictures.
+    """The temperature with the smallest cross entropy (Guo et al., ICML 2017) of the predictions for whole pictures.
 
-    One picture more than there are is imagined, whose class could be any: without it, a side that was answered without
-    a mistake would make every confidence 1 (Platt scaling has the same remedy).
+    The labels are smoothed as if there were one more picture, of any class. Without it, a network without mistakes on
+    these pictures would get a confidence of 1 for all (Platt scaling has the same correction).
 
     Args:
         positions: long [N], the picture of each row; the rows of one follow each other.
@@ -30,39 +30,40 @@ def fitted_temperature(positions: Tensor, logits: Tensor, labels: Tensor) -> flo
         labels: long [N], the same for all rows of a picture.
     """
     truth = labels[first_rows(positions)]
-    doubt = 1 / (len(truth) + 1)
+    smoothing = 1 / (len(truth) + 1)
 
     def cost(exponent: float) -> float:
         predictions = voted(positions, logits.double() / math.exp(exponent))
-        return float(functional.cross_entropy(predictions, truth, label_smoothing=doubt))
+        return float(functional.cross_entropy(predictions, truth, label_smoothing=smoothing))
 
-    found = minimize_scalar(cost, bounds=(math.log(LEAST), math.log(MOST)), method="bounded")
+    bounds = (math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE))
+    found = minimize_scalar(cost, bounds=bounds, method="bounded")
     return math.exp(float(found.x))
 
 
 def at_a_limit(temperature: float) -> bool:
-    """Whether a fitted temperature lies at the end of what is tried, where confidence means little."""
-    return not 1.01 * LEAST < temperature < MOST / 1.01
+    """Whether a fitted temperature is at a limit of the search, where confidence means little."""
+    return not 1.01 * MIN_TEMPERATURE < temperature < MAX_TEMPERATURE / 1.01
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor) -> float:
-    """The expected distance between confidence and accuracy, 0..1, of probabilities [P, C] with labels [P]."""
+    """The expected difference between confidence and accuracy, 0..1, of probabilities [P, C] with labels [P]."""
     classes = probabilities.shape[1]
     return float(multiclass_calibration_error(probabilities, labels, classes, n_bins=BINS, norm="l1"))
 
 
 def threshold(scores: Tensor, coverage: float) -> float:
     """The largest of the scores [P] that at least the share `coverage` of them reaches."""
-    below = math.floor((1 - coverage) * len(scores) + 1e-9)  # 0.05 * 20 is 1, whatever its last bit says
+    below = math.floor((1 - coverage) * len(scores) + 1e-9)  # 0.05 * 20 is 1 in spite of rounding errors
     return float(scores.sort().values[min(below, len(scores) - 1)])
 
 
 def conformal_quantiles(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
-    """By coverage, how much may be missing from 1 in the probability of a class of the prediction set.
+    """By coverage, the limit of 1 - probability for a class of the prediction set.
 
-    Split conformal prediction (Vovk et al. 2005; Angelopoulos, Bates 2021, section 1): a set of all classes with
-    1 - probability at most this holds the true one with at least that chance, for pictures of the kind of these. 1,
-    all classes, where there are too few pictures to promise less.
+    Split conformal prediction (Vovk et al. 2005; Angelopoulos, Bates 2021, section 1): the set of all classes with
+    1 - probability at most this includes the true one with at least that probability, for pictures of the same kind. 1,
+    all classes, if there are too few pictures for the coverage.
 
     Args:
         probabilities: [P, C].
@@ -73,6 +74,6 @@ def conformal_quantiles(probabilities: Tensor, labels: Tensor) -> dict[str, floa
 
 
 def _finite_sample_quantile(values: Tensor, coverage: float) -> float:
-    """The ceil((n + 1) coverage)-th of n sorted values; 1 where there are fewer."""
+    """The ceil((n + 1) coverage)-th of n sorted values; 1 if there are fewer."""
     rank = math.ceil((len(values) + 1) * coverage - 1e-9)
     return float(values[rank - 1]) if rank <= len(values) else 1.0

@@ -1,47 +1,48 @@
-"""The card of a bundle: what people must know before they trust it."""
+"""The model card of a bundle: what people must know before they use it."""
 
 from collections.abc import Mapping
 from math import sqrt
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fpcn_lightning.config import ExportConfig
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.deploy.calibration import at_a_limit
-from fpcn_lightning.deploy.wrapper import Deployed
+from fpcn_lightning.deploy.manifests import BundleLineage
+from fpcn_lightning.deploy.wrapper import DeployedNetwork
 from fpcn_lightning.field.manifest import ModelFile
 
-Calibrated = dict[str, tuple[float, float]]
-"""By side of the split: the expected calibration error of PyTorch before and after the temperature, 0..1."""
+CalibrationErrors = dict[str, tuple[float, float]]
+"""By split (val, test): the expected calibration error of PyTorch before and after the temperature, 0..1."""
 
-Unknown = dict[str, tuple[float, float | None]]
+UnknownShares = dict[str, tuple[float, float | None]]
 """By file: the shares of validation and test pictures that it calls unknown, 0..1."""
 
 
-def card(
+def model_card(
     data: RockDataModule,
-    deployed: Deployed,
+    deployed: DeployedNetwork,
     files: Mapping[str, ModelFile],
-    lineage: Mapping[str, Any],
-    calibrated: Calibrated,
-    unknown: Unknown,
+    lineage: BundleLineage,
+    errors: CalibrationErrors,
+    unknown: UnknownShares,
     *,
     activation_map: bool,
     pictures: int,
-    options: Mapping[str, Any],
+    config: ExportConfig,
 ) -> str:
     """The text of `card.md`.
 
     Args:
-        data: what it was trained and measured with.
+        data: what the network was trained and measured with.
         deployed: the network, calibrated.
-        files: what was measured of each.
-        lineage: where it comes from.
-        calibrated: calibration errors.
+        files: the measured entry of each.
+        lineage: where the network comes from.
+        errors: calibration errors.
         unknown: shares of unknown pictures.
-        activation_map: whether the files give one.
-        pictures: how many the ranges of int8 were measured on.
-        options: the section `export` of the config.
+        activation_map: whether the files have one.
+        pictures: number of pictures on which the ranges of int8 were measured.
+        config: of the export.
     """
     environment = Environment(
         loader=PackageLoader("fpcn_lightning.deploy", "."),
@@ -51,20 +52,21 @@ def card(
         keep_trailing_newline=True,
     )
     environment.filters |= {"percent": _percent, "megabytes": _megabytes}
-    sides = {side: len(getattr(data.split, side)) for side in ("train", "validation", "test")}
+    split = data.split
+    counts = {"train": len(split.train), "val": len(split.val), "test": len(split.test)}
     return environment.get_template("card.md.jinja").render(
         classes=data.classes,
-        sides=sides,
+        counts=counts,
         views=data.augmentation,
         deployed=deployed,
         files=files,
-        errors={name: _standard_error(entry["accuracy"], sides["test"]) for name, entry in files.items()},
+        standard_errors={name: _standard_error(entry["accuracy"], counts["test"]) for name, entry in files.items()},
         lineage=lineage,
-        calibrated=calibrated,
+        calibration_errors=errors,
         unknown=unknown,
         activation_map=activation_map,
         pictures=pictures,
-        options=options,
+        config=config,
         at_a_limit=at_a_limit(deployed.temperature),
     )
 

@@ -1,4 +1,4 @@
-"""The network as files for ExecuTorch with XNNPACK, which phones run: one picture at a time."""
+"""The network as files for ExecuTorch with XNNPACK, for phones: one picture at a time."""
 
 import contextlib
 import os
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from fpcn_lightning.deploy.predictions import Ask
-from fpcn_lightning.deploy.wrapper import Deployed
+from fpcn_lightning.deploy.predictions import PredictViews
+from fpcn_lightning.deploy.wrapper import DeployedNetwork
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.library_warnings import silenced
 
 
 def check_installed() -> None:
-    """Refuse early.
+    """Check at the start that the packages are installed.
 
     Raises:
         UserError: the extra is missing.
@@ -29,30 +29,30 @@ def check_installed() -> None:
         import torchao  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"export.executorch=true needs {error.name}: pip install 'fpcn-lightning[executorch]', or leave it out."
+            f"export.executorch=true needs {error.name}: pip install 'fpcn-lightning[executorch]', or set it to false."
         ) from error
 
 
-def write_pte(deployed: Deployed, side: int, path: Path) -> None:
-    """Write the network in float32, for one picture of `side` x `side` pixels.
+def write_pte(deployed: DeployedNetwork, size: int, path: Path) -> None:
+    """Write the network in float32, for one picture of `size` x `size` pixels.
 
     Raises:
-        UserError: the network does what ExecuTorch cannot.
+        UserError: ExecuTorch does not support the network.
     """
     with _translating():
-        _lower(torch.export.export(deployed, _example(side)), path)
+        _lower(torch.export.export(deployed, _example(size)), path)
 
 
-def write_int8_pte(deployed: Deployed, pictures: NDArray[np.uint8], path: Path) -> None:
-    """Write the network with weights and maps of eight bits, scaled for each channel.
+def write_int8_pte(deployed: DeployedNetwork, pictures: NDArray[np.uint8], path: Path) -> None:
+    """Write the network with int8 weights and feature maps, scaled for each channel.
 
     Args:
         deployed: the network.
-        pictures: uint8 [N, S, S, 3] that the ranges of the maps are measured on.
+        pictures: uint8 [N, S, S, 3] on which the ranges of the feature maps are measured.
         path: file to write.
 
     Raises:
-        UserError: the network does what ExecuTorch cannot.
+        UserError: ExecuTorch does not support the network.
     """
     with _translating():
         from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
@@ -70,28 +70,28 @@ def write_int8_pte(deployed: Deployed, pictures: NDArray[np.uint8], path: Path) 
         _lower(torch.export.export(convert_pt2e(prepared), example), path)
 
 
-def runner(path: Path) -> Ask:
-    """The file as a function of views [B, S, S, 3], which it answers one by one.
+def load_pte(path: Path) -> PredictViews:
+    """The file as a function of views [B, S, S, 3], which are computed one by one.
 
     Raises:
-        UserError: this machine's ExecuTorch cannot run it.
+        UserError: ExecuTorch on this machine cannot run it.
     """
     with _translating():
         from executorch.runtime import Runtime
 
         method: Any = Runtime.get().load_program(path).load_method("forward")
 
-    def ask(views: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+    def predict(views: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         with _silent():
-            # Cloned: the runtime answers the next picture into the same memory.
-            predictions = [[part.clone() for part in method.execute([view[None]])] for view in torch.from_numpy(views)]
-        return tuple(torch.cat(parts).numpy() for parts in zip(*predictions, strict=True))
+            # Cloned: the runtime writes the outputs for the next picture into the same memory.
+            outputs = [[part.clone() for part in method.execute([view[None]])] for view in torch.from_numpy(views)]
+        return tuple(torch.cat(parts).numpy() for parts in zip(*outputs, strict=True))
 
-    return ask
+    return predict
 
 
-def _example(side: int) -> tuple[torch.Tensor]:
-    return (torch.zeros(1, side, side, 3, dtype=torch.uint8),)
+def _example(size: int) -> tuple[torch.Tensor]:
+    return (torch.zeros(1, size, size, 3, dtype=torch.uint8),)
 
 
 def _lower(program: Any, path: Path) -> None:
@@ -104,25 +104,25 @@ def _lower(program: Any, path: Path) -> None:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Without the line that the runtime's mean writes to the error stream, past Python, for every picture."""
-    kept = os.dup(2)
+    """Suppress the line that the runtime's mean operator writes to the error stream for every picture."""
+    stderr = os.dup(2)
     try:
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        with Path(os.devnull).open("w") as null:
+            os.dup2(null.fileno(), 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 @contextlib.contextmanager
 def _translating() -> Iterator[None]:
-    """Quiet libraries, and an error of theirs in a sentence."""
+    """Silence the libraries, and turn their errors into a UserError."""
     try:
         with silenced():
             yield
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"this network cannot be written for ExecuTorch: {reason}. Leave export.executorch out."
+            f"this network cannot be written for ExecuTorch: {reason}. Set export.executorch=false."
         ) from error

@@ -1,4 +1,4 @@
-"""What the files of a bundle are worth, found out through the very code that the field runs them with."""
+"""Measures the files of a bundle with the code that `fpcn` runs them with."""
 
 from pathlib import Path
 
@@ -6,7 +6,12 @@ import torch
 
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.deploy import calibration, executorch_files
-from fpcn_lightning.deploy.predictions import Ask, Both, Side, side_of
+from fpcn_lightning.deploy.predictions import (
+    DeployedPredictions,
+    PicturePredictions,
+    PredictViews,
+    picture_predictions,
+)
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.manifest import ModelFile
@@ -15,60 +20,68 @@ from fpcn_lightning.field.model import BundleModel
 PARITY = 1e-4  # of probability, between PyTorch and a file in float32
 
 
-def predicted(folder: Path, name: str, data: RockDataModule, *, look_at_test: bool) -> Both:
-    """What the file `name` of the bundle in `folder` says."""
-    ask = _opened(folder, name)
-    validation = side_of(ask, data.val_dataloader(), f"validation, {name}")
-    looked = look_at_test and data.split.test
-    return Both(validation, side_of(ask, data.test_dataloader(), f"test, {name}") if looked else None)
+def predict_with_file(folder: Path, name: str, data: RockDataModule, *, evaluate_test: bool) -> DeployedPredictions:
+    """The predictions of the file `name` of the bundle in `folder`."""
+    predict = _load(folder, name)
+    val = picture_predictions(predict, data.val_dataloader(), f"val, {name}")
+    with_test = evaluate_test and data.split.test
+    test = picture_predictions(predict, data.test_dataloader(), f"test, {name}") if with_test else None
+    return DeployedPredictions(val, test)
 
 
-def judge(name: str, entry: ModelFile, said: Both, reference: Both, max_drop: float) -> None:
-    """Compare what a file says with what PyTorch says, on test or, where that is not looked at, on validation.
+def check_predictions(
+    name: str, entry: ModelFile, predicted: DeployedPredictions, reference: DeployedPredictions, max_drop: float
+) -> None:
+    """Compare the predictions of a file with those of PyTorch.
+
+    Accuracies are compared on the test pictures or, if these are not evaluated, on the validation pictures.
 
     Raises:
-        UserError: a float file gives other probabilities, or one of eight bits loses more than `max_drop` points.
+        UserError: a float file returns other probabilities, or an int8 file loses more than `max_drop` points.
     """
-    sides = {"validation": (said.validation, reference.validation)}
-    if said.test and reference.test:
-        sides["test"] = (said.test, reference.test)
+    splits = {"validation": (predicted.val, reference.val)}
+    if predicted.test and reference.test:
+        splits["test"] = (predicted.test, reference.test)
     if entry["precision"] == "fp32":
-        for distance in (mine.distance(theirs) for mine, theirs in sides.values()):
-            if not distance <= PARITY:  # nor when it is no number
+        for distance in (mine.distance(theirs) for mine, theirs in splits.values()):
+            if not distance <= PARITY:  # also if it is NaN
                 raise UserError(
                     f"{name} differs from PyTorch by {distance:.2g} in a probability, more than {PARITY:g}: try "
                     "another export.opset."
                 )
         return
-    side, (mine, theirs) = list(sides.items())[-1]
+    split, (mine, theirs) = list(splits.items())[-1]
     drop = 100 * (theirs.accuracy - mine.accuracy)
     if drop > max_drop + 1e-9:
         raise UserError(
-            f"{name} loses {drop:.2f} points of {side} accuracy, more than export.max_drop={max_drop:g}: give more "
-            "export.calibration_pictures, or allow it with a larger export.max_drop."
+            f"{name} loses {drop:.2f} points of {split} accuracy, more than export.max_drop={max_drop:g}: increase "
+            "export.calibration_pictures, or accept the loss with a larger export.max_drop."
         )
 
 
-def measured(entry: ModelFile, said: Both, reference: Both, coverage: float) -> ModelFile:
-    """The entry of a file with its own accuracy, threshold and quantiles."""
-    own = entry.copy()
-    own["threshold"] = calibration.threshold(said.validation.score, coverage)
-    own["quantiles"] = calibration.conformal_quantiles(said.validation.probabilities, said.validation.labels)
-    if said.test and reference.test:
-        own["accuracy"], own["agreement"] = said.test.accuracy, said.test.agreement(reference.test)
-    return own
+def measured_entry(
+    entry: ModelFile, predicted: DeployedPredictions, reference: DeployedPredictions, coverage: float
+) -> ModelFile:
+    """The entry of a file with its accuracy, threshold and quantiles."""
+    measured = entry.copy()
+    measured["threshold"] = calibration.threshold(predicted.val.score, coverage)
+    measured["quantiles"] = calibration.conformal_quantiles(predicted.val.probabilities, predicted.val.labels)
+    if predicted.test and reference.test:
+        measured["accuracy"] = predicted.test.accuracy
+        measured["agreement"] = predicted.test.agreement(reference.test)
+    return measured
 
 
-def unknown(entry: ModelFile, said: Both) -> tuple[float, float | None]:
+def unknown_shares(entry: ModelFile, predicted: DeployedPredictions) -> tuple[float, float | None]:
     """Shares of validation and test pictures that the file calls unknown, 0..1."""
 
-    def share(side: Side) -> float:
-        return float((side.score < entry["threshold"]).double().mean())
+    def share(pictures: PicturePredictions) -> float:
+        return float((pictures.score < entry["threshold"]).double().mean())
 
-    return share(said.validation), share(said.test) if said.test else None
+    return share(predicted.val), share(predicted.test) if predicted.test else None
 
 
-def _opened(folder: Path, name: str) -> Ask:
+def _load(folder: Path, name: str) -> PredictViews:
     if name.endswith(".pte"):
-        return executorch_files.runner(folder / name)
+        return executorch_files.load_pte(folder / name)
     return BundleModel(read_bundle(folder), name, torch.get_num_threads())

@@ -5,44 +5,44 @@ from typing import Any
 
 import torch
 
-from fpcn_lightning.deploy.wrapper import OUTPUTS, Deployed
+from fpcn_lightning.deploy.wrapper import OUTPUTS, DeployedNetwork
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.library_warnings import silenced
 
-EXAMPLES = 2  # a batch of one would be taken for the only size there is
+EXAMPLES = 2  # torch.export specialises to a batch of one
 
 
-def write_onnx(deployed: Deployed, side: int, path: Path, opset: int) -> bool:
-    """Write the network for pictures of `side` x `side` pixels, any number of them, in one file.
+def write_onnx(deployed: DeployedNetwork, size: int, path: Path, opset: int) -> bool:
+    """Write the network for any number of pictures of `size` x `size` pixels, in one file.
 
     Returns:
-        Whether it gives an activation map.
+        Whether it has an activation map.
 
     Raises:
-        UserError: a package is missing, or the network does what ONNX cannot say.
+        UserError: a package is missing, or ONNX does not support the network.
     """
-    images = torch.zeros(EXAMPLES, side, side, 3, dtype=torch.uint8)
+    images = torch.zeros(EXAMPLES, size, size, 3, dtype=torch.uint8)
     try:
         import onnx
-        import onnxscript  # noqa: F401 - torch asks for it only when it is too late to say so in a sentence
+        import onnxscript  # noqa: F401 - torch needs it later and would raise an error of its own
     except ImportError as error:
         raise UserError(f"task=export needs {error.name}: pip install 'fpcn-lightning[export]'.") from error
     with torch.no_grad():
         outputs = OUTPUTS[: len(deployed(images))]
     try:
-        model = _translated(deployed, images, outputs, opset)
+        model = _to_onnx(deployed, images, outputs, opset)
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"this network cannot be written as ONNX with export.opset={opset}: {reason}") from error
     written = next(each.version for each in model.opset_import if not each.domain)
     if written != opset:
-        raise UserError(f"export.opset={opset} cannot be had, torch wrote {written}: set export.opset={written}.")
-    onnx.save(_without_traces(model), path)
+        raise UserError(f"export.opset={opset} is not supported, torch wrote {written}: set export.opset={written}.")
+    onnx.save(_without_sources(model), path)
     return len(outputs) == len(OUTPUTS)
 
 
-def _translated(deployed: Deployed, images: torch.Tensor, outputs: tuple[str, ...], opset: int) -> Any:
-    """The model as ONNX's own message; torch thinks aloud while it makes it."""
+def _to_onnx(deployed: DeployedNetwork, images: torch.Tensor, outputs: tuple[str, ...], opset: int) -> Any:
+    """The model as a protobuf message, without the output of torch while it is made."""
     with silenced():
         program = torch.onnx.export(
             deployed,
@@ -58,8 +58,8 @@ def _translated(deployed: Deployed, images: torch.Tensor, outputs: tuple[str, ..
     return program.model_proto
 
 
-def _without_traces(model: Any) -> Any:
-    """Without the lines of code that each node came from, which name folders of this machine."""
+def _without_sources(model: Any) -> Any:
+    """The model without the source lines of each node, which include paths of this machine."""
     del model.metadata_props[:]
     for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer, *model.functions):
         del part.metadata_props[:]

@@ -1,4 +1,4 @@
-"""What a network, in any of its forms, says of the pictures of one side of the split."""
+"""The predictions of a network, in any of its forms, for the pictures of one split."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -11,15 +11,15 @@ from tqdm import tqdm
 
 from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.data.sampler import PADDING
-from fpcn_lightning.deploy.wrapper import Deployed
+from fpcn_lightning.deploy.wrapper import DeployedNetwork
 from fpcn_lightning.modules.voting import averaged, first_rows
 
-Ask = Callable[[NDArray[np.uint8]], Sequence[Any]]
-"""Views, uint8 [B, S, S, 3], to `probabilities` [B, C], `score` [B] and whatever else a bundle's file gives."""
+PredictViews = Callable[[NDArray[np.uint8]], Sequence[Any]]
+"""Views, uint8 [B, S, S, 3], to `probabilities` [B, C], `score` [B] and any other outputs of a bundle's file."""
 
 
-class Side(NamedTuple):
-    """The answers to P whole pictures."""
+class PicturePredictions(NamedTuple):
+    """The predictions for P whole pictures."""
 
     labels: Tensor  # long [P]
     probabilities: Tensor  # [P, C]
@@ -27,63 +27,65 @@ class Side(NamedTuple):
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers, 0..1."""
+        """Share of correct predictions, 0..1."""
         return float((self.probabilities.argmax(1) == self.labels).double().mean())
 
-    def agreement(self, other: "Side") -> float:
-        """Share of pictures that both give the same class, 0..1."""
+    def agreement(self, other: "PicturePredictions") -> float:
+        """Share of pictures for which both predict the same class, 0..1."""
         return float((self.probabilities.argmax(1) == other.probabilities.argmax(1)).double().mean())
 
-    def distance(self, other: "Side") -> float:
+    def distance(self, other: "PicturePredictions") -> float:
         """The largest difference in any probability, 0..1."""
         return float((self.probabilities - other.probabilities).abs().max())
 
 
-class Both(NamedTuple):
-    """What one form of the network says; the test side only where it is looked at."""
+class DeployedPredictions(NamedTuple):
+    """The predictions of one form of the network; those for the test pictures only if they are evaluated."""
 
-    validation: Side
-    test: Side | None
+    val: PicturePredictions
+    test: PicturePredictions | None
 
 
-class Rows(NamedTuple):
-    """What PyTorch says of N views; those of one picture follow each other."""
+class ViewLogits(NamedTuple):
+    """The logits of PyTorch for N views; those of one picture follow each other."""
 
     positions: Tensor  # long [N], of the picture in the index
     labels: Tensor  # long [N]
     logits: Tensor  # [N, C]
 
-    def side(self, deployed: Deployed) -> Side:
-        """The answers to whole pictures at the temperature of `deployed`."""
-        return _voted(self.positions, self.labels, *deployed.predictions(self.logits))
+    def predictions(self, deployed: DeployedNetwork) -> PicturePredictions:
+        """The predictions for whole pictures at the temperature of `deployed`."""
+        return _by_picture(self.positions, self.labels, *deployed.predictions(self.logits))
 
 
-def logits_of(deployed: Deployed, loader: Iterable[Batch], what: str) -> Rows:
-    """Run PyTorch over a side of the split; `what` names it beside the progress bar."""
-    kept = []
+def view_logits(deployed: DeployedNetwork, loader: Iterable[Batch], description: str) -> ViewLogits:
+    """Run PyTorch over a split; `description` is shown next to the progress bar."""
+    batches = []
     with torch.inference_mode():
-        for batch in tqdm(loader, desc=what, leave=False):
-            views, positions, labels = _real(batch)
-            kept.append(Rows(positions, labels, deployed.logits(views)))
-    return Rows(*(torch.cat(column) for column in zip(*kept, strict=True)))
+        for batch in tqdm(loader, desc=description, leave=False):
+            views, positions, labels = _without_padding(batch)
+            batches.append(ViewLogits(positions, labels, deployed.logits(views)))
+    return ViewLogits(*(torch.cat(column) for column in zip(*batches, strict=True)))
 
 
-def side_of(ask: Ask, loader: Iterable[Batch], what: str) -> Side:
-    """Run a file of a bundle over a side of the split; `what` names them beside the progress bar."""
-    kept = []
-    for batch in tqdm(loader, desc=what, leave=False):
-        views, positions, labels = _real(batch)
-        predictions = ask(views.numpy())
-        kept.append((positions, labels, *map(torch.from_numpy, predictions[:2])))
-    return _voted(*(torch.cat(column) for column in zip(*kept, strict=True)))
+def picture_predictions(predict: PredictViews, loader: Iterable[Batch], description: str) -> PicturePredictions:
+    """Run a file of a bundle over a split; `description` is shown next to the progress bar."""
+    batches = []
+    for batch in tqdm(loader, desc=description, leave=False):
+        views, positions, labels = _without_padding(batch)
+        outputs = predict(views.numpy())
+        batches.append((positions, labels, *map(torch.from_numpy, outputs[:2])))
+    return _by_picture(*(torch.cat(column) for column in zip(*batches, strict=True)))
 
 
-def _voted(positions: Tensor, labels: Tensor, probabilities: Tensor, score: Tensor) -> Side:
-    """The answers to pictures out of those to their views, by which picture each view is of."""
-    return Side(labels[first_rows(positions)], averaged(positions, probabilities), averaged(positions, score))
+def _by_picture(positions: Tensor, labels: Tensor, probabilities: Tensor, score: Tensor) -> PicturePredictions:
+    """The predictions for pictures from those for their views, given the picture of each view."""
+    return PicturePredictions(
+        labels[first_rows(positions)], averaged(positions, probabilities), averaged(positions, score)
+    )
 
 
-def _real(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+def _without_padding(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Views [B, S, S, 3], positions and labels of a batch without its padding."""
     real = batch.positions != PADDING
     return batch.images[real].permute(0, 2, 3, 1).contiguous(), batch.positions[real], batch.labels[real]

@@ -1,4 +1,4 @@
-"""The same network with weights and maps of eight bits: a quarter of the size, and faster where processors help."""
+"""The network with int8 weights and feature maps: a quarter of the size, and faster on CPUs with support for it."""
 
 import tempfile
 from collections import defaultdict
@@ -14,21 +14,21 @@ from fpcn_lightning.deploy.bias_correction import correct_biases
 from fpcn_lightning.library_warnings import silenced
 
 BATCH = 8  # pictures
-FIRST = 3  # layers with weights that are not rounded; the very first normalises
+FIRST = 3  # layers with weights that are not quantised; the first one is the normalisation
 WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 QUANTISED = (*WEIGHTED, "Add", "Relu", "Clip", "MaxPool", "GlobalAveragePool", "AveragePool", "Concat")
 
 
 def write_int8(source: Path, target: Path, pictures: NDArray[np.uint8]) -> None:
-    """Quantise an ONNX file statically: maps to unsigned, weights to signed numbers with a scale for each channel.
+    """Quantise an ONNX file statically: feature maps to uint8, weights to int8 with a scale for each channel.
 
-    The last layers stay as they are, since what is rounded there is never made good, and so do the first ones: they
-    are the most sensitive, and so small that they would gain nothing in size or time.
+    The last layers stay in float32, since later layers cannot compensate their errors, and so do the first ones: they
+    are the most sensitive, and too small to gain anything in size or time.
 
     Args:
         source: the file in float32.
         target: the file to write.
-        pictures: uint8 [N, S, S, 3] that the ranges of the maps are measured on.
+        pictures: uint8 [N, S, S, 3] on which the ranges of the feature maps are measured.
     """
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
@@ -41,22 +41,22 @@ def write_int8(source: Path, target: Path, pictures: NDArray[np.uint8]) -> None:
         quantize_static(
             prepared,
             target,
-            _reader(pictures),
+            _calibration_reader(pictures),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             op_types_to_quantize=list(QUANTISED),
-            nodes_to_exclude=_kept(nodes),
+            nodes_to_exclude=_float_layers(nodes),
             extra_options={"TensorQuantOverrides": _seven_bits(nodes)},
         )
         correct_biases(prepared, target, _batches(pictures, "biases of int8"))
 
 
-def _reader(pictures: NDArray[np.uint8]) -> Any:
+def _calibration_reader(pictures: NDArray[np.uint8]) -> Any:
     from onnxruntime.quantization import CalibrationDataReader
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class PictureReader(CalibrationDataReader):  # type: ignore[misc]
         """The pictures in batches."""
 
         def __init__(self) -> None:
@@ -65,31 +65,31 @@ def _reader(pictures: NDArray[np.uint8]) -> Any:
         def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
             return next(self.batches, None)
 
-    return Reader()
+    return PictureReader()
 
 
-def _batches(pictures: NDArray[np.uint8], what: str) -> Iterator[dict[str, NDArray[np.uint8]]]:
-    for start in tqdm(range(0, len(pictures), BATCH), desc=what, leave=False):
+def _batches(pictures: NDArray[np.uint8], description: str) -> Iterator[dict[str, NDArray[np.uint8]]]:
+    for start in tqdm(range(0, len(pictures), BATCH), desc=description, leave=False):
         yield {"images": pictures[start : start + BATCH]}
 
 
-def _kept(nodes: Any) -> list[str]:
-    """The layers that stay as they are: the first ones, and those that no other with weights comes after."""
+def _float_layers(nodes: Any) -> list[str]:
+    """The layers that stay in float32: the first ones, and those without a later layer with weights."""
     weighted = [node for node in nodes if node.op_type in WEIGHTED]
-    ahead: dict[str, bool] = defaultdict(bool)  # by tensor: whether a layer with weights comes after it
+    before_weights: dict[str, bool] = defaultdict(bool)  # by tensor: whether a layer with weights comes after it
     for node in reversed(nodes):
-        coming = node.op_type in WEIGHTED or any(ahead[name] for name in node.output)
+        before = node.op_type in WEIGHTED or any(before_weights[name] for name in node.output)
         for name in node.input:
-            ahead[name] |= coming
-    last = [node for node in weighted if not any(ahead[name] for name in node.output)]
+            before_weights[name] |= before
+    last = [node for node in weighted if not any(before_weights[name] for name in node.output)]
     return [node.name for node in (*weighted[:FIRST], *last)]
 
 
 def _seven_bits(nodes: Any) -> dict[str, list[dict[str, Any]]]:
-    """Weights that processors with AVX2 but without VNNI multiply in pairs and add up in sixteen bits.
+    """Seven bits for weights that CPUs with AVX2 but without VNNI multiply in pairs and add in sixteen bits.
 
-    Of eight bits, those sums overflow there: one file would give different answers on different computers. Depthwise
-    convolutions, which suffer most from coarse weights, are computed in another way.
+    With eight bits those sums overflow, so that one file would have different predictions on different computers.
+    Depthwise convolutions, which lose most accuracy with coarse weights, are computed in another way.
     """
     from onnxruntime.quantization import QuantType
 

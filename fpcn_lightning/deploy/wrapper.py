@@ -1,7 +1,5 @@
 """The network as it is deployed: bytes of a picture in, calibrated probabilities out, nothing left to the caller."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,22 +7,21 @@ from torch.nn import functional
 from fpcn_lightning.errors import check_choice
 from fpcn_lightning.models.network import Network
 
-Score = Literal["energy", "probability"]
 SCORES = ("energy", "probability")
 OUTPUTS = ("probabilities", "score", "activation_map")
 
 
-class Deployed(nn.Module):
-    """A network with its normalisation before it and its calibration behind it (`fpcn_lightning.field.manifest`).
+class DeployedNetwork(nn.Module):
+    """A network with its normalisation before it and its calibration after it (`fpcn_lightning.field.manifest`).
 
     Args:
-        network: is put into evaluation.
-        score: what tells pictures of the trained kind from others: `energy`, the logarithm of the sum of the
+        network: is set to evaluation mode.
+        score: what distinguishes pictures of the trained kind from others: `energy`, the logarithm of the sum of the
             exponentials of the logits (Liu et al., NeurIPS 2020, at temperature 1), or `probability`, the calibrated
-            one of the likeliest class (Hendrycks, Gimpel, ICLR 2017).
+            one of the most likely class (Hendrycks, Gimpel, ICLR 2017).
 
     Attributes:
-        temperature: that logits are divided by before the softmax; 1 until it is set.
+        temperature: by which logits are divided before the softmax; 1 until it is set.
 
     Raises:
         UserError: there is no such score.
@@ -33,7 +30,7 @@ class Deployed(nn.Module):
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, network: Network, score: Score = "energy") -> None:
+    def __init__(self, network: Network, score: str = "energy") -> None:
         super().__init__()
         check_choice("export.score", score, SCORES)
         self.network, self.score = network.eval(), score
@@ -43,7 +40,7 @@ class Deployed(nn.Module):
         self.register_buffer("bias", (-mean / std).float(), persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Pictures, uint8 [B, S, S, 3], as probabilities [B, C], score [B] and, where it can be had, activation map."""
+        """Pictures, uint8 [B, S, S, 3], to probabilities [B, C], score [B] and, if there is one, activation map."""
         normalised = self.normalised(images)
         explained = self.network.explained(normalised)
         logits = self.network(normalised) if explained is None else explained.logits
@@ -51,7 +48,7 @@ class Deployed(nn.Module):
         return predictions if explained is None else (*predictions, explained.maps)
 
     def predictions(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities [B, C] and score [B] that belong to logits [B, C]."""
+        """Probabilities [B, C] and score [B] for logits [B, C]."""
         probabilities = (logits / self.temperature).softmax(1)
         return probabilities, logits.logsumexp(1) if self.score == "energy" else probabilities.amax(1)
 
@@ -61,6 +58,6 @@ class Deployed(nn.Module):
         return logits
 
     def normalised(self, images: Tensor) -> Tensor:
-        """Pictures, uint8 [B, S, S, 3], as the network expects them, [B, 3, S, S]."""
+        """Pictures, uint8 [B, S, S, 3], as the input of the network, [B, 3, S, S]."""
         # As a convolution: onnxruntime takes ten times as long for a difference and a quotient of interleaved channels.
         return functional.conv2d(images.permute(0, 3, 1, 2).float(), self.weight, self.bias)

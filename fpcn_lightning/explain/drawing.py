@@ -16,36 +16,35 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fpcn_lightning.data.augment import LUMINANCE
-from fpcn_lightning.explain.panels import Shown
+from fpcn_lightning.explain.panels import Panel
 from fpcn_lightning.report.canvas import new_figure, shortened
 from fpcn_lightning.runs.atomic_write import atomic_write
 
-_SIDE = 256  # pixels of a panel
+_SIZE = 256  # height and width of a panel, pixels
 _COLOUR_MAP = "viridis"  # readable by the colour-blind, and in grey
 _OPACITY = 0.6
-_SHADE = 0.4  # brightness of what lies outside an outline
+_SHADE = 0.4  # factor of the brightness outside an outline
 _LINE = (213, 94, 0)  # vermilion
-_LINE_WIDTH = 2  # pixels, on both sides of the border
-_RIGHT, _WRONG = "#0072B2", "#D55E00"  # blue and vermilion: the colour-blind tell them apart, too
+_LINE_WIDTH = 2  # pixels, inside and outside of the border
+_RIGHT, _WRONG = "#0072B2", "#D55E00"  # blue and vermilion, which the colour-blind can distinguish
 _PANEL_INCHES = 1.75
-# Matplotlib's own font knows no Chinese; of these, whichever are installed fill in.
+# Matplotlib's own font has no Chinese characters; those of these fonts that are installed have them.
 _FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Microsoft YaHei", "PingFang SC", "Noto Sans")
 
 
-def draw(rows: Sequence[Sequence[Shown]], title: str = "") -> Figure:
+def draw(rows: Sequence[Sequence[Panel]], title: str = "") -> Figure:
     """A figure of one or more rows with the same columns.
 
-    Each overlay is scaled by itself, as the figure says: two of them can be compared in where they are bright, not in
-    how much.
+    Each overlay has its own scale, as the figure says: the places of two of them can be compared, not their values.
     """
     height, width = len(rows), len(rows[0])
-    below = max(len(shown.lines) for row in rows for shown in row)
+    below = max(len(panel.lines) for row in rows for panel in row)
     figure = new_figure(_PANEL_INCHES * width, (_PANEL_INCHES + 0.17 * below) * height + 1)
     grid = figure.subplots(height, width, squeeze=False)
     for number, row in enumerate(rows):
-        for axes, shown in zip(grid[number], row, strict=True):
-            _draw_panel(axes, shown, headed=number == 0)
-    if any(shown.overlay is not None for row in rows for shown in row):
+        for axes, panel in zip(grid[number], row, strict=True):
+            _draw_panel(axes, panel, headed=number == 0)
+    if any(panel.overlay is not None for row in rows for panel in row):
         _explain_colours(figure, list(grid.flat))
     if title:
         figure.suptitle(title, fontproperties=_font(10), parse_math=False)
@@ -59,15 +58,15 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def painted(shown: Shown) -> NDArray[np.uint8]:
+def painted(panel: Panel) -> NDArray[np.uint8]:
     """The pixels of a panel [256, 256, 3]: in colours, or in grey below the colours of its overlay."""
-    picture = _resized(shown.picture, Image.Resampling.BILINEAR).astype(np.float32)
-    if shown.overlay is not None:
-        heat = _resized(shown.overlay.astype(np.float32), Image.Resampling.BILINEAR)
+    picture = _resized(panel.picture, Image.Resampling.BILINEAR).astype(np.float32)
+    if panel.overlay is not None:
+        heat = _resized(panel.overlay.astype(np.float32), Image.Resampling.BILINEAR)
         colours = 255 * matplotlib.colormaps[_COLOUR_MAP](heat)[..., :3]
         picture = (1 - _OPACITY) * (picture @ LUMINANCE)[..., None] + _OPACITY * colours
-    if shown.outline is not None:
-        inside = _resized(shown.outline, Image.Resampling.NEAREST)
+    if panel.outline is not None:
+        inside = _resized(panel.outline, Image.Resampling.NEAREST)
         picture = np.where(inside[..., None], picture, _SHADE * picture)
         picture[_border(inside)] = _LINE
     pixels: NDArray[np.uint8] = np.rint(picture).astype(np.uint8)
@@ -75,11 +74,11 @@ def painted(shown: Shown) -> NDArray[np.uint8]:
 
 
 def _resized(values: NDArray[Any], how: Image.Resampling) -> NDArray[Any]:
-    return np.asarray(Image.fromarray(values).resize((_SIDE, _SIDE), how))
+    return np.asarray(Image.fromarray(values).resize((_SIZE, _SIZE), how))
 
 
 def _border(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Where inside and outside meet, a few pixels wide; beyond the picture is outside."""
+    """The border of a region, a few pixels wide; beyond the edges of the image is outside."""
     wide = np.pad(inside, _LINE_WIDTH)
     reach = range(-_LINE_WIDTH, _LINE_WIDTH + 1)
     moved = [np.roll(wide, (down, right), (0, 1)) for down in reach for right in reach]
@@ -87,17 +86,17 @@ def _border(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return met[_LINE_WIDTH:-_LINE_WIDTH, _LINE_WIDTH:-_LINE_WIDTH]
 
 
-def _draw_panel(axes: Axes, shown: Shown, *, headed: bool) -> None:
-    axes.imshow(painted(shown))
+def _draw_panel(axes: Axes, panel: Panel, *, headed: bool) -> None:
+    axes.imshow(painted(panel))
     axes.set(xticks=[], yticks=[])
-    colour = {None: "black", True: _RIGHT, False: _WRONG}[shown.correct]
+    colour = {None: "black", True: _RIGHT, False: _WRONG}[panel.correct]
     for spine in axes.spines.values():
-        spine.set(visible=shown.correct is not None, color=colour, linewidth=2)
+        spine.set(visible=panel.correct is not None, color=colour, linewidth=2)
     below, above = _font(7.5), _font(8.5)
-    text = _fitting(shown.lines, below)
+    text = _fitting(panel.lines, below)
     axes.set_xlabel(text, color=colour, fontproperties=below, parse_math=False, labelpad=3)
     if headed:
-        axes.set_title(_fitting(shown.heading.splitlines(), above), fontproperties=above, parse_math=False)
+        axes.set_title(_fitting(panel.heading.splitlines(), above), fontproperties=above, parse_math=False)
 
 
 @cache
@@ -107,7 +106,7 @@ def _font(size: float) -> FontProperties:
 
 
 def _fitting(lines: Sequence[str], font: FontProperties) -> str:
-    """Lines one below the other, each without as much of its middle as keeps it within the width of a panel."""
+    """The lines as one text, each shortened in its middle until it fits the width of a panel."""
     renderer: Any = RendererAgg(1, 1, 72)  # type: ignore[no-untyped-call]
 
     def fits(line: str) -> bool:
@@ -125,6 +124,6 @@ def _explain_colours(figure: Figure, axes: Sequence[Axes]) -> None:
     bar = figure.colorbar(
         ScalarMappable(cmap=_COLOUR_MAP), ax=axes, location="bottom", shrink=0.5, aspect=40, pad=0.01, ticks=[0, 1]
     )
-    bar.set_ticklabels(["least", "most"], fontsize=7.5)
-    bar.set_label("each map is scaled by itself", fontsize=7.5, labelpad=-6)
+    bar.set_ticklabels(["min", "max"], fontsize=7.5)
+    bar.set_label("each map has its own scale", fontsize=7.5, labelpad=-6)
     bar.outline.set_visible(False)

@@ -1,4 +1,4 @@
-"""Heat maps measured against the truth, picture by picture."""
+"""Measures of heat maps against true masks, a row for each image."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,28 +14,27 @@ from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.masks import OBJECT
 from fpcn_lightning.explain.measures import above_mean, energy_inside, overlap, pointing_game
 from fpcn_lightning.explain.methods import heat_maps
-from fpcn_lightning.explain.perturbation import Ask, change, deletion, insertion, painted_over
+from fpcn_lightning.explain.perturbation import Predict, change, deletion, insertion, painted_over
 from fpcn_lightning.models.network import Network, normalised
 from fpcn_lightning.runs.heat_maps import CHANGED, LOST
 
 BACKGROUND = "background"
-AT_ONCE = 8  # pictures
+BATCH_SIZE = 8  # images
 
-Row = dict[str, Any]
+HeatMapRow = dict[str, Any]  # by the columns of `fpcn_lightning.runs.heat_maps`
 
 
 @dataclass(frozen=True)
 class HeatMapStudy:
-    """What is measured, and with what.
+    """What is measured, and how.
 
-    Of a network that answers in several readings, it is `Network.heat_reading` whose answers and heat maps are
-    measured: that of the whole picture in MMAL-Net.
+    Predictions and heat maps are those of the network's `heat_inference_mode`: for MMAL-Net that of the whole image.
 
     Attributes:
-        network: in evaluation mode, on the processor.
+        network: in evaluation mode, on the CPU.
         data: after `setup`.
         method: of the heat maps (`fpcn_lightning.explain.methods.METHODS`).
-        curves: of how many pictures insertion and deletion are computed.
+        curves: number of images for which insertion and deletion are computed.
         steps: of these curves.
     """
 
@@ -45,16 +44,16 @@ class HeatMapStudy:
     curves: int
     steps: int
 
-    def rows(self, positions: Sequence[int]) -> list[Row]:
-        """Measure the middles of pictures, each with the class that the network answers.
+    def rows(self, positions: Sequence[int]) -> list[HeatMapRow]:
+        """Measure the centre views of images, each for the class that the network predicts.
 
-        A row has the columns of `fpcn_lightning.runs.heat_maps`. Pictures without a true mask have no place to
-        compare with; what else is marked in them is painted over all the same.
+        For an image without a true mask nothing is compared with the object; its other marked regions are painted over
+        as in the others.
         """
         with_curves = set(spread(positions, self.curves))
-        groups = [positions[start : start + AT_ONCE] for start in range(0, len(positions), AT_ONCE)]
+        groups = [positions[start : start + BATCH_SIZE] for start in range(0, len(positions), BATCH_SIZE)]
         bar = tqdm(total=len(positions), desc="measuring heat maps", unit="picture", disable=None, leave=False)
-        rows: list[Row] = []
+        rows: list[HeatMapRow] = []
         with bar:
             for group in groups:
                 for row in self._measured(group, with_curves):
@@ -64,54 +63,54 @@ class HeatMapStudy:
 
     @property
     def regions(self) -> list[str]:
-        """What is painted over: the background, the object, and what else the data set marks anywhere."""
+        """The regions that are painted over: the background, the object, and those that the data set marks."""
         return [BACKGROUND, *self.data.marked]
 
-    def _measured(self, group: Sequence[int], with_curves: set[int]) -> Iterator[Row]:
-        ask = asker(self.network)
+    def _measured(self, group: Sequence[int], with_curves: set[int]) -> Iterator[HeatMapRow]:
+        predict = probabilities_of(self.network)
         images, labels, _ = self.data.pictures.centres(group)
         pictures = images.permute(0, 2, 3, 1).contiguous().numpy()
-        probabilities = ask(pictures)
+        probabilities = predict(pictures)
         predicted = probabilities.argmax(1)
         heats = heat_maps(self.network, normalised(self.network, images), predicted.tolist(), self.method)
         found = self._found(images)
         for number, position in enumerate(group):
             name, classes = self.data.index.pictures[position].name, self.data.classes
-            row: Row = {"name": name, "label": classes[labels[number]], "predicted": classes[predicted[number]]}
+            row: HeatMapRow = {"name": name, "label": classes[labels[number]], "predicted": classes[predicted[number]]}
             row |= {
                 "confidence": float(probabilities[number, predicted[number]]),
                 "empty": float(not heats[number].any()),
             }
             masks, label = self.data.centre_masks(position), int(predicted[number])
             row |= _places(heats[number], masks.get(OBJECT), None if found is None else found[number])
-            row |= _changes(ask, pictures[number], masks, label)
+            row |= _changes(predict, pictures[number], masks, label)
             if position in with_curves:
-                options = (ask, pictures[number], heats[number], label, self.steps)
+                options = (predict, pictures[number], heats[number], label, self.steps)
                 row |= {"deletion": deletion(*options).area, "insertion": insertion(*options).area}
             yield row
 
     @torch.inference_mode()
     def _found(self, images: Tensor) -> NDArray[np.bool_] | None:
-        """The positioning masks [B, S, S] at the size of the pictures, of a network that has any."""
+        """The positioning masks [B, S, S] at the size of the images; None for a network without them."""
         mask = self.network.predict(normalised(self.network, images)).mask
         if mask is None:
             return None
-        side = images.shape[2:]
-        return torch.nn.functional.interpolate(mask[:, None].float(), size=side, mode="nearest")[:, 0].bool().numpy()
+        size = images.shape[2:]
+        return torch.nn.functional.interpolate(mask[:, None].float(), size=size, mode="nearest")[:, 0].bool().numpy()
 
 
 def spread(positions: Sequence[int], count: int) -> list[int]:
-    """At most `count` of them, evenly spread, so that a list that goes class by class keeps its classes."""
+    """At most `count` of them, evenly spread, so that all classes of a list that is sorted by class are in it."""
     places = np.unique(np.linspace(0, len(positions) - 1, min(count, len(positions))).round().astype(int))
     return [positions[place] for place in places]
 
 
-def asker(network: Network) -> Ask:
-    """What a network in evaluation mode says of pictures uint8 [N, S, S, 3]: probabilities [N, C]."""
+def probabilities_of(network: Network) -> Predict:
+    """A function that returns the probabilities [N, C] of images uint8 [N, S, S, 3] by a network in evaluation mode."""
     other_inference_mode = network.heat_inference_mode != network.inference_mode
 
     @torch.inference_mode()
-    def ask(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         images = normalised(network, torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2))
         logits = (
             network.predict(images).logits[network.heat_inference_mode] if other_inference_mode else network(images)
@@ -119,14 +118,14 @@ def asker(network: Network) -> Ask:
         probabilities: NDArray[np.float32] = logits.float().softmax(1).numpy()
         return probabilities
 
-    return ask
+    return predict
 
 
-def _places(heat: NDArray[np.float32], inside: NDArray[np.bool_] | None, found: NDArray[np.bool_] | None) -> Row:
+def _places(heat: NDArray[np.float32], inside: NDArray[np.bool_] | None, found: NDArray[np.bool_] | None) -> HeatMapRow:
     if inside is None:
         return {}
     empty = not heat.any()
-    row: Row = {
+    row: HeatMapRow = {
         "object_share": float(inside.mean()),
         "pointing_game": float(pointing_game(heat, inside)),
         "energy_inside": 0.0 if empty else energy_inside(heat, inside),
@@ -135,10 +134,12 @@ def _places(heat: NDArray[np.float32], inside: NDArray[np.bool_] | None, found: 
     return row if found is None else {**row, "mask_overlap": overlap(found, inside)}
 
 
-def _changes(ask: Ask, picture: NDArray[np.uint8], masks: dict[str, NDArray[np.bool_]], label: int) -> Row:
+def _changes(
+    predict: Predict, picture: NDArray[np.uint8], masks: dict[str, NDArray[np.bool_]], label: int
+) -> HeatMapRow:
     regions = {BACKGROUND: ~masks[OBJECT], **masks} if OBJECT in masks else masks
-    row: Row = {}
+    row: HeatMapRow = {}
     for region, inside in regions.items():
-        changed = change(ask, picture, painted_over(picture, inside), label)
-        row |= {CHANGED + region: float(not changed.kept), LOST + region: changed.drop}
+        changed = change(predict, picture, painted_over(picture, inside), label)
+        row |= {CHANGED + region: float(not changed.same_class), LOST + region: changed.drop}
     return row

@@ -1,4 +1,4 @@
-"""Pictures that somebody wants explained, as each network would see them."""
+"""The images of `source` that task=explain explains: which can be read, their centre views, and their classes."""
 
 import logging
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 def readable(paths: Sequence[Path]) -> list[Path]:
-    """Those that are pictures; of the others a warning says why not.
+    """The paths that can be read as images; a warning gives the reason for each of the others.
 
     Raises:
-        UserError: there is none.
+        UserError: none of them can be read.
     """
     found = []
     for path in paths:
@@ -27,14 +27,16 @@ def readable(paths: Sequence[Path]) -> list[Path]:
             decode(read_file(path), (8, 8))
             found.append(path)
         except UnreadableImage as error:
-            logger.warning("%s is left out: %s", path, error)
+            logger.warning("%s is skipped: %s", path, error)
     if not found:
-        raise UserError(f"source holds no picture that can be read: {paths[0]} and {len(paths) - 1} others.")
+        raise UserError(
+            f"source holds no picture that can be read, of {len(paths)} files such as {paths[0]}: give another source."
+        )
     return found
 
 
-def middles(paths: Sequence[Path], augmentation: Augmentation) -> Tensor:
-    """The middle of each picture as it is seen in test, uint8 [B, 3, S, S]."""
+def centre_views(paths: Sequence[Path], augmentation: Augmentation) -> Tensor:
+    """The centre view of each image at the size of validation and test, uint8 [B, 3, S, S]."""
     seen = []
     for path in paths:
         data = read_file(path)
@@ -46,6 +48,6 @@ def middles(paths: Sequence[Path], augmentation: Augmentation) -> Tensor:
 
 
 def labels_by_folder(paths: Sequence[Path], classes: Sequence[str]) -> list[int | None]:
-    """The class that each picture's folder is called after; None where it is called otherwise."""
+    """The class with the name of each image's folder; None where no class has it."""
     names = [path.resolve().parent.name for path in paths]
     return [classes.index(name) if name in classes else None for name in names]

@@ -1,4 +1,4 @@
-"""Photographs in, answers out: lazily, in batches of views, going on after a file that cannot be read."""
+"""Classifies photographs: lazily, in batches of views, continuing after a file that cannot be read."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 
 from fpcn_lightning.data.augment import Augmentation, View
 from fpcn_lightning.data.images import MAX_PIXELS, Shape, UnreadableImage, decode, read_file
-from fpcn_lightning.field.model import BundleModel, Outputs
-from fpcn_lightning.field.prefetch import ahead
+from fpcn_lightning.field.concurrency import prefetch
+from fpcn_lightning.field.model import BundleModel, ModelOutputs
 
-MOST_WORKERS = 4
+MAX_WORKERS = 4
 
 
 @dataclass(frozen=True)
-class Seen:
+class ViewedPicture:
     """What the network saw of a picture.
 
     Attributes:
         shape: height and width in pixels that the picture was resized to.
         views: the square parts of that which were classified.
-        activation_maps: float32 [V, C, h, w], of each view; None where the network gives none.
+        activation_maps: float32 [V, C, h, w], of each view; None if the network has none.
     """
 
     shape: Shape
@@ -35,16 +35,16 @@ class Seen:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is said of one file: everything from `probabilities` on, or `error`.
+    """The prediction for one file: everything from `probabilities` on, or `error`.
 
     Attributes:
         path: as given.
-        error: why the file gives no answer.
+        error: why there is no prediction.
         probabilities: float32 [C], calibrated, the mean over the views.
         score: higher for pictures of the kind that the network was trained with, the mean over the views.
-        unknown: the score lies below the model file's threshold.
-        prediction_set: classes that hold the truth in as large a share of pictures as was asked for; None unless asked.
-        seen: where the network looked.
+        unknown: the score is below the threshold of the model file.
+        prediction_set: classes that include the true one in the requested share of pictures; None unless requested.
+        viewed: where the network looked.
     """
 
     path: Path
@@ -53,10 +53,10 @@ class Prediction:
     score: float | None = None
     unknown: bool | None = None
     prediction_set: tuple[str, ...] | None = None
-    seen: Seen | None = None
+    viewed: ViewedPicture | None = None
 
 
-class _Cut(NamedTuple):
+class _PreparedPicture(NamedTuple):
     """A picture before it is classified."""
 
     path: Path
@@ -66,8 +66,8 @@ class _Cut(NamedTuple):
     pixels: NDArray[np.uint8]  # [V, S, S, 3]
 
 
-class _Row(NamedTuple):
-    """What the network says of one view."""
+class _ViewOutputs(NamedTuple):
+    """What the network returns for one view."""
 
     probabilities: NDArray[np.float32]  # [C]
     score: np.float32
@@ -87,38 +87,38 @@ def classify(
     coverage: float | None = None,
     workers: int | None = None,
 ) -> Iterator[Prediction]:
-    """Classify pictures, one answer each in the order of the paths.
+    """Classify pictures: one prediction for each path, in their order.
 
     Args:
         model: a loaded bundle.
-        paths: picture files, taken as they are needed.
+        paths: picture files, consumed lazily.
         batch_size: views that are computed together.
-        coverage: share of pictures of the trained kind whose prediction set shall hold the true class, one of those
-            that the bundle was made with, such as 0.9; None asks for no sets.
-        workers: threads that decode; None takes up to four.
+        coverage: share of pictures of the trained kind whose prediction set must include the true class, one of those
+            that the bundle was made with, such as 0.9; None makes no sets.
+        workers: threads that decode; None uses up to four.
 
     Raises:
         UserError: the bundle was not made with this coverage, or its network fails.
     """
     quantile = model.quantile(coverage)
-    workers = workers or min(MOST_WORKERS, os.cpu_count() or 1)
+    workers = workers or min(MAX_WORKERS, os.cpu_count() or 1)
 
-    def cut(path: Path) -> _Cut:
-        return _cut(model.bundle.views, path)
+    def prepare(path: Path) -> _PreparedPicture:
+        return _prepare(model.bundle.views, path)
 
-    groups = _groups(ahead(cut, paths, workers, max(batch_size, 2 * workers)), batch_size)
+    groups = _groups(prefetch(prepare, paths, workers, max(batch_size, 2 * workers)), batch_size)
     return (prediction for group in groups for prediction in _predictions(model, group, batch_size, quantile))
 
 
-def _cut(views: Augmentation, path: Path) -> _Cut:
-    """Read, resize and cut a picture as in validation and test."""
+def _prepare(views: Augmentation, path: Path) -> _PreparedPicture:
+    """Read, resize and crop a picture as in validation and test."""
     try:
-        whole = _read(views, read_file(path))
+        resized = _read(views, read_file(path))
     except UnreadableImage as error:
-        return _Cut(path, str(error), (0, 0), (), np.empty((0, 0, 0, 3), np.uint8))
-    shape = whole.shape[0], whole.shape[1]
+        return _PreparedPicture(path, str(error), (0, 0), (), np.empty((0, 0, 0, 3), np.uint8))
+    shape = resized.shape[0], resized.shape[1]
     cut = views.evaluation_views(shape)
-    return _Cut(path, None, shape, cut, np.stack([views.cut(whole, view) for view in cut]))
+    return _PreparedPicture(path, None, shape, cut, np.stack([views.cut(resized, view) for view in cut]))
 
 
 def _read(views: Augmentation, data: bytes) -> NDArray[np.uint8]:
@@ -128,15 +128,15 @@ def _read(views: Augmentation, data: bytes) -> NDArray[np.uint8]:
     shape = views.shape(decoded.height, decoded.width)
     if shape == (decoded.height, decoded.width):
         return decoded.pixels
-    if shape[0] * shape[1] > MAX_PIXELS:  # a line of one pixel would be enlarged to the side of a tile
+    if shape[0] * shape[1] > MAX_PIXELS:  # a line of one pixel would be enlarged to the size of a tile
         limit = f"the limit of {MAX_PIXELS // 10**6} million"
         raise UnreadableImage(f"{shape[1]} x {shape[0]} pixels, at the scale of this bundle, are more than {limit}")
     return decode(data, shape).pixels
 
 
-def _groups(pictures: Iterable[_Cut], batch_size: int) -> Iterator[list[_Cut]]:
-    """Pictures that have views for a batch together, or are as many as a batch has views."""
-    group: list[_Cut] = []
+def _groups(pictures: Iterable[_PreparedPicture], batch_size: int) -> Iterator[list[_PreparedPicture]]:
+    """Groups of pictures with at least a batch of views together, or at most `batch_size` pictures."""
+    group: list[_PreparedPicture] = []
     for picture in pictures:
         group.append(picture)
         if len(group) >= batch_size or sum(len(member.views) for member in group) >= batch_size:
@@ -147,36 +147,38 @@ def _groups(pictures: Iterable[_Cut], batch_size: int) -> Iterator[list[_Cut]]:
 
 
 def _predictions(
-    model: BundleModel, group: list[_Cut], batch_size: int, quantile: float | None
+    model: BundleModel, group: list[_PreparedPicture], batch_size: int, quantile: float | None
 ) -> Iterator[Prediction]:
     tiles = [tile for picture in group for tile in picture.pixels]
     batches = [model(np.stack(tiles[start : start + batch_size])) for start in range(0, len(tiles), batch_size)]
-    rows = (row for batch in batches for row in _rows(batch))
+    outputs = (view for batch in batches for view in _by_view(batch))
     for picture in group:
         if picture.error is None:
-            yield _prediction(model, picture, list(islice(rows, len(picture.views))), quantile)
+            yield _prediction(model, picture, list(islice(outputs, len(picture.views))), quantile)
         else:
             yield Prediction(picture.path, picture.error)
 
 
-def _rows(batch: Outputs) -> Iterator[_Row]:
+def _by_view(batch: ModelOutputs) -> Iterator[_ViewOutputs]:
     maps = repeat(None) if batch.activation_map is None else batch.activation_map
-    return map(_Row, batch.probabilities, batch.score, maps)
+    return map(_ViewOutputs, batch.probabilities, batch.score, maps)
 
 
-def _prediction(model: BundleModel, picture: _Cut, rows: list[_Row], quantile: float | None) -> Prediction:
-    probabilities = np.mean([row.probabilities for row in rows], axis=0)
-    score = float(np.mean([row.score for row in rows]))
+def _prediction(
+    model: BundleModel, picture: _PreparedPicture, views: list[_ViewOutputs], quantile: float | None
+) -> Prediction:
+    probabilities = np.mean([view.probabilities for view in views], axis=0)
+    score = float(np.mean([view.score for view in views]))
     if not (np.isfinite(probabilities).all() and np.isfinite(score)):
-        return Prediction(picture.path, "the network gives no number for this picture")
-    maps = [row.activation_map for row in rows if row.activation_map is not None]
+        return Prediction(picture.path, "the network returns NaN or infinite values for this picture")
+    maps = [view.activation_map for view in views if view.activation_map is not None]
     return Prediction(
         path=picture.path,
         probabilities=probabilities,
         score=score,
         unknown=score < model.bundle.files[model.file]["threshold"],
         prediction_set=None if quantile is None else _prediction_set(model.bundle.classes, probabilities, quantile),
-        seen=Seen(picture.shape, picture.views, np.stack(maps) if maps else None),
+        viewed=ViewedPicture(picture.shape, picture.views, np.stack(maps) if maps else None),
     )
 
 

@@ -1,4 +1,4 @@
-"""Heat maps: where in a picture the network found its class. Needs NumPy and Pillow, nothing else."""
+"""Heat maps: where in a picture the network found its class. Needs only NumPy and Pillow."""
 
 from collections.abc import Sequence
 
@@ -9,25 +9,25 @@ from PIL import Image
 from fpcn_lightning.data.augment import LUMINANCE, View
 from fpcn_lightning.data.images import Shape
 
-# From little to much: brightness rises evenly and no two steps differ in red against green alone, so that it can be
-# read by the colour-blind, too.
+# From low to high: brightness increases evenly, and no two steps differ in red against green alone, so that the colour
+# map is also readable with colour blindness.
 COLOURS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 
 _OPACITY = 0.6
 
 
 def heat_map(maps: NDArray[np.float32], views: Sequence[View], cut_from: Shape, shape: Shape) -> NDArray[np.float32]:
-    """What each place of a picture speaks for one class.
+    """How much each place of a picture contributes to one class.
 
     Args:
         maps: float32 [V, h, w], of each view what its places add to the logit of the class.
-        views: where the V views lie.
+        views: positions of the V views.
         cut_from: height and width in pixels of the resized picture that the views were cut from.
         shape: height H and width W of the result.
 
     Returns:
-        float32 [H, W]: 1 where most speaks for the class, 0 where nothing does or something against it, NaN where no
-        view was. Views that overlap are averaged.
+        float32 [H, W]: 1 for the largest contribution to the class, 0 for none or a negative one, NaN outside all
+        views. Views that overlap are averaged.
     """
     total = np.zeros(shape, np.float32)
     count = np.zeros(shape, np.float32)
@@ -42,17 +42,17 @@ def heat_map(maps: NDArray[np.float32], views: Sequence[View], cut_from: Shape, 
         total[top:bottom, left:right] += np.asarray(enlarged)
         count[top:bottom, left:right] += 1
     heat = np.where(count > 0, total / np.maximum(count, 1), np.float32(np.nan))
-    most = np.nanmax(heat)
-    scaled: NDArray[np.float32] = heat / most if most > 0 else heat
+    maximum = np.nanmax(heat)
+    scaled: NDArray[np.float32] = heat / maximum if maximum > 0 else heat
     return scaled
 
 
 def overlaid(picture: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A picture in grey with its heat map laid over it in `COLOURS`.
+    """A picture in grey with its heat map over it in `COLOURS`.
 
     Args:
         picture: uint8 [H, W, 3], RGB.
-        heat: float32 [H, W] in 0..1, NaN where the grey alone is to be seen.
+        heat: float32 [H, W] in 0..1, NaN where only the grey picture is shown.
 
     Returns:
         uint8 [H, W, 3], RGB.
@@ -66,7 +66,7 @@ def overlaid(picture: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[n
     return result
 
 
-def _span(start: int, side: int, length: int, target: int) -> tuple[int, int]:
-    """First pixel and end of a view along one side, once `length` pixels have become `target`."""
-    first, end = (round(edge * target / length) for edge in (start, start + side))
+def _span(start: int, size: int, length: int, target: int) -> tuple[int, int]:
+    """First pixel and end of a view along one axis after `length` pixels were resized to `target`."""
+    first, end = (round(edge * target / length) for edge in (start, start + size))
     return first, max(end, first + 1)

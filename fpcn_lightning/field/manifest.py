@@ -1,21 +1,21 @@
-"""What `bundle.json` says: the contract between the export, which writes it, and the field, which reads it.
+"""What `bundle.json` contains: the contract between the export, which writes it, and `fpcn`, which reads it.
 
 A bundle is a folder:
 
 - `bundle.json`, a `Manifest`;
 - `labels.json`, `{"classes": [...]}` in the order of the probabilities;
-- `card.md`, for people;
+- `card.md`, the model card, for people;
 - the model files that the manifest lists, each the same network in another form.
 
-Every ONNX file takes `images`, uint8 [B, S, S, 3], RGB, views as `views` describes them (resized and cut, nothing
-else: normalisation and softmax lie inside), and gives
+Every ONNX file takes `images`, uint8 [B, S, S, 3], RGB: views as `views` describes them (resized and cropped, nothing
+else: normalisation and softmax are in the graph), and returns
 
 - `probabilities`, float32 [B, C], calibrated: the softmax of the logits divided by the temperature;
-- `score`, float32 [B]: higher for pictures of the kind that it was trained with;
-- `activation_map`, float32 [B, C, h, w], where the manifest says so: what each place of the view adds to the logit of
-  each class, so that the sum over all places and the bias of the class is the logit.
+- `score`, float32 [B]: higher for pictures of the kind that the network was trained with;
+- `activation_map`, float32 [B, C, h, w], if the manifest says so: what each place of the view adds to the logit of
+  each class. The sum over all places and the bias of the class is the logit.
 
-Several tiles of one picture are answered by the mean of their probabilities and of their scores.
+The prediction for a picture with several tiles is the mean of their probabilities and of their scores.
 """
 
 from typing import Literal, NotRequired, TypedDict
@@ -27,7 +27,7 @@ CARD_NAME = "card.md"
 
 
 class SquashingViews(TypedDict):
-    """The whole picture brought to `resize` x `resize` pixels, then its centre of `side` x `side`."""
+    """The whole picture resized to `resize` x `resize` pixels, then its centre of `side` x `side`."""
 
     kind: Literal["squashing"]
     resize: int
@@ -39,7 +39,7 @@ class TilingViews(TypedDict):
 
     kind: Literal["tiling"]
     tile_scale: float
-    max_tiles: int
+    most_tiles: int
     side: int
 
 
@@ -50,24 +50,24 @@ class ModelFile(TypedDict):
     precision: Literal["fp32", "int8"]
     bytes: int
     sha256: str  # hexadecimal digits
-    accuracy: float | None  # on the whole test side; None where it was not looked at
+    accuracy: float | None  # on all test pictures; None if it was not measured
     agreement: float | None  # share of test pictures with the same class as PyTorch in float32
     threshold: float  # a picture with a lower score is `unknown`
     quantiles: dict[str, float]  # by coverage ("0.9"): a class joins the prediction set when 1 - probability <= this
 
 
 class Manifest(TypedDict):
-    """All that a caller needs to know."""
+    """All that a caller needs."""
 
     schema: int
     name: str  # experiment and variant, for people
-    labels_sha256: str  # of `labels.json`: the names of another bundle would be wrong without anybody noticing
+    labels_sha256: str  # of `labels.json`: with the names of another bundle, every prediction would be wrong
     views: SquashingViews | TilingViews
-    files: dict[str, ModelFile]  # by file name, which has no folder
-    default: str  # name of the ONNX file that is used unless told otherwise
+    files: dict[str, ModelFile]  # by file name without a folder
+    default: str  # name of the ONNX file that is used by default
     activation_map: bool
     temperature: float
-    score: str  # how the score is computed, a word
+    score: str  # how the score is computed: energy or probability
     coverage: float  # share of validation pictures that are not `unknown`, 0..1
     lineage: dict[str, object]  # checkpoint, its hash, seed, split, teacher: for people
-    micrometres_per_pixel: NotRequired[float | None]  # of the views, as the network sees them; None where not known
+    micrometres_per_pixel: NotRequired[float | None]  # of the views, the network's input; None if unknown

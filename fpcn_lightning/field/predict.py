@@ -1,4 +1,4 @@
-"""Classify a file, a folder or a list of photographs into a file of results: what `fpcn predict` does."""
+"""Classifies a file, a folder or a list of photographs and writes a file of results: what `fpcn predict` does."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,21 +13,21 @@ from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.classify import Prediction, classify
 from fpcn_lightning.field.journal import Journal
 from fpcn_lightning.field.model import BundleModel
-from fpcn_lightning.field.results import Table, shown
+from fpcn_lightning.field.results import PredictionTable, shown
 from fpcn_lightning.field.sources import find_pictures
 
 DEFAULT_OUTPUT = "predictions.csv"
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What became of the pictures.
+class PredictionSummary:
+    """How many pictures were classified, and as what.
 
     Attributes:
         output: the file of results.
-        classes: how many pictures were named each class, the most frequent first, without those that are unknown.
-        unknown: pictures unlike those that the network was trained with.
-        unreadable: files that gave no answer; the column `error` says why.
+        classes: number of pictures of each predicted class, the most frequent first, without those that are unknown.
+        unknown: number of pictures unlike those that the network was trained with.
+        unreadable: number of files without a prediction; the column `error` says why.
     """
 
     output: Path
@@ -54,22 +54,22 @@ def predict(
     recursive: bool = True,
     overwrite: bool = False,
     progress: bool = False,
-) -> Summary:
-    """Classify pictures and write the answers as they come; a run that was cut off goes on.
+) -> PredictionSummary:
+    """Classify pictures and write each prediction as soon as it is made; an interrupted run is resumed.
 
     Args:
         bundle: folder of the bundle.
         source: a picture, a folder of pictures, or a CSV file with a column `path`.
-        output: file of results, .csv, .jsonl, .json or .parquet; `fpcn_lightning.field.results.Table` describes the
-            columns and `fpcn_lightning.field.journal` how a run goes on.
-        file: model file of the bundle; None takes its default.
+        output: file of results, .csv, .jsonl, .json or .parquet; `fpcn_lightning.field.results.PredictionTable`
+            describes the columns, and `fpcn_lightning.field.journal` how a run is resumed.
+        file: model file of the bundle; None is its default.
         top: classes that are named for each picture.
-        coverage: share of pictures whose prediction set shall hold the true class; None asks for no sets.
+        coverage: share of pictures whose prediction set must include the true class; None makes no sets.
         batch_size: views that are computed together.
-        threads: processor cores for the network; None takes all.
-        recursive: look into the folders below a folder, too.
-        overwrite: replace results that are there.
-        progress: show a bar on a terminal.
+        threads: processor cores for the network; None uses all.
+        recursive: include the folders in a folder.
+        overwrite: replace existing results.
+        progress: show a progress bar on a terminal.
 
     Raises:
         UserError: a bundle, source, output or number that cannot be used; an unreadable picture is no error.
@@ -79,49 +79,49 @@ def predict(
             raise UserError(f"{name}={number} must be at least 1.")
     source, output = Path(source), Path(output)
     if output.exists() and source.exists() and output.samefile(source):
-        raise UserError(f"{output} is the source itself: name another file for the results.")
+        raise UserError(f"{output} is the source itself: choose another file for the results.")
     paths = find_pictures(source, recursive=recursive)
     model = BundleModel(read_bundle(Path(bundle)), file, threads)
-    table = Table(model.bundle.classes, top, sets=coverage is not None)
-    task = {
+    table = PredictionTable(model.bundle.classes, top, sets=coverage is not None)
+    settings = {
         "bundle": model.bundle.digest,
         "file": model.file,
-        "source": [shown(source), shown(source.absolute())],  # rows name pictures as the source was named
+        "source": [shown(source), shown(source.absolute())],  # rows have paths relative to the source as it was passed
         "recursive": recursive,
         "columns": table.columns,
         "coverage": coverage,
         "quantile": model.quantile(coverage),
     }
     try:
-        with Journal(output, table.columns, task, overwrite=overwrite) as journal:
-            fates = Counter(map(_fate, journal.earlier))
+        with Journal(output, table.columns, settings, overwrite=overwrite) as journal:
+            counts = Counter(map(_category, journal.earlier))
             done = {row["path"] for row in journal.earlier}
-            waiting = [path for path in paths if shown(path) not in done]
-            predictions = classify(model, waiting, batch_size=batch_size, coverage=coverage)
-            for prediction in _watched(predictions, len(paths), len(paths) - len(waiting), progress):
+            pending = [path for path in paths if shown(path) not in done]
+            predictions = classify(model, pending, batch_size=batch_size, coverage=coverage)
+            for prediction in _with_progress(predictions, len(paths), len(paths) - len(pending), progress):
                 row = table.row(prediction)
                 journal.write(row)
-                fates[_fate(row)] += 1
+                counts[_category(row)] += 1
     except OSError as error:
         raise UserError(
-            f"{output} cannot be written ({error.strerror or error}): make room, or name another file."
+            f"{output} cannot be written ({error.strerror or error}): make room, or choose another file."
         ) from error
-    classes = {name: count for name, count in fates.most_common() if isinstance(name, str)}
-    return Summary(output, classes, fates[_Fate.UNKNOWN], fates[_Fate.UNREADABLE])
+    classes = {name: count for name, count in counts.most_common() if isinstance(name, str)}
+    return PredictionSummary(output, classes, counts[_NoClass.UNKNOWN], counts[_NoClass.UNREADABLE])
 
 
-class _Fate(Enum):
+class _NoClass(Enum):
     UNKNOWN = auto()
     UNREADABLE = auto()
 
 
-def _fate(row: Mapping[str, object]) -> str | _Fate:
-    """The class that a row names, or why it names none; rows out of a CSV hold nothing but texts."""
+def _category(row: Mapping[str, object]) -> str | _NoClass:
+    """The class that a row names, or why it names none; rows from a CSV are all text."""
     if row["error"]:
-        return _Fate.UNREADABLE
-    return _Fate.UNKNOWN if row["unknown"] in (True, "true") else str(row["class_1"])
+        return _NoClass.UNREADABLE
+    return _NoClass.UNKNOWN if row["unknown"] in (True, "true") else str(row["class_1"])
 
 
-def _watched(predictions: Iterable[Prediction], total: int, done: int, progress: bool) -> Iterable[Prediction]:
+def _with_progress(predictions: Iterable[Prediction], total: int, done: int, progress: bool) -> Iterable[Prediction]:
     # Without a terminal there is no bar.
     return tqdm(predictions, "classifying", total, initial=done, unit="picture", disable=None if progress else True)

@@ -1,32 +1,36 @@
-"""Answers as rows of a table, the same in every format."""
+"""Predictions as rows of a table, and the formats that they are written in."""
 
 import csv
 import io
 import json
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from fpcn_lightning.field.checked import FORMULA_SIGNS, plain
 from fpcn_lightning.field.classify import Prediction
+from fpcn_lightning.field.untrusted import FORMULA_SIGNS, printable
 
-Row = dict[str, object]
+TableRow = dict[str, object]
+TableRows = Iterable[Mapping[str, object]]
 
 DIGITS = 6
+ROWS_AT_ONCE = 10_000  # of a Parquet file
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows with the columns path, class_1, probability_1, ..., unknown, score, perhaps prediction_set, and error.
+class PredictionTable:
+    """Rows with the columns path, class_1, probability_1, ..., unknown, score, optionally prediction_set, and error.
 
     Args:
         classes: of the bundle.
-        top: how many classes a row names, the likeliest first.
-        sets: whether prediction sets were asked for.
+        top: how many classes a row names, the most likely first.
+        sets: whether there are prediction sets.
     """
 
     classes: tuple[str, ...]
@@ -35,7 +39,7 @@ class Table:
 
     @property
     def ranks(self) -> range:
-        """1 for the likeliest class, and so on, as far as they are named."""
+        """Ranks of the classes that a row names; 1 is the most likely."""
         return range(1, min(self.top, len(self.classes)) + 1)
 
     @property
@@ -44,12 +48,12 @@ class Table:
         best = [f"{word}_{rank}" for rank in self.ranks for word in ("class", "probability")]
         return ["path", *best, "unknown", "score", *["prediction_set"] * self.sets, "error"]
 
-    def row(self, prediction: Prediction) -> Row:
-        """The cells of an answer by column, None where there is nothing to say."""
-        row: Row = dict.fromkeys(self.columns)
+    def row(self, prediction: Prediction) -> TableRow:
+        """The cells of a prediction by column, None where there is no value."""
+        row: TableRow = dict.fromkeys(self.columns)
         row["path"] = shown(prediction.path)
         if prediction.probabilities is None or prediction.score is None:
-            row["error"] = plain(" ".join((prediction.error or "").split()))
+            row["error"] = printable(" ".join((prediction.error or "").split()))
             return row
         best = np.argsort(-prediction.probabilities, kind="stable")
         for rank, position in zip(self.ranks, best, strict=False):
@@ -62,9 +66,9 @@ class Table:
 
 
 def shown(path: Path) -> str:
-    """A path in one line of legible text that no spreadsheet takes for a formula, and that still leads to the file.
+    """A path as one line of readable text that spreadsheets do not treat as a formula, and that is still a valid path.
 
-    Only bytes that are no UTF-8 and control characters are written as escapes.
+    Only bytes that are no UTF-8 and control characters are escaped.
     """
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     text = "".join(_escaped(character) if unicodedata.category(character) == "Cc" else character for character in text)
@@ -72,15 +76,47 @@ def shown(path: Path) -> str:
 
 
 def csv_line(cells: Iterable[object]) -> str:
-    """One line of a CSV file; truth values are true and false, lists are joined with semicolons, None is empty."""
+    """One line of a CSV file; booleans are true and false, lists are joined with semicolons, None is empty."""
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(map(_cell, cells))
     return line.getvalue()
 
 
-def json_line(row: Row) -> str:
+def json_line(row: TableRow) -> str:
     """One line of a JSON Lines file."""
     return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def write_json(rows: TableRows, columns: list[str], path: Path) -> None:  # noqa: ARG001 - each row has the names
+    """Write rows as one JSON array of objects."""
+    with path.open("w", encoding="utf-8") as file:
+        separator = "[\n"
+        for row in rows:
+            file.write(separator + json.dumps(row, ensure_ascii=False))
+            separator = ",\n"
+        file.write("\n]\n")
+
+
+def write_parquet(rows: TableRows, columns: list[str], path: Path) -> None:
+    """Write rows as a Parquet file of strings, booleans, float64, and a list of strings for prediction sets."""
+    import pyarrow
+    from pyarrow import parquet
+
+    schema = pyarrow.schema([(column, _parquet_type(column)) for column in columns])
+    remaining = iter(rows)
+    with parquet.ParquetWriter(path, schema) as file:
+        while chunk := list(islice(remaining, ROWS_AT_ONCE)):
+            file.write_table(pyarrow.Table.from_pylist(chunk, schema))
+
+
+def _parquet_type(column: str) -> Any:
+    import pyarrow
+
+    if column == "unknown":
+        return pyarrow.bool_()
+    if column == "prediction_set":
+        return pyarrow.list_(pyarrow.string())
+    return pyarrow.float64() if column == "score" or column.startswith("probability_") else pyarrow.string()
 
 
 def _escaped(character: str) -> str:

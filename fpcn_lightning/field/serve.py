@@ -16,7 +16,7 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.model import BundleModel
 
-_PATIENCE = 2  # seconds that an open page may delay the end
+_SHUTDOWN_SECONDS = 2  # that an open page may delay the end
 
 
 def serve(
@@ -28,23 +28,23 @@ def serve(
     max_megabytes: int = 20,
     file: str | None = None,
 ) -> None:
-    """Serve the page until the process is interrupted or terminated; to be called from the main thread.
+    """Serve the page until the process is interrupted or terminated; must be called from the main thread.
 
     Args:
-        bundle_folder: the bundle that answers.
-        host: the address to listen on; other than loopback lets other computers in, without a password.
-        port: 0 takes a free one.
-        open_browser: show the page at once.
+        bundle_folder: the bundle.
+        host: the address to listen on; any other than loopback allows other computers to connect, without a password.
+        port: 0 chooses a free one.
+        open_browser: open the page in a browser.
         max_megabytes: of one picture's file.
-        file: name of the model file; None takes the bundle's default.
+        file: name of the model file; None is the bundle's default.
 
     Raises:
         UserError: Gradio is missing, the bundle cannot be used, or the address cannot be listened on.
     """
     if find_spec("gradio") is None:
-        raise UserError("The page is made with Gradio: pip install 'fpcn-lightning[serve]'.")
+        raise UserError("The page needs Gradio: pip install 'fpcn-lightning[serve]'.")
     model = BundleModel(read_bundle(bundle_folder), file)
-    # The folder is the user's alone; Gradio would share one with everyone on this computer.
+    # A folder of this user alone; Gradio's own is shared by all users of the computer.
     with _listener(host, port) as listener, TemporaryDirectory(prefix="fpcn-serve-") as uploads:
         os.environ.update(GRADIO_TEMP_DIR=uploads, GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
         import uvicorn
@@ -52,8 +52,8 @@ def serve(
         from fpcn_lightning.field.serve_page import make_app
 
         app = make_app(model, max_megabytes)
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_PATIENCE)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the uploads would outlive the process
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_SHUTDOWN_SECONDS)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the uploads would remain after the process ends
         _announce(host, listener.getsockname()[1], open_browser)
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run([listener])
@@ -65,17 +65,17 @@ def _listener(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"The page cannot listen on --host={host} --port={port} ({reason}): choose another one, --port=0 takes a "
+            f"The page cannot listen on --host={host} --port={port} ({reason}): choose another one, --port=0 chooses a "
             "free one."
         ) from error
 
 
 def _announce(host: str, port: int, open_browser: bool) -> None:
     if not _is_loopback(host):
-        print(f"Warning: --host={host} lets other computers open the page; there is no password.", file=sys.stderr)
+        print(f"Warning: --host={host} allows other computers to open the page, without a password.", file=sys.stderr)
     address = f"http://{_reached_as(host)}:{port}/"
     print(f"The page is at {address} (Ctrl-C ends it).", flush=True)
-    if open_browser:  # in a thread, as browsers in a terminal keep their caller waiting
+    if open_browser:  # in a thread, since browsers in a terminal block their caller
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
 
@@ -87,7 +87,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _reached_as(host: str) -> str:
-    """What a browser on this computer calls the address."""
+    """The address for a browser on this computer."""
     if host in ("", "0.0.0.0", "::"):  # all addresses of this computer
         return "localhost"
     return f"[{host}]" if ":" in host else host

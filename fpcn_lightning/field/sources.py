@@ -1,4 +1,4 @@
-"""Which pictures a person means who names a file, a folder or a list."""
+"""Finds the pictures of a source: a file, a folder or a list."""
 
 import csv
 import logging
@@ -21,10 +21,10 @@ def find_pictures(source: Path, *, recursive: bool = True) -> list[Path]:
     """The picture files of a source, each once.
 
     Args:
-        source: a file, which is taken whatever its name; a CSV file with a column `path`, absolute or relative to the
-            CSV, in whose order the pictures come, missing ones too; or a folder, of which hidden files, files whose
-            suffix is no picture's, and folders that are links are passed over.
-        recursive: look into the folders below a folder, too.
+        source: a file, whatever its name; a CSV file with a column `path`, absolute or relative to the CSV, in whose
+            order the pictures are returned, missing ones too; or a folder. In folders, hidden files, files without the
+            suffix of a picture, and links to folders are skipped.
+        recursive: include the folders in a folder.
 
     Raises:
         UserError: there is no such source, or no picture in it.
@@ -32,13 +32,13 @@ def find_pictures(source: Path, *, recursive: bool = True) -> list[Path]:
     if source.is_dir():
         paths = sorted(_in_folder(source, recursive))
     elif not source.exists():
-        raise UserError(f"{source} does not exist: name a picture, a folder of pictures, or a .csv with a column path.")
+        raise UserError(f"{source} does not exist: pass a picture, a folder of pictures, or a .csv with a column path.")
     else:
         paths = list(dict.fromkeys(_listed(source))) if is_list(source) else [source]
     if not paths and not source.is_dir():
         raise UserError(f"{source} names no picture: its column path has no entry.")
     if not paths:
-        raise UserError(f"{source} holds no pictures: looked for {', '.join(sorted(SUFFIXES))}.")
+        raise UserError(f"{source} contains no pictures: searched for {', '.join(sorted(SUFFIXES))}.")
     return paths
 
 
@@ -51,12 +51,12 @@ def _in_folder(folder: Path, recursive: bool) -> Iterator[Path]:
 
 
 def _warn(error: OSError) -> None:
-    logger.warning("%s is passed over: %s", error.filename, error.strerror)
+    logger.warning("%s is skipped: %s", error.filename, error.strerror)
 
 
 def _listed(path: Path) -> Iterator[Path]:
     try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark first
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a mark first
         head = text.partition("\n")[0]
         rows = list(csv.reader(text.split("\n"), delimiter=";" if ";" in head and "," not in head else ","))
     except (OSError, UnicodeDecodeError, csv.Error) as error:

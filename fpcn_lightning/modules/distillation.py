@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 # Keys of an augmentation that change no training view; the crop of evaluation does, where tiles must fit an image.
 ONLY_IN_EVALUATION = ("max_tiles",)
+FUNCTIONS = "further"  # an augmentation's key of functions, which the config describes
 
 
 class Distillation:
@@ -74,14 +75,20 @@ class Distillation:
         return np.concatenate([self.teacher.logits(batch.images.to(device)).cpu().numpy() for batch in batches])
 
     def _store(self) -> LogitsStore:
-        augmentation = self.data.augmentation
+        augmentation, further = self.data.augmentation, self.data.config.augmentations
         key = {
             "teacher": self.lineage["sha256"],
             "data": self.data.split.fingerprint,
             "views": {
                 "rule": type(augmentation).__name__,
                 "seed": self.data.view_seed,
-                **{name: value for name, value in asdict(augmentation).items() if name not in ONLY_IN_EVALUATION},
+                **{
+                    name: value
+                    for name, value in asdict(augmentation).items()
+                    if name not in (*ONLY_IN_EVALUATION, FUNCTIONS)
+                },
+                # Stores of trainings without further augmentations are named as before there were any.
+                **({"augmentations": further} if further else {}),
             },
         }
         folder = self.options.store or self.data.cache_directory / store_name(key)

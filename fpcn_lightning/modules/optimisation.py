@@ -1,24 +1,21 @@
 """The optimiser, its learning-rate schedule, and the learning rates while the backbone is frozen."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from fpcn_lightning.build import MakeOptimizer, MakeScheduler
 from fpcn_lightning.config import TrainingConfig
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.models.network import Network
 
 NEVER_NEGATIVE = ("freeze_epochs", "frozen_lr", "frozen_weight_decay", "head_lr_factor")
 OF_FROZEN_EPOCHS = {"frozen_lr": "null", "frozen_weight_decay": "null", "unfreeze_from_best": "false"}
-
-MakeOptimizer = Callable[[list[dict[str, Any]]], Optimizer]
-MakeScheduler = Callable[[Optimizer, int], LRScheduler | ReduceLROnPlateau]
-"""A schedule for an optimiser, given the length of the whole training in the schedule's own interval."""
 
 
 @dataclass(frozen=True)

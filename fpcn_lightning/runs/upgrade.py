@@ -88,7 +88,7 @@ def rename_config_keys(config: Any, renamed: Mapping[str, str] = RENAMED_CONFIG_
     return config
 
 
-def _put(config: dict[str, Any], keys: Sequence[str], value: Any) -> bool:
+def _put(config: Any, keys: Sequence[str], value: Any) -> bool:
     """Set a nested key, whose sections are made where they are missing; False where one of them is no section."""
     *section, last = keys
     for key in section:

@@ -22,7 +22,7 @@ def own_data(config: DataConfig, record: CheckpointRecord) -> RockDataModule:
     options = replace(record.data, cache=config.cache, workers=config.workers)
     if config.root is not None:
         options = replace(options, root=config.root, synthetic=None)
-    data = build.datamodule(options, record.seed, classes=record.classes)
+    data = build.datamodule(options, record.seed, classes=record.classes, trusted=False)
     data.prepare_data()
     if data.split.fingerprint != record.split:
         raise UserError(
@@ -39,6 +39,6 @@ def other_data(config: DataConfig, record: CheckpointRecord) -> RockDataModule:
     options = replace(
         record.data, cache=config.cache, workers=config.workers, root=config.root, synthetic=None, split=split
     )
-    data = build.datamodule(options, record.seed, classes=record.classes, only_test=True)
+    data = build.datamodule(options, record.seed, classes=record.classes, only_test=True, trusted=False)
     data.prepare_data()
     return data

@@ -7,7 +7,7 @@ from pathlib import Path
 from fpcn_lightning import build
 from fpcn_lightning.config import Config, DataConfig
 from fpcn_lightning.data.datamodule import RockDataModule
-from fpcn_lightning.data.index import FOREIGN_NAMES, read_rows
+from fpcn_lightning.data.split import read_split_rows
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.library_warnings import quiet_libraries
 from fpcn_lightning.modules import checkpoints
@@ -89,8 +89,7 @@ def _seen_in_training(checkpoint: Path, data: RockDataModule) -> int | None:
     split = checkpoint.parent.parent / "split.csv"
     if not split.is_file():
         return None
-    rows = read_rows(split, ("digest", "side"), FOREIGN_NAMES)
-    known = {row["digest"] for row in rows if row["side"] in ("train", "validation")}
+    known = {row["digest"] for row in read_split_rows(split) if row["split"] in ("train", "val")}
     seen = sum(data.index.pictures[position].digest in known for position in data.split.test)
     if seen:
         logger.warning(

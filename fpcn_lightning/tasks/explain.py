@@ -16,7 +16,7 @@ from fpcn_lightning.explain.drawing import draw, save
 from fpcn_lightning.explain.measurement import HeatMapStudy, spread
 from fpcn_lightning.explain.methods import METHODS
 from fpcn_lightning.explain.panels import PanelInput, panels_of
-from fpcn_lightning.explain.selection import labels_by_folder, middles, readable
+from fpcn_lightning.explain.selection import centre_views, labels_by_folder, readable
 from fpcn_lightning.field.sources import find_pictures
 from fpcn_lightning.library_warnings import quiet_libraries
 from fpcn_lightning.modules.checkpoints import CheckpointRecord, Loaded, load
@@ -70,7 +70,10 @@ def _explain_source(config: Config, checkpoint: Path, source: Path) -> None:
     for start in range(0, len(paths), rows):
         page = paths[start : start + rows]
         inputs = {
-            name: PanelInput(loaded.network, middles(page, build.datamodule(loaded.record.data, 0).augmentation))
+            name: PanelInput(
+                loaded.network,
+                centre_views(page, build.datamodule(loaded.record.data, 0, trusted=False).augmentation),
+            )
             for name, loaded in networks.items()
         }
         name = "panels.png" if len(paths) <= rows else f"panels-{start // rows + 1:03}.png"
@@ -208,7 +211,7 @@ def _weights(loaded: Loaded) -> str:
 
 def _chosen(config: Config, data: RockDataModule, count: int | None) -> Sequence[int]:
     """`count` images of the test split, evenly spread; of the validation split with test=false; all for None."""
-    images = data.split.test if config.test else data.split.validation
+    images = data.split.test if config.test else data.split.val
     if not images:
         raise UserError(f"there are no {'test' if config.test else 'validation'} images to explain: set source=PHOTOS.")
     return spread(images, len(images) if count is None else count)

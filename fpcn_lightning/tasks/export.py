@@ -1,11 +1,10 @@
 """`task=export`: export a checkpoint as a bundle that can be used in the field without PyTorch."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 from fpcn_lightning.config import Config
 from fpcn_lightning.deploy import bundle
-from fpcn_lightning.deploy.one_step import check_free, in_one_step
+from fpcn_lightning.deploy.bundle_folder import check_replaceable, new_bundle_folder
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.library_warnings import quiet_libraries
 from fpcn_lightning.modules import checkpoints
@@ -25,14 +24,14 @@ def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the s
     if config.checkpoint is None:
         raise UserError("checkpoint is not set: pass the file to export, checkpoint=RUN/checkpoints/best.ckpt.")
     quiet_libraries()
-    bundle.check_options(asdict(config.export))
+    bundle.check_config(config.export)
     checkpoint = Path(config.checkpoint)
     loaded = checkpoints.load(checkpoint)
     folder = Path(config.export.bundle or _default_folder(config, loaded.record))
-    check_free(folder, overwrite=config.overwrite)
+    check_replaceable(folder, overwrite=config.overwrite)
     data = own_data(config.data, loaded.record)
-    with in_one_step(folder) as place:
-        bundle.fill(place, loaded, checkpoint, data, asdict(config.export), look_at_test=config.test)
+    with new_bundle_folder(folder) as new:
+        bundle.write_bundle(new, loaded, checkpoint, data, config.export, evaluate_test=config.test)
     print(f"bundle: {folder}")
 
 

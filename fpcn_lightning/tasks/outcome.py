@@ -32,7 +32,7 @@ def describe(record: RunRecord, data: RockDataModule, network: Network, *, train
         network: the network to train or to test.
         training: whether it is trained; then the cost of training is recorded, too.
     """
-    images = ImageCounts(train=len(data.split.train), val=len(data.split.validation), test=len(data.split.test))
+    images = ImageCounts(train=len(data.split.train), val=len(data.split.val), test=len(data.split.test))
     size = data.augmentation.evaluation_side
     found = NetworkFacts(
         parameters=cost.parameters(network),

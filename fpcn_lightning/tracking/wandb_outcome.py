@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import Logger
 from PIL import Image
 from torch.nn import functional
 
+from fpcn_lightning.data.index import SPLITS
 from fpcn_lightning.tracking.loggers import RunLogger
 from fpcn_lightning.tracking.wandb_run import trouble_tolerated
 
@@ -47,7 +48,7 @@ def shown_pictures(data: "RockDataModule", count: int) -> tuple[int, ...]:
     They are sorted by a digest of their bytes, which mixes the classes and does not depend on the seed of a run.
     """
     pictures = data.pictures.pictures
-    return tuple(sorted(data.split.validation, key=lambda position: pictures[position].key)[:count])
+    return tuple(sorted(data.split.val, key=lambda position: pictures[position].key)[:count])
 
 
 def _inference_modes(module: "Classifier") -> dict[str, Any]:
@@ -114,10 +115,10 @@ def _classes(data: "RockDataModule") -> Any:
     import wandb
 
     pictures = data.pictures.pictures
-    splits = {"train": data.split.train, "val": data.split.validation, "test": data.split.test}
+    splits = {split: getattr(data.split, split) for split in SPLITS}
     counts = Counter((split, pictures[position].label) for split, chosen in splits.items() for position in chosen)
-    rows: list[Any] = [[name, *(counts[split, number] for split in splits)] for number, name in enumerate(data.classes)]
-    return wandb.Table(columns=["class", *splits], data=rows)
+    rows: list[Any] = [[name, *(counts[split, number] for split in SPLITS)] for number, name in enumerate(data.classes)]
+    return wandb.Table(columns=["class", *SPLITS], data=rows)
 
 
 def _facts(result: "Result") -> dict[str, Any]:

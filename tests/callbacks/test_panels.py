@@ -1,4 +1,4 @@
-"""Panels of whole runs."""
+"""Panels that whole runs draw."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from fpcn_lightning.callbacks import panels
 from fpcn_lightning.callbacks.panels import Panels
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.explain.drawing import save
-from fpcn_lightning.explain.panels import PanelInput, Shown, panels_of
+from fpcn_lightning.explain.panels import Panel, PanelInput, panels_of
 from tests.tasks.conftest import Train
 from tests.tracking.conftest import power_failure_in_the_second_epoch
 from tests.wandb_record import offline_runs
@@ -42,13 +42,13 @@ def same(one: object, other: object) -> bool:
     return one == other
 
 
-def test_training_does_not_see_it_whatever_a_method_does(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batch norm, dropout, momentum and chance go on as without, even if a method leaves everything changed."""
+def test_training_is_not_changed_by_any_method(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batch norm, dropout, momentum and random numbers, also if a method changes the state of all of them."""
     alone, _ = train("model=fpcn", folder="alone")
-    chances: list[Tensor] = []
+    states: list[Tensor] = []
 
-    def careless(inputs: dict[str, PanelInput], *arguments: Any) -> list[list[Shown]]:
-        chances.append(torch.get_rng_state())
+    def careless(inputs: dict[str, PanelInput], *arguments: Any) -> list[list[Panel]]:
+        states.append(torch.get_rng_state())
         rows = panels_of(inputs, *arguments)
         torch.rand(7)
         for network, pictures in inputs.values():
@@ -58,14 +58,14 @@ def test_training_does_not_see_it_whatever_a_method_does(train: Train, monkeypat
         return rows
 
     def saved(figure: Figure, path: Path) -> Path:
-        chances.append(torch.get_rng_state())
+        states.append(torch.get_rng_state())
         return save(figure, path)
 
     monkeypatch.setattr(panels, "panels_of", careless)
     monkeypatch.setattr(panels, "save", saved)
     watched, _ = train("model=fpcn", *EVERY_EPOCH, folder="watched")
     assert drawn(watched) == ["epoch-0001.png", "epoch-0002.png"]
-    before_first, after_first, before_second, after_second = chances
+    before_first, after_first, before_second, after_second = states
     assert torch.equal(before_first, after_first)
     assert torch.equal(before_second, after_second)
     for key in ("state_dict", "optimizer_states", "lr_schedulers"):
@@ -74,7 +74,8 @@ def test_training_does_not_see_it_whatever_a_method_does(train: Train, monkeypat
         assert opened.size[0] > 900, "four panels of 256 pixels"
 
 
-def test_the_last_epoch_is_drawn_whichever_it_is_and_w_and_b_sees_it(train: Train) -> None:
+@pytest.mark.slow
+def test_the_last_epoch_is_always_drawn_and_logged_to_w_and_b(train: Train) -> None:
     folder, _ = train("model=plain", "callbacks=panels", "logger=wandb", "logger.wandb.pictures=3")
     assert drawn(folder) == ["epoch-0002.png"]
     (recorded,) = offline_runs(folder)
@@ -85,20 +86,20 @@ def test_the_last_epoch_is_drawn_whichever_it_is_and_w_and_b_sees_it(train: Trai
         Image.open(folder / "panels" / drawn(folder)[0]) as own,
     ):
         assert logged.width == own.width
-        assert logged.height < 0.7 * own.height, "three of six pictures may leave the machine"
+        assert logged.height < 0.7 * own.height, "three of six pictures may be logged"
 
 
 @pytest.mark.slow
-def test_no_picture_leaves_the_machine_unless_wanted(train: Train) -> None:
+def test_no_picture_is_logged_unless_wanted(train: Train) -> None:
     folder, _ = train("model=majority", *EVERY_EPOCH, "logger=wandb", "logger.wandb.pictures=0")
-    assert drawn(folder) == ["epoch-0001.png", "epoch-0002.png"], "a network without a map has a picture of answers"
+    assert drawn(folder) == ["epoch-0001.png", "epoch-0002.png"], "a network without a map has a figure of predictions"
     (recorded,) = offline_runs(folder)
     assert not any(key.startswith("val/panels") for key in recorded.keys)
     assert not [path for path in recorded.folder.rglob("*") if path.suffix in (".png", ".jpg")]
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on_with_its_panels(train: Train, tmp_path: Path) -> None:
+def test_an_interrupted_run_continues_its_panels(train: Train, tmp_path: Path) -> None:
     with power_failure_in_the_second_epoch():
         train("model=plain", *EVERY_EPOCH, folder="run")
     (tmp_path / "run" / "panels" / "epoch-0007.png").touch()  # of a longer run that this one replaces
@@ -107,7 +108,7 @@ def test_an_interrupted_run_goes_on_with_its_panels(train: Train, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_of_two_ranks_one_draws(rocks: Path, tmp_path: Path) -> None:
+def test_only_one_of_two_ranks_draws(rocks: Path, tmp_path: Path) -> None:
     words = ["trainer=smoke", "trainer.devices=2", "trainer.strategy=ddp_find_unused_parameters_true", *EVERY_EPOCH]
     words += ["data=folder", f"data.root={rocks}", "callbacks.summary=null", f"output={tmp_path}/outputs"]
     done = subprocess.run(
@@ -126,12 +127,12 @@ def test_of_two_ranks_one_draws(rocks: Path, tmp_path: Path) -> None:
         ({"pictures": "many"}, r"callbacks\.panels\.pictures=many"),
     ],
 )
-def test_what_cannot_be_drawn_is_said_before_training(options: dict[str, Any], words: str) -> None:
+def test_invalid_options_are_refused_before_training(options: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         Panels("panels", **options)
 
 
-def test_a_missing_package_is_said_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"fpcn-lightning\[explain\]"):
         Panels("panels")

@@ -68,6 +68,10 @@ def test_the_config_starts_with_the_most_used_keys(tmp_path: Path) -> None:
     assert keys[:7] == ["data", "model", "backbone", "pretrained", "optimizer", "lr_scheduler", "training"]
 
 
+def test_a_shortcut_without_effect_is_one_sentence(tmp_path: Path) -> None:
+    assert "backbone=resnet18 has no effect" in error_message("model=resnet50", "backbone=resnet18", folder=tmp_path)
+
+
 def test_an_old_key_is_one_sentence(tmp_path: Path) -> None:
     assert "is called optimizer.lr now" in error_message("optimisation.learning_rate=0.1", folder=tmp_path)
     assert "recipe=mmal_net_authors" in error_message("model=mmal_net_own", folder=tmp_path)

@@ -1,17 +1,21 @@
-"""Views depend on (seed, epoch, image) alone, cover the picture evenly, and are cut as torchvision would cut them."""
+"""Views depend on (seed, epoch, image) alone, cover the image evenly, and are cut as torchvision would cut them."""
 
 import itertools
 import math
 from collections import Counter
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import stats
 from torchvision.transforms import functional as reference
 
+from fpcn_lightning.data import augment
 from fpcn_lightning.data.augment import Squashing, View
 from fpcn_lightning.errors import UserError
 
@@ -22,7 +26,7 @@ PUBLISHED = Squashing(resize=512, crop=448)
 @settings(max_examples=50, deadline=None)
 @given(keys=st.lists(st.tuples(st.integers(0, 2**40), st.integers(0, 500), st.integers(0, 10**6)), max_size=8))
 def test_a_view_depends_on_its_key_alone(keys: list[tuple[int, int, int]]) -> None:
-    """Neither the order of draws, nor repeats, nor the object that draws enter."""
+    """Not on the order of draws, nor on repeats, nor on the object that draws."""
     first = {key: PUBLISHED.draw(SQUARE, *key) for key in keys}
     other = Squashing(resize=512, crop=448)
     assert [other.draw(SQUARE, *key) for key in reversed(keys)] == [first[key] for key in reversed(keys)]
@@ -31,7 +35,7 @@ def test_a_view_depends_on_its_key_alone(keys: list[tuple[int, int, int]]) -> No
 def test_every_part_of_the_key_matters() -> None:
     """With 65 x 65 corners, each mirrored or not, two of these sequences are equal by chance in one of 10^78 cases."""
     keys = [(0, 0), (1, 0), (0, 1), (1, 1), (2, 1), (1, 2)]
-    sequences = [tuple(PUBLISHED.draw(SQUARE, seed, epoch, image) for image in range(20)) for seed, epoch in keys]
+    sequences = [tuple(PUBLISHED.draw(SQUARE, seed, epoch, image)[:4] for image in range(20)) for seed, epoch in keys]
     for one, other in itertools.combinations(sequences, 2):
         assert sum(a == b for a, b in zip(one, other, strict=True)) <= 2
     assert len(set(sequences[0])) >= 19
@@ -53,7 +57,7 @@ def test_all_corners_are_equally_likely() -> None:
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.1, 0.5, 1.0])
-def test_mirrored_as_often_as_asked(probability: float) -> None:
+def test_the_probability_of_a_mirrored_view(probability: float) -> None:
     augmentation = Squashing(resize=12, crop=10, horizontal_flip=probability)
     flips = [augmentation.draw((12, 12), 0, epoch, image).flipped for epoch in range(20) for image in range(100)]
     deviation = math.sqrt(probability * (1 - probability) / len(flips))
@@ -61,10 +65,11 @@ def test_mirrored_as_often_as_asked(probability: float) -> None:
     assert all(type(flip) is bool for flip in flips)
 
 
-def test_without_random_crop_only_the_mirror_is_drawn() -> None:
+def test_without_random_crop_only_the_flip_is_random() -> None:
     still = Squashing(resize=512, crop=448, random_crop=False)
     for image in range(40):
-        assert still.draw(SQUARE, 0, 1, image) == View(32, 32, PUBLISHED.draw(SQUARE, 0, 1, image).flipped, 448)
+        drawn = PUBLISHED.draw(SQUARE, 0, 1, image)
+        assert still.draw(SQUARE, 0, 1, image) == drawn._replace(top=32, left=32)
 
 
 def test_crop_as_large_as_the_picture() -> None:
@@ -75,7 +80,7 @@ def test_crop_as_large_as_the_picture() -> None:
 
 @pytest.mark.parametrize(("resize", "crop"), [(512, 448), (256, 224), (16, 16), (9, 7), (2, 1), (11, 8)])
 def test_the_centre(resize: int, crop: int) -> None:
-    """As torchvision; where the margins cannot be equal (it rounds halves to even) at most one pixel beside it."""
+    """As torchvision's, or one pixel from it where the margins cannot be equal (it rounds halves to even)."""
     augmentation = Squashing(resize=resize, crop=crop)
     view = augmentation.centre((resize, resize), crop)
     assert view.top == view.left
@@ -111,7 +116,7 @@ def test_evaluation_may_see_more_than_training() -> None:
         Squashing(resize=14, crop=10, evaluation_crop=15)
 
 
-def test_drawn_views_lie_inside() -> None:
+def test_drawn_views_are_inside() -> None:
     picture = np.zeros((14, 14, 3), np.uint8)
     augmentation = Squashing(resize=14, crop=10)
     assert {augmentation.cut(picture, augmentation.draw((14, 14), 0, 0, image)).shape for image in range(200)} == {
@@ -136,43 +141,76 @@ def test_impossible_probabilities(probability: float) -> None:
 SHAKEN = Squashing(resize=14, crop=10, brightness=0.4, contrast=0.7)
 
 
-def test_brightness_and_contrast_change_as_torchvision_changes_them() -> None:
-    """Equal but for the last bit, which hangs on the order of two multiplications."""
-    picture = np.random.default_rng(2).integers(0, 256, (14, 14, 3), np.uint8)
+def picture_of(seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (14, 14, 3), np.uint8)
+
+
+@pytest.fixture
+def factors(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The factors of brightness and contrast, as they are used."""
+    used: list[float] = []
+    blended = augment._blended
+
+    def recorded(pixels: NDArray[np.uint8], other: float, weight: float) -> NDArray[np.uint8]:
+        used.append(weight)
+        return blended(pixels, other, weight)
+
+    monkeypatch.setattr(augment, "_blended", recorded)
+    return used
+
+
+def test_brightness_and_contrast_change_as_torchvision_changes_them(factors: list[float]) -> None:
+    """Equal but for the last bit, which depends on the order of two multiplications."""
+    picture = picture_of(2)
     for image in range(50):
         view = SHAKEN.draw((14, 14), 0, 0, image)
+        seen = SHAKEN.seen(picture, view)
+        brightness, contrast = factors[-2:]
         part = torch.from_numpy(SHAKEN.cut(picture, view).copy()).permute(2, 0, 1)
-        expected = reference.adjust_contrast(reference.adjust_brightness(part, view.brightness), view.contrast)
-        difference = SHAKEN.seen(picture, view).astype(int) - expected.permute(1, 2, 0).numpy()
+        expected = reference.adjust_contrast(reference.adjust_brightness(part, brightness), contrast)
+        difference = seen.astype(int) - expected.permute(1, 2, 0).numpy()
         assert np.abs(difference).max() <= 1
         assert np.mean(difference != 0) < 0.02
 
 
-def test_factors_are_drawn_evenly_from_their_range() -> None:
-    views = [SHAKEN.draw((14, 14), 0, epoch, image) for epoch in range(20) for image in range(50)]
-    for factors, reach in (([view.brightness for view in views], 0.4), ([view.contrast for view in views], 0.7)):
-        assert stats.kstest(factors, stats.uniform(1 - reach, 2 * reach).cdf).pvalue > 1e-4
-    assert abs(np.corrcoef([view[4:] for view in views], rowvar=False)[0, 1]) < 4 / math.sqrt(len(views))
+def test_factors_are_drawn_evenly_from_their_range(factors: list[float]) -> None:
+    picture = picture_of(2)
+    for epoch, image in itertools.product(range(20), range(50)):
+        SHAKEN.seen(picture, SHAKEN.draw((14, 14), 0, epoch, image))
+    pairs = np.array(factors).reshape(-1, 2)
+    assert len(pairs) == 1000
+    for drawn, reach in zip(pairs.T, (0.4, 0.7), strict=True):
+        assert stats.kstest(drawn, stats.uniform(1 - reach, 2 * reach).cdf).pvalue > 1e-4
+    assert abs(np.corrcoef(pairs, rowvar=False)[0, 1]) < 4 / math.sqrt(len(pairs))
 
 
-def test_without_them_the_pixels_are_the_picture_s_own_and_views_are_as_ever() -> None:
-    picture = np.random.default_rng(3).integers(0, 256, (14, 14, 3), np.uint8)
+def test_without_them_the_pixels_are_those_of_the_picture_and_views_stay_the_same(factors: list[float]) -> None:
+    picture = picture_of(3)
     plain = Squashing(resize=14, crop=10)
     for image in range(20):
         view = plain.draw((14, 14), 0, 0, image)
-        assert view[4:] == (1.0, 1.0)
-        assert view[:4] == SHAKEN.draw((14, 14), 0, 0, image)[:4]
+        assert view == SHAKEN.draw((14, 14), 0, 0, image)
         assert np.shares_memory(plain.seen(picture, view), picture)
         np.testing.assert_array_equal(plain.seen(picture, view), plain.cut(picture, view))
+    assert not factors
 
 
-def test_views_are_those_that_were_always_drawn() -> None:
-    """Numbers of an earlier version: a run that it left half done goes on with the same pictures."""
+def test_views_of_evaluation_are_not_augmented(factors: list[float]) -> None:
+    picture = picture_of(3)
+    (view,) = SHAKEN.evaluation_views((14, 14))
+    np.testing.assert_array_equal(SHAKEN.seen(picture, view), SHAKEN.cut(picture, view))
+    assert not factors
+
+
+def test_views_and_factors_are_those_of_earlier_versions(factors: list[float]) -> None:
+    """A run that an earlier version began is resumed with the same images."""
     assert [PUBLISHED.draw(SQUARE, 0, 1, image)[:3] for image in (0, 1, 2**63)] == [
         (63, 44, True),
         (8, 62, False),
         (61, 4, False),
     ]
+    SHAKEN.seen(picture_of(0), SHAKEN.draw((14, 14), 5, 2, 7))
+    assert factors == [0.652531149685768, 0.8874882842232389]
 
 
 @pytest.mark.parametrize("key", ["brightness", "contrast"])
@@ -180,3 +218,64 @@ def test_views_are_those_that_were_always_drawn() -> None:
 def test_impossible_factors(key: str, reach: float) -> None:
     with pytest.raises(UserError, match=rf"data\.{key}={reach}"):
         Squashing(resize=12, crop=10, **{key: reach})  # type: ignore[arg-type]
+
+
+# --- further augmentations ----------------------------------------------------------------------------------------
+
+
+def with_a_mark(pixels: NDArray[np.uint8], random: np.random.Generator, *, row: int) -> NDArray[np.uint8]:
+    """A row of random pixels, written in place."""
+    pixels[row] = random.integers(0, 256, pixels[row].shape)
+    return pixels
+
+
+def test_further_augmentations_draw_after_ours_and_in_their_order() -> None:
+    picture = picture_of(4)
+    unchanged = picture.copy()
+    marks = (partial(with_a_mark, row=2), partial(with_a_mark, row=5))
+    both = Squashing(resize=14, crop=10, brightness=0.4, contrast=0.7, further=marks)
+    one = Squashing(resize=14, crop=10, brightness=0.4, contrast=0.7, further=marks[:1])
+    for image in range(20):
+        view = both.draw((14, 14), 0, 0, image)
+        assert view == SHAKEN.draw((14, 14), 0, 0, image)
+        changed = both.seen(picture, view)
+        np.testing.assert_array_equal(np.delete(changed, (2, 5), 0), np.delete(SHAKEN.seen(picture, view), (2, 5), 0))
+        np.testing.assert_array_equal(changed[2], one.seen(picture, view)[2])
+        np.testing.assert_array_equal(changed, both.seen(picture, view))
+        random = np.random.default_rng([1, 0, 0, image])
+        for _ in range(2):
+            random.integers(0, 5)
+        for _ in range(3):
+            random.random()
+        np.testing.assert_array_equal(changed[2], random.integers(0, 256, (10, 3)))
+        np.testing.assert_array_equal(changed[5], random.integers(0, 256, (10, 3)))
+    np.testing.assert_array_equal(picture, unchanged)
+
+
+def test_a_further_augmentation_gets_pixels_that_torch_takes() -> None:
+    """A mirrored view has negative strides, which torch refuses."""
+
+    def by_torch(pixels: NDArray[np.uint8], _: np.random.Generator) -> NDArray[np.uint8]:
+        inverted: NDArray[np.uint8] = (255 - torch.from_numpy(pixels)).numpy()
+        return inverted
+
+    mirrored = Squashing(resize=14, crop=10, horizontal_flip=1.0, further=(by_torch,))
+    view = mirrored.draw((14, 14), 0, 0, 0)
+    np.testing.assert_array_equal(mirrored.seen(picture_of(5), view), 255 - mirrored.cut(picture_of(5), view))
+
+
+@pytest.mark.parametrize(
+    ("returned", "what"),
+    [
+        (np.zeros((10, 10, 3)), r"float64 \[10, 10, 3\]"),
+        (np.zeros((9, 10, 3), np.uint8), r"uint8 \[9, 10, 3\]"),
+        (None, "NoneType"),
+    ],
+)
+def test_a_further_augmentation_that_returns_something_else_is_named(returned: Any, what: str) -> None:
+    def wrong(_: NDArray[np.uint8], __: np.random.Generator) -> Any:
+        return returned
+
+    wrong_augmentation = Squashing(resize=14, crop=10, further=(wrong,))
+    with pytest.raises(UserError, match=rf"data\.augmentations: .*wrong returns {what}: .*uint8 \[10, 10, 3\]"):
+        wrong_augmentation.seen(picture_of(6), wrong_augmentation.draw((14, 14), 0, 0, 0))

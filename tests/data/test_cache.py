@@ -1,4 +1,4 @@
-"""Decoded once, right after damage, safe between processes, and never in the way where there is no room."""
+"""Images are decoded once, correct after damage, safe between processes, and available without space for a cache."""
 
 import errno
 import hashlib
@@ -30,25 +30,25 @@ def picture(position: int, size: int = SIZE) -> Pixels:
 
 
 class Decoder:
-    """Gives the right pixels and remembers what it was asked for."""
+    """Returns the right pixels and records which it decodes."""
 
     def __init__(self, size: int = SIZE) -> None:
         self.size = size
-        self.asked: list[int] = []
+        self.decoded: list[int] = []
 
     def of(self, position: int) -> Callable[[], Pixels]:
         def decode() -> Pixels:
-            self.asked.append(position)
+            self.decoded.append(position)
             return picture(position, self.size)
 
         return decode
 
     def check(self, cache: PictureCache, *positions: int) -> list[int]:
-        """Read these positions, assert that they are right, and tell which of them had to be decoded."""
-        self.asked.clear()
+        """Read these positions, assert that they are right, and return those that were decoded."""
+        self.decoded.clear()
         for position in positions:
             np.testing.assert_array_equal(cache.get(position, self.of(position)), picture(position, self.size))
-        return list(self.asked)
+        return list(self.decoded)
 
 
 @pytest.fixture
@@ -74,17 +74,17 @@ def test_what_was_put_is_not_decoded(path: Path) -> None:
     assert Decoder().check(cache, 3, 2) == [2]
 
 
-def test_a_black_picture_is_cached_and_an_empty_row_is_none(path: Path) -> None:
+def test_a_black_picture_is_cached_and_an_empty_row_is_not_used(path: Path) -> None:
     black = np.zeros((SIZE, SIZE, 3), np.uint8)
-    cache, asked = opened(path), []
+    cache, decoded = opened(path), []
 
     def decode() -> Pixels:
-        asked.append(1)
+        decoded.append(1)
         return black
 
     for _ in range(3):
         np.testing.assert_array_equal(cache.get(0, decode), black)
-    assert len(asked) == 1
+    assert len(decoded) == 1
 
 
 def test_pixels_need_not_be_contiguous(path: Path) -> None:
@@ -96,8 +96,8 @@ def test_pixels_need_not_be_contiguous(path: Path) -> None:
 
 @pytest.mark.parametrize("offset", [2 * ROW, 3 * ROW - 1, PICTURES * ROW + 2 * 8, PICTURES * ROW + 2 * 8 + 4])
 @pytest.mark.parametrize("while_open", [True, False])
-def test_one_damaged_byte_is_mended(path: Path, offset: int, while_open: bool) -> None:
-    """In the first or last byte of the row's pixels, in its checksum, or in the bit that says that it is filled."""
+def test_a_row_with_a_damaged_byte_is_replaced(path: Path, offset: int, while_open: bool) -> None:
+    """In the first or last byte of the row's pixels, in its checksum, or in the bit that marks it as filled."""
     cache, decoder = opened(path), Decoder()
     decoder.check(cache, *range(PICTURES))
     with path.open("r+b") as file:
@@ -120,7 +120,7 @@ def test_a_row_that_was_half_written_when_the_process_died(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["truncated", "longer", "empty", "missing"])
-def test_a_file_of_another_length_is_made_anew(path: Path, change: str) -> None:
+def test_a_file_of_another_length_is_replaced(path: Path, change: str) -> None:
     decoder = Decoder()
     decoder.check(opened(path), *range(PICTURES))
     content = path.read_bytes()
@@ -131,7 +131,7 @@ def test_a_file_of_another_length_is_made_anew(path: Path, change: str) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_the_process_that_maps_a_replaced_file_goes_on(path: Path) -> None:
+def test_a_process_keeps_the_map_of_a_replaced_file(path: Path) -> None:
     decoder = Decoder()
     old = opened(path)
     decoder.check(old, *range(PICTURES))
@@ -140,7 +140,7 @@ def test_the_process_that_maps_a_replaced_file_goes_on(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("rows", "spare"), [(3, 0.5), (0, 0.9), (1, 0.1)])
-def test_the_bound(path: Path, caplog: pytest.LogCaptureFixture, rows: int, spare: float) -> None:
+def test_the_largest_size(path: Path, caplog: pytest.LogCaptureFixture, rows: int, spare: float) -> None:
     cache, decoder = opened(path, gigabytes=(rows + spare) * ENTRY / 1e9), Decoder()
     assert f"holds {rows} of {PICTURES} pictures" in caplog.text
     assert "data.cache.max_gigabytes" in caplog.text
@@ -151,9 +151,9 @@ def test_the_bound(path: Path, caplog: pytest.LogCaptureFixture, rows: int, spar
     assert (path.stat().st_size if path.exists() else 0) == rows * ENTRY
 
 
-def test_bounds_at_the_edge(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_extreme_sizes(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert opened(path, gigabytes=float("inf")).rows == PICTURES
-    assert not caplog.records, "nothing to warn about"
+    assert not caplog.records, "no warning"
     with pytest.raises(UserError, match=r"data\.cache\.max_gigabytes=-1"):
         opened(path, gigabytes=-1)
 
@@ -181,24 +181,24 @@ def assert_works_without(cache: PictureCache, caplog: pytest.LogCaptureFixture) 
     assert decoder.check(pickle.loads(pickle.dumps(cache)), 0) == [0]
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system sets no space aside")
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot allocate space")
 def test_no_space(path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(os, "posix_fallocate", no_space)
     cache = opened(path)
     assert "No space left" in caplog.text
     assert str(path) in caplog.text
     assert_works_without(cache, caplog)
-    assert list(path.parent.iterdir()) == [], "nothing half made stays behind"
+    assert list(path.parent.iterdir()) == [], "no incomplete file is left"
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system sets no space aside")
-def test_the_space_is_set_aside(path: Path) -> None:
-    """Or a disk that fills up later would kill the process at a write into the map."""
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot allocate space")
+def test_the_space_is_allocated(path: Path) -> None:
+    """Or a disk that is full later would kill the process at a write into the map."""
     opened(path, pictures=2000)
     assert path.stat().st_blocks * 512 >= 2000 * ENTRY
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_that_cannot_be_created(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("in the way")
     assert_works_without(opened(tmp_path / "file" / "cache" / "pictures.uint8"), caplog)
 
@@ -206,7 +206,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, caplog: pytest.LogCaptureF
 def test_a_file_that_may_not_be_mapped(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Someone else's, in a shared folder; raised by hand, since the superuser may open everything."""
+    """In a shared folder, of another user; the error is simulated, because the superuser may open every file."""
     opened(path)
 
     def denied(*_: object, **__: object) -> None:
@@ -218,7 +218,7 @@ def test_a_file_that_may_not_be_mapped(
     assert_works_without(cache, caplog)
 
 
-def test_the_key_changes_with_what_the_pixels_depend_on() -> None:
+def test_the_key_changes_with_everything_that_the_pixels_depend_on() -> None:
     rows = [("/rocks/a.jpg", 100, 5), ("/rocks/b.jpg", 200, 6)]
     changed = [
         ([("/rocks/c.jpg", 100, 5), rows[1]], 64),
@@ -235,11 +235,11 @@ def test_the_key_changes_with_what_the_pixels_depend_on() -> None:
     assert all(len(key) == 16 and int(key, 16) >= 0 for key in keys)
 
 
-def test_the_key_bears_file_names_in_no_encoding() -> None:
+def test_the_key_accepts_file_names_in_any_encoding() -> None:
     assert cache_key([(os.fsdecode(b"/rocks/\xff.jpg"), 1, 2)], 64) != cache_key([("/rocks/.jpg", 1, 2)], 64)
 
 
-def test_where_caches_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_folder_of_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_directory() == tmp_path / "fpcn_lightning"
     monkeypatch.setenv("XDG_CACHE_HOME", "")
@@ -248,7 +248,7 @@ def test_where_caches_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 
 def test_the_checksum_on_disk_is_crc32(path: Path) -> None:
-    """Another process, of another version perhaps, must agree on what a filled row is."""
+    """Processes, also of different versions, must agree on what a filled row is."""
     cache = opened(path)
     cache.put(1, picture(1))
     words = np.frombuffer(path.read_bytes()[PICTURES * ROW :], np.uint64)
@@ -259,7 +259,7 @@ MANY, SIDE = 300, 24
 
 
 def fill(path: Path, start: Barrier, order_seed: int) -> str:
-    """Read all rows of a new cache in an order of its own, twice; a digest of what was seen."""
+    """Read all rows of a new cache twice, in a random order; return a digest of their pixels."""
     start.wait()
     cache, decoder = PictureCache(path, [(SIDE, SIDE)] * MANY, 1), Decoder(SIDE)
     seen: dict[int, bytes] = {}
@@ -284,11 +284,11 @@ def test_two_processes_fill_at_once(path: Path) -> None:
 
 # --- pictures of different sizes ----------------------------------------------------------------------------------
 
-SHAPES = [(3, 5), (0, 0), (7, 2), (1, 1), (4, 4)]  # the second was refused and needs no room
+SHAPES = [(3, 5), (0, 0), (7, 2), (1, 1), (4, 4)]  # the second was refused and needs no space
 LENGTHS = [3 * height * width for height, width in SHAPES]
 
 
-class Asked(list[int]):
+class Decoded(list[int]):
     """The positions that were decoded."""
 
     def decoder(self, position: int) -> Callable[[], Pixels]:
@@ -304,16 +304,16 @@ def of_shape(position: int) -> Pixels:
 
 
 def test_rows_may_differ_in_length(path: Path) -> None:
-    for decoded in ([0, 2, 3, 4], []):
-        cache, asked = PictureCache(path, SHAPES, 1), Asked()
+    for expected in ([0, 2, 3, 4], []):
+        cache, decoded = PictureCache(path, SHAPES, 1), Decoded()
         for position in (4, 2, 0, 3):
-            np.testing.assert_array_equal(cache.get(position, asked.decoder(position)), of_shape(position))
-        assert sorted(asked) == decoded
+            np.testing.assert_array_equal(cache.get(position, decoded.decoder(position)), of_shape(position))
+        assert sorted(decoded) == expected
     assert path.stat().st_size == cache.bytes == sum(LENGTHS) + 8 * len(SHAPES)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 5])
-def test_the_bound_of_rows_of_different_lengths(path: Path, rows: int) -> None:
+def test_the_largest_size_with_rows_of_different_lengths(path: Path, rows: int) -> None:
     """As many of the first pictures as fit."""
     needed = sum(LENGTHS[:rows]) + 8 * rows
     assert PictureCache(path, SHAPES, (needed + 0.5) / 1e9).rows == rows
@@ -321,4 +321,4 @@ def test_the_bound_of_rows_of_different_lengths(path: Path, rows: int) -> None:
     cache = PictureCache(path, SHAPES, (needed + 0.5) / 1e9)
     assert cache.bytes == needed
     for position in (0, 4):
-        np.testing.assert_array_equal(cache.get(position, Asked().decoder(position)), of_shape(position))
+        np.testing.assert_array_equal(cache.get(position, Decoded().decoder(position)), of_shape(position))

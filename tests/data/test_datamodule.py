@@ -1,10 +1,9 @@
-"""From files to batches: the right pixels under the right label, each file on one side, and nothing that is broken."""
+"""From files to batches: the right pixels under the right label, each file in one split, and no damaged file."""
 
 import csv
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,12 +17,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms import functional as reference
 
-from fpcn_lightning.config import CONF, DataConfig
+from fpcn_lightning.config import CONF, DataConfig, from_plain
 from fpcn_lightning.data import datamodule as datamodule_module
-from fpcn_lightning.data import index as index_module
 from fpcn_lightning.data import pictures as pictures_module
+from fpcn_lightning.data import scan as scan_module
 from fpcn_lightning.data.augment import Squashing
 from fpcn_lightning.data.datamodule import RockDataModule
+from fpcn_lightning.data.index import SPLITS
 from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.data.sampler import PADDING, BalancedBatches, EveryImageOnce
 from fpcn_lightning.errors import UserError
@@ -59,21 +59,25 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def unprepared(root: Path | None, **changes: Any) -> RockDataModule:
-    options = asdict(DataConfig())
-    options |= {
-        "resize": RESIZE,
-        "crop": CROP,
-        "evaluation_crop": None,
-        "samples_per_class": 3,
-        "epoch_length": 4,
-        "evaluation_batch_size": 5,
-    }
-    return RockDataModule(seed=0, **{**options, "root": str(root) if root else None, **changes})
+def section(root: Path | None, **changes: Any) -> DataConfig:
+    """A small section `data`; the changes are plain data, as in a yaml file."""
+    options = {"resize": RESIZE, "crop": CROP, "samples_per_class": 3, "epoch_length": 4, "evaluation_batch_size": 5}
+    return from_plain(DataConfig, {**options, "root": str(root) if root else None, **changes}, "data")
+
+
+def unprepared(root: Path | None, seed: int = 0, **changes: Any) -> RockDataModule:
+    return RockDataModule(section(root, **changes), seed=seed)
 
 
 def prepared(root: Path | None, **changes: Any) -> RockDataModule:
     data = unprepared(root, **changes)
+    data.setup()
+    return data
+
+
+def of_a_checkpoint(root: Path, classes: Sequence[str], *, only_test: bool) -> RockDataModule:
+    """With the classes of a checkpoint."""
+    data = RockDataModule(section(root), seed=0, classes=classes, only_test=only_test)
     data.setup()
     return data
 
@@ -98,8 +102,8 @@ def forbidden(*_: object, **__: object) -> NoReturn:
     raise AssertionError("a picture was decoded again")
 
 
-def names_on(data: RockDataModule, side: str) -> list[str]:
-    return [data.index.pictures[position].name for position in getattr(data.split, side)]
+def names_in(data: RockDataModule, split: str) -> list[str]:
+    return [data.index.pictures[position].name for position in getattr(data.split, split)]
 
 
 def assert_layout(batch: Batch, size: int) -> None:
@@ -133,10 +137,10 @@ def test_training_batches(rocks: Path, cache: dict[str, Any]) -> None:
     assert drawn == set(data.split.train)
 
 
-@pytest.mark.parametrize("side", ["validation", "test"])
-def test_evaluation_sees_every_picture_once_and_its_centre(rocks: Path, side: str) -> None:
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_evaluation_sees_every_picture_once_and_its_centre(rocks: Path, split: str) -> None:
     data = prepared(rocks)
-    loader = data.val_dataloader() if side == "validation" else data.test_dataloader()
+    loader = data.val_dataloader() if split == "val" else data.test_dataloader()
     seen = []
     for batch in batches(loader):
         assert_layout(batch, 5)
@@ -149,27 +153,21 @@ def test_evaluation_sees_every_picture_once_and_its_centre(rocks: Path, side: st
             assert data.classes[label] == path.parent.name
             torch.testing.assert_close(image, reference.center_crop(squashed(path), [CROP, CROP]))
             seen.append(position)
-    assert sorted(seen) == list(getattr(data.split, side))
+    assert sorted(seen) == list(getattr(data.split, split))
     assert seen
 
 
-def test_sides_are_disjoint_and_complete(rocks: Path) -> None:
+def test_splits_are_disjoint_and_complete(rocks: Path) -> None:
     data = prepared(rocks)
-    sides = [set(getattr(data.split, side)) for side in ("train", "validation", "test")]
-    assert set.union(*sides) == set(range(sum(SIZES.values())))
-    assert sum(len(side) for side in sides) == sum(SIZES.values())
+    splits = [set(getattr(data.split, split)) for split in SPLITS]
+    assert set.union(*splits) == set(range(sum(SIZES.values())))
+    assert sum(len(split) for split in splits) == sum(SIZES.values())
     assert prepared(rocks).split == data.split
-    other = unprepared(rocks)
-    other.seed = 99
-    other.setup()
-    assert other.split == data.split, "the run's seed decides views and order, not the split"
+    assert prepared(rocks, seed=99).split == data.split, "the run's seed decides views and order, not the split"
 
 
 def test_views_and_order_follow_the_seed(rocks: Path) -> None:
-    other = unprepared(rocks)
-    other.seed = 1
-    other.setup()
-    mine, theirs = (batches(data.train_dataloader())[0] for data in (prepared(rocks), other))
+    mine, theirs = (batches(prepared(rocks, seed=seed).train_dataloader())[0] for seed in (0, 1))
     assert not torch.equal(mine.positions, theirs.positions)
 
 
@@ -183,11 +181,11 @@ def test_workers_change_nothing(rocks: Path) -> None:
                 assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
-def test_a_second_setup_is_free_and_a_second_run_decodes_nothing(rocks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_setup_and_a_second_run_decode_nothing(rocks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = unprepared(rocks)
     data.prepare_data()
     first = batches(data.train_dataloader())
-    monkeypatch.setattr(index_module, "decode", forbidden)
+    monkeypatch.setattr(scan_module, "decode", forbidden)
     monkeypatch.setattr(pictures_module, "read_resized", forbidden)
     pictures = data.pictures
     with monkeypatch.context() as patch:
@@ -221,8 +219,8 @@ def test_no_cache_leaves_no_file(rocks: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(rocks: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither the pixels nor what is remembered of the files may stop the run."""
+def test_without_a_writable_cache_the_run_continues(rocks: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the file of pixels nor the memo may stop the run."""
     in_the_way = rocks / "basalt" / "00.png"
     data = prepared(rocks, cache={"enabled": True, "max_gigabytes": 1, "directory": str(in_the_way)})
     assert "pictures are decoded each time" in caplog.text
@@ -237,14 +235,14 @@ def test_a_file_that_vanishes_is_named(rocks: Path) -> None:
         batches(data.test_dataloader())
 
 
-def test_loaders_want_setup(rocks: Path) -> None:
+def test_loaders_need_setup(rocks: Path) -> None:
     with pytest.raises(RuntimeError, match="setup"):
         unprepared(rocks).train_dataloader()
 
 
 def test_imposed_classes_number_the_labels(rocks: Path) -> None:
     wanted = ("slate", "marble", "basalt", "granite")
-    data = prepared(rocks, classes=wanted, only_test=True)
+    data = of_a_checkpoint(rocks, wanted, only_test=True)
     assert data.classes == wanted
     for batch in batches(data.test_dataloader()):
         for _, label, position in rows(batch):
@@ -254,23 +252,23 @@ def test_imposed_classes_number_the_labels(rocks: Path) -> None:
 
 def test_a_class_that_the_checkpoint_does_not_know(rocks: Path) -> None:
     with pytest.raises(UserError, match=r"rocks has the classes granite, .*knows basalt, marble"):
-        prepared(rocks, classes=("basalt", "marble"), only_test=True)
+        of_a_checkpoint(rocks, ("basalt", "marble"), only_test=True)
 
 
-def test_training_wants_every_imposed_class(rocks: Path) -> None:
-    data = prepared(rocks, classes=("basalt", "granite", "marble", "slate"))
+def test_training_needs_every_imposed_class(rocks: Path) -> None:
+    data = of_a_checkpoint(rocks, ("basalt", "granite", "marble", "slate"), only_test=False)
     with pytest.raises(UserError, match="class number 3 has no training image"):
         data.train_dataloader()
 
 
 def test_only_test_needs_no_split(rocks: Path) -> None:
-    """`task=evaluate` on another folder asks for no shares, and two pictures a class are enough."""
+    """`task=evaluate` on another folder makes no split, and two images of a class are enough."""
     for label in SIZES:
         for number in range(2, SIZES[label]):
             (rocks / label / f"{number:02}.png").unlink()
-    data = prepared(rocks, only_test=True, split={"published": {}})
+    data = of_a_checkpoint(rocks, tuple(SIZES), only_test=True)
     assert data.split.test == tuple(range(6))
-    assert data.split.train == data.split.validation == ()
+    assert data.split.train == data.split.val == ()
     positions = torch.cat([batch.positions for batch in batches(data.test_dataloader())])
     assert positions[positions != PADDING].tolist() == [*range(6)]
 
@@ -282,13 +280,13 @@ def test_published_folders(tmp_path: Path) -> None:
         noise(root / "Testing_Set" / ("basalt", "granite")[number % 2] / f"{number}.png", 1000 + number)
     noise(root / "Elsewhere" / "slate" / "0.png", 5000)
     places = {"train": "Training_Set", "test": "Testing_Set"}
-    data = prepared(root, split={"validation": 0.2, "test": 0.2, "seed": 0, "published": places, "file": None})
+    data = prepared(root, split={"val": 0.2, "test": 0.2, "published": places})
     assert data.classes == ("basalt", "granite")
-    assert sorted(names_on(data, "test")) == sorted(
+    assert sorted(names_in(data, "test")) == sorted(
         f"Testing_Set/{('basalt', 'granite')[number % 2]}/{number}.png" for number in range(6)
     )
-    assert all(name.startswith("Training_Set/") for name in names_on(data, "train") + names_on(data, "validation"))
-    assert len(data.split.train) + len(data.split.validation) == 24
+    assert all(name.startswith("Training_Set/") for name in names_in(data, "train") + names_in(data, "val"))
+    assert len(data.split.train) + len(data.split.val) == 24
 
 
 def test_a_csv_with_groups(rocks: Path, tmp_path: Path) -> None:
@@ -298,11 +296,8 @@ def test_a_csv_with_groups(rocks: Path, tmp_path: Path) -> None:
     ]
     (tmp_path / "rocks.csv").write_text("\n".join(["path,label,group", *lines]))
     data = prepared(tmp_path / "rocks.csv")
-    groups = [
-        {data.index.pictures[position].group for position in getattr(data.split, side)}
-        for side in ("train", "validation", "test")
-    ]
-    assert sum(len(side) for side in groups) == len(set.union(*groups)) == 7 + 5 + 5
+    groups = [{data.index.pictures[position].group for position in getattr(data.split, split)} for split in SPLITS]
+    assert sum(len(split) for split in groups) == len(set.union(*groups)) == 7 + 5 + 5
 
 
 def test_synthetic_rocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,19 +305,19 @@ def test_synthetic_rocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(data.index.pictures) == 3 * 12
     with (data.index.root).open(newline="") as file:
         published = {row["path"]: (row["label"], row["split"]) for row in csv.DictReader(file)}
-    for side in ("train", "validation", "test"):
-        assert names_on(data, side)
-        assert all(published[name][1] == side for name in names_on(data, side))
+    for split in SPLITS:
+        assert names_in(data, split)
+        assert all(published[name][1] == split for name in names_in(data, split))
     for batch in batches(data.train_dataloader()):
         for _, label, position in rows(batch):
             assert published[data.index.pictures[position].name][0] == data.classes[label]
     assert (tmp_path / "data" / "synthetic").is_dir()
-    monkeypatch.setattr(index_module, "decode", forbidden)
+    monkeypatch.setattr(scan_module, "decode", forbidden)
     assert prepared(None, synthetic=SYNTHETIC).split == data.split
 
 
-def test_synthetic_sets_of_other_parameters_lie_elsewhere() -> None:
-    """Two runs that differ in any parameter must not fight over one folder."""
+def test_synthetic_sets_of_other_parameters_have_other_folders() -> None:
+    """Two runs that differ in a parameter must not use one folder."""
     changes: list[dict[str, Any]] = [{}, {"shortcut": True}, {"seed": 1}, {"size": 33}, {"images_per_class": 13}]
     roots = {prepared(None, synthetic={**SYNTHETIC, **change}).index.root for change in changes}
     assert len(roots) == len(changes)
@@ -332,7 +327,7 @@ def test_synthetic_sets_of_other_parameters_lie_elsewhere() -> None:
     ("changes", "message"),
     [
         ({"synthetic": SYNTHETIC}, r"data\.root=.*data=folder"),
-        ({"conflicting_labels": "drop"}, r"data\.conflicting_labels=drop .*refuse or keep"),
+        ({"conflicting_labels": "drop"}, r"data\.conflicting_labels=drop .*refuse, keep"),
         ({"crop": 25}, r"data\.crop=25 .*data\.resize=24"),
         ({"horizontal_flip": 2}, r"data\.horizontal_flip=2"),
         ({"workers": -1}, r"data\.workers=-1"),
@@ -349,9 +344,8 @@ def test_no_folder_at_all() -> None:
 
 
 def test_a_negative_seed_is_refused(rocks: Path) -> None:
-    options = {**asdict(DataConfig()), "root": str(rocks)}
     with pytest.raises(UserError, match="seed=-1 must not be negative"):
-        RockDataModule(seed=-1, **options)
+        unprepared(rocks, seed=-1)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
@@ -389,7 +383,7 @@ def test_broken_files_are_refused_and_never_seen(rocks: Path, tmp_path: Path) ->
     loaders = (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())
     seen = {position for loader in loaders for batch in batches(loader) for position in batch.positions.tolist()}
     assert seen - {PADDING} <= set(range(sum(SIZES.values())))
-    # Left out, they must not shift what the cache gives for their neighbours.
+    # Refused files must not shift the rows of the cache.
     for position, picture in enumerate(data.index.pictures):
         assert picture.name not in broken
         pixels = torch.from_numpy(data.pictures.whole(position)).permute(2, 0, 1)
@@ -409,21 +403,21 @@ def test_one_picture_under_two_labels(rocks: Path) -> None:
     assert {item.name for item in refused.index.refused} == {"basalt/00.png", "granite/copy.png"}
     kept = prepared(rocks, conflicting_labels="keep")
     assert len(kept.index.pictures) == 34
-    sides = [side for side in ("train", "validation", "test") if "basalt/00.png" in names_on(kept, side)]
-    assert "granite/copy.png" in names_on(kept, sides[0])
+    (split,) = [split for split in SPLITS if "basalt/00.png" in names_in(kept, split)]
+    assert "granite/copy.png" in names_in(kept, split)
 
 
 def test_the_record(rocks: Path, tmp_path: Path) -> None:
     data = prepared(rocks)
     data.write_record(tmp_path)
     with (tmp_path / "split.csv").open(newline="") as file:
-        sides = {row["name"]: row["side"] for row in csv.DictReader(file)}
-    assert sides == {name: side for side in ("train", "validation", "test") for name in names_on(data, side)}
+        splits = {row["name"]: row["split"] for row in csv.DictReader(file)}
+    assert splits == {name: split for split in SPLITS for name in names_in(data, split)}
     assert (tmp_path / "refused.csv").read_text().split() == ["name,label,reason"]
 
 
 class Recorder(lightning.LightningModule):
-    """Learns nothing and writes down which pictures came in which epoch, a file a process."""
+    """Learns nothing and writes which images came in which epoch into a file for each process."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -437,7 +431,7 @@ class Recorder(lightning.LightningModule):
         return self.weight * batch.images.float().mean()
 
     def validation_step(self, batch: Batch) -> None:
-        self.remember(f"validation {self.current_epoch}", batch)
+        self.remember(f"val {self.current_epoch}", batch)
 
     def test_step(self, batch: Batch) -> None:
         self.remember("test", batch)
@@ -463,7 +457,7 @@ class Recorder(lightning.LightningModule):
 
 
 def seen_by_lightning(data: RockDataModule, folder: Path, processes: int) -> list[dict[str, list[list[int]]]]:
-    """What each process was given in two epochs, and one alone in a test, with what our trainer says of samplers."""
+    """What each process sees in two epochs, and one process in a test, with the sampler options of our trainer."""
     ours = OmegaConf.load(CONF / "trainer" / "cpu.yaml").trainer
     trainer = lightning.Trainer(
         accelerator="cpu",
@@ -480,7 +474,7 @@ def seen_by_lightning(data: RockDataModule, folder: Path, processes: int) -> lis
     )
     module = Recorder(folder)
     trainer.fit(module, data)
-    if processes == 1:  # more would be spawned anew, which takes long and shows nothing that validation does not
+    if processes == 1:  # with more, validation shows the same, and spawning takes long
         trainer.test(module, data, verbose=False)
     return [torch.load(folder / f"{rank}.pt") for rank in range(processes)]
 
@@ -493,7 +487,7 @@ def test_lightning_sets_the_epoch(rocks: Path, tmp_path: Path, workers: int) -> 
     loader = data.train_dataloader()
     for epoch in range(2):
         assert seen[f"train {epoch}"] == [batch.positions.tolist() for batch in batches(loader, epoch)]
-        assert seen[f"validation {epoch}"] == [batch.positions.tolist() for batch in batches(data.val_dataloader())]
+        assert seen[f"val {epoch}"] == [batch.positions.tolist() for batch in batches(data.val_dataloader())]
     assert seen["train 0"] != seen["train 1"]
     assert seen["test"] == [batch.positions.tolist() for batch in batches(data.test_dataloader())]
 
@@ -501,7 +495,7 @@ def test_lightning_sets_the_epoch(rocks: Path, tmp_path: Path, workers: int) -> 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_two_processes_under_lightning(rocks: Path, tmp_path: Path) -> None:
-    """Two with 3 of a class each are given, step by step, what one with 6 is given; nothing twice, nothing lost."""
+    """Two with 3 of a class each see, step by step, what one with 6 sees; nothing twice, nothing lost."""
     data = prepared(rocks)
     ranks = seen_by_lightning(data, tmp_path, 2)
     loader = prepared(rocks, samples_per_class=6).train_dataloader()
@@ -510,6 +504,6 @@ def test_two_processes_under_lightning(rocks: Path, tmp_path: Path) -> None:
         assert len(whole) == 4
         one, other = (seen[f"train {epoch}"] for seen in ranks)
         assert [Counter(a) + Counter(b) for a, b in zip(one, other, strict=True)] == whole
-        validated = [image for seen in ranks for batch in seen[f"validation {epoch}"] for image in batch]
-        assert sorted(image for image in validated if image != PADDING) == list(data.split.validation)
-        assert len({len(seen[f"validation {epoch}"]) for seen in ranks}) == 1
+        validated = [image for seen in ranks for batch in seen[f"val {epoch}"] for image in batch]
+        assert sorted(image for image in validated if image != PADDING) == list(data.split.val)
+        assert len({len(seen[f"val {epoch}"]) for seen in ranks}) == 1

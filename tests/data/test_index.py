@@ -1,4 +1,4 @@
-"""What is listed, what is refused and why, and what a second scan need not do again."""
+"""Which files are listed, which are refused and why, and what a second scan does not do again."""
 
 import csv
 import hashlib
@@ -13,12 +13,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fpcn_lightning.data import index as index_module
+from fpcn_lightning.data import scan as scan_module
 from fpcn_lightning.data.images import read_resized
-from fpcn_lightning.data.index import Index, find, scan, write_refused
+from fpcn_lightning.data.index import Index, find
+from fpcn_lightning.data.scan import scan, write_refused
 from fpcn_lightning.errors import UserError
 
-PHOTOGRAPHS = Path(__file__).parents[3] / "shared" / "data" / "kaggle7-400px"
+PHOTOGRAPHS = os.environ.get("FPCN_PHOTOGRAPHS")  # a folder of class folders with photographs of seven rocks
 
 
 def picture(path: Path, shade: int, size: tuple[int, int] = (12, 8)) -> Path:
@@ -29,7 +30,7 @@ def picture(path: Path, shade: int, size: tuple[int, int] = (12, 8)) -> Path:
 
 @pytest.fixture
 def rocks(tmp_path: Path) -> Path:
-    """Basalt 3 (one of them deeper down), granite 2, and things that are no pictures."""
+    """Basalt 3 (one of them in a deeper folder), granite 2, and files that are ignored."""
     root = tmp_path / "rocks"
     for shade, name in enumerate(
         ("basalt/b.JPG", "basalt/a.png", "basalt/deep/er/c.webp", "granite/a.png", "granite/d.jpeg")
@@ -93,8 +94,8 @@ def test_the_size_is_that_of_the_upright_picture(rocks: Path) -> None:
 
 
 def test_published_folders(rocks: Path) -> None:
-    for side in ("Training_Set", "Testing_Set", "Elsewhere"):
-        shutil.copytree(rocks, rocks.parent / "all" / side)
+    for folder in ("Training_Set", "Testing_Set", "Elsewhere"):
+        shutil.copytree(rocks, rocks.parent / "all" / folder)
     found = find(rocks.parent / "all", {"train": "Training_Set", "test": "Testing_Set"})
     assert len(found) == 10
     for file in found:
@@ -104,7 +105,7 @@ def test_published_folders(rocks: Path) -> None:
         find(rocks.parent / "all", {"test": "Exam"})
 
 
-def test_a_csv_with_groups_and_sides(rocks: Path) -> None:
+def test_a_csv_with_groups_and_splits(rocks: Path) -> None:
     lines = [
         "path, label, group, split",
         "basalt/b.JPG,basalt,quarry 1,train",
@@ -116,7 +117,7 @@ def test_a_csv_with_groups_and_sides(rocks: Path) -> None:
     ]
     found = find(written(rocks / "rocks.csv", "\n".join(lines), encoding="utf-8-sig"))
     assert [(file.name, file.label, file.group, file.published) for file in found] == [
-        ("basalt/a.png", "basalt", None, "validation"),
+        ("basalt/a.png", "basalt", None, "val"),
         ("basalt/b.JPG", "basalt", "quarry 1", "train"),
         ("granite/a.png", "granite", "quarry 2", "test"),
         ("granite/d.jpeg", "granite", None, None),
@@ -128,6 +129,16 @@ def test_a_csv_with_groups_and_sides(rocks: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("word", "split"),
+    [("train", "train"), ("val", "val"), ("Validation", "val"), ("VALID", "val"), ("Test", "test"), (" ", None)],
+)
+def test_the_words_for_splits(rocks: Path, word: str, split: str | None) -> None:
+    lines = ["path,label,split", f"basalt/a.png,basalt,{word}", f"granite/a.png,granite,{word}"]
+    found = find(written(rocks / "rocks.csv", "\n".join(lines)))
+    assert [file.published for file in found] == [split, split]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "lacks path and label"),
@@ -136,11 +147,11 @@ def test_a_csv_with_groups_and_sides(rocks: Path) -> None:
         ("path,label", "no class"),
         ("path,label\na.png,", "fill in"),
         ("path,label\na.png,x\n./a.png,y", "lists ./a.png twice"),
-        ("path,label,split\na.png,x,exam\nb.png,y,train", "the side 'exam'"),
+        ("path,label,split\na.png,x,exam\nb.png,y,train", "the split 'exam'"),
         ("path,label\na.png,x\nb.png,x", "pictures of x only"),
     ],
 )
-def test_a_csv_that_cannot_be_meant(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_csv(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         find(written(tmp_path / "rocks.csv", text))
     assert str(tmp_path / "rocks.csv") in str(error.value)
@@ -151,7 +162,7 @@ def test_a_csv_in_another_encoding(tmp_path: Path) -> None:
         find(written(tmp_path / "rocks.csv", "path,label\nä.png,x", encoding="utf-16"))
 
 
-def test_roots_that_hold_no_data_set(rocks: Path) -> None:
+def test_roots_without_a_data_set(rocks: Path) -> None:
     empty = rocks.parent / "empty"
     empty.mkdir()
     for root, message in {
@@ -195,14 +206,14 @@ def test_one_picture_under_two_labels(rocks: Path) -> None:
     assert kept.refused == ()
 
 
-def test_a_class_that_is_refused_whole(rocks: Path) -> None:
+def test_a_class_whose_pictures_are_all_refused(rocks: Path) -> None:
     shutil.rmtree(rocks / "granite")
     shutil.copytree(rocks / "basalt", rocks / "gabbro")
     with pytest.raises(UserError, match="0 class"):
         scan(find(rocks), rocks)
 
 
-def test_pixels_are_handed_over_once_each(rocks: Path) -> None:
+def test_pixels_are_passed_on_once_each(rocks: Path) -> None:
     written(rocks / "granite" / "text.jpg", "a shopping list")
     found = find(rocks)
     seen: list[tuple[int, NDArray[np.uint8]]] = []
@@ -228,8 +239,8 @@ def test_a_second_scan_decodes_nothing(rocks: Path, tmp_path: Path, monkeypatch:
     memo = tmp_path / "cache" / "memo.json"
     first = scan(find(rocks), rocks, memo=memo)
     assert [path.name for path in memo.parent.iterdir()] == ["memo.json"]
-    monkeypatch.setattr(index_module, "decode", forbidden)
-    monkeypatch.setattr(index_module, "read_file", forbidden)
+    monkeypatch.setattr(scan_module, "decode", forbidden)
+    monkeypatch.setattr(scan_module, "read_file", forbidden)
     assert scan(find(rocks), rocks, memo=memo, shape=(8, 8), on_pixels=forbidden) == first
 
 
@@ -259,7 +270,7 @@ def test_a_refused_file_is_tried_again(rocks: Path, tmp_path: Path, monkeypatch:
     "damaged",
     ["", "[]", '{"schema": 1', '{"schema": 1}', '{"schema": 1, "files": [1, 2]}', '{"schema": 1, "files": 3}'],
 )
-def test_a_damaged_memo_is_made_anew(rocks: Path, tmp_path: Path, damaged: str) -> None:
+def test_a_damaged_memo_is_replaced(rocks: Path, tmp_path: Path, damaged: str) -> None:
     memo = tmp_path / "memo.json"
     expected = scan(find(rocks), rocks, memo=memo)
     whole = memo.read_text()
@@ -268,7 +279,7 @@ def test_a_damaged_memo_is_made_anew(rocks: Path, tmp_path: Path, damaged: str) 
     assert memo.read_text() == whole
 
 
-def test_a_memo_of_another_schema_is_not_believed(rocks: Path, tmp_path: Path) -> None:
+def test_a_memo_of_another_schema_is_not_used(rocks: Path, tmp_path: Path) -> None:
     memo = tmp_path / "memo.json"
     expected = scan(find(rocks), rocks, memo=memo)
     old = {"schema": 0, "files": [[*row[:3], "digest of old", 1, 1] for row in json.loads(memo.read_text())["files"]]}
@@ -276,10 +287,11 @@ def test_a_memo_of_another_schema_is_not_believed(rocks: Path, tmp_path: Path) -
     assert scan(find(rocks), rocks, memo=memo) == expected
 
 
-@pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="the real photographs are not beside this checkout")
-def test_real_photographs(tmp_path: Path) -> None:
-    found = find(PHOTOGRAPHS)
-    index = scan(found, PHOTOGRAPHS, shape=(64, 64))
+@pytest.mark.skipif(PHOTOGRAPHS is None, reason="FPCN_PHOTOGRAPHS names no folder of photographs")
+def test_real_photographs() -> None:
+    photographs = Path(str(PHOTOGRAPHS))
+    found = find(photographs)
+    index = scan(found, photographs, shape=(64, 64))
     digests: dict[str, set[str]] = {}
     for file in found:
         digests.setdefault(hashlib.sha1(file.path.read_bytes()).hexdigest(), set()).add(file.label)
@@ -288,7 +300,7 @@ def test_real_photographs(tmp_path: Path) -> None:
     assert len(conflicting) == 9
     assert all("the same picture" in item.reason for item in index.refused)
     assert len(index.pictures) + len(index.refused) == 2081
-    assert not {hashlib.sha1((PHOTOGRAPHS / item.name).read_bytes()).hexdigest() for item in index.refused} & {
+    assert not {hashlib.sha1((photographs / item.name).read_bytes()).hexdigest() for item in index.refused} & {
         item.digest for item in index.pictures
     }
     assert index.classes == ("Basalt", "Coal", "Granite", "Limestone", "Marble", "Quartzite", "Sandstone")

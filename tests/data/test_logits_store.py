@@ -1,7 +1,8 @@
-"""The store of a teacher's answers: what is computed, what is read back, and what is refused."""
+"""The store of a teacher's logits: what is computed, what is read back, and what is refused."""
 
 import json
 import multiprocessing
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,22 +27,22 @@ def store(folder: Path, key: Mapping[str, Any] = KEY) -> LogitsStore:
     return LogitsStore(folder / "store", key, PICTURES, CLASSES)
 
 
-def test_every_epoch_is_asked_for_once_and_read_back_as_it_was_said(tmp_path: Path) -> None:
-    asked: list[int] = []
+def test_every_epoch_is_computed_once_and_read_back_unchanged(tmp_path: Path) -> None:
+    computed: list[int] = []
 
     def prediction(epoch: int) -> NDArray[np.float32]:
-        asked.append(epoch)
+        computed.append(epoch)
         return predictions(epoch)
 
     assert store(tmp_path).fill(3, prediction) == 3
     again = store(tmp_path)
     assert again.fill(3, prediction) == 0
-    assert asked == [0, 1, 2]
+    assert computed == [0, 1, 2]
     for epoch in (2, 0, 1):
         np.testing.assert_array_equal(again.epoch(epoch), predictions(epoch))
 
 
-def test_a_pass_that_was_cut_off_goes_on_and_a_longer_training_adds_epochs(tmp_path: Path) -> None:
+def test_an_interrupted_computation_continues_and_a_longer_training_adds_epochs(tmp_path: Path) -> None:
     def breaks(epoch: int) -> NDArray[np.float32]:
         if epoch == 2:
             raise KeyboardInterrupt
@@ -57,8 +58,6 @@ def test_a_pass_that_was_cut_off_goes_on_and_a_longer_training_adds_epochs(tmp_p
 
 
 def slow_predictions(epoch: int) -> NDArray[np.float32]:
-    import time
-
     time.sleep(0.2)
     return predictions(epoch)
 
@@ -68,7 +67,7 @@ def fill(folder: Path, counts: Any) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_share_the_epochs_out(tmp_path: Path) -> None:
+def test_two_processes_divide_the_epochs(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     counts = context.Queue()
     both = [context.Process(target=fill, args=(tmp_path, counts)) for _ in range(2)]
@@ -90,23 +89,23 @@ def test_two_processes_share_the_epochs_out(tmp_path: Path) -> None:
         ({"views": {"crop": 32, "resize": 72, "seed": 0}}, r"views\.crop"),
     ],
 )
-def test_a_stale_store_is_refused_and_says_why(tmp_path: Path, changed: dict[str, Any], named: str) -> None:
+def test_a_stale_store_is_refused_with_the_reason(tmp_path: Path, changed: dict[str, Any], named: str) -> None:
     store(tmp_path).fill(1, predictions)
     with pytest.raises(UserError, match=rf"is stale: its {named} is"):
         store(tmp_path, KEY | changed)
     assert store_name(KEY) != store_name(KEY | changed)
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "thesis.txt").write_text("three years of work")
-    with pytest.raises(UserError, match="no store"):
+    with pytest.raises(UserError, match="not a store"):
         store(tmp_path)
     assert [path.name for path in (tmp_path / "store").iterdir()] == ["thesis.txt"]
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"\x80\x04cos\nsystem\n"])
-def test_a_damaged_epoch_names_its_file(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_epoch_is_named(tmp_path: Path, content: bytes) -> None:
     store(tmp_path).fill(1, predictions)
     (tmp_path / "store" / "epoch-0000.npy").write_bytes(content)
     with pytest.raises(UserError, match=r"epoch-0000\.npy"):
@@ -124,7 +123,7 @@ def test_an_epoch_of_other_pictures_or_of_objects_is_refused(tmp_path: Path) -> 
         store(tmp_path).epoch(0)
 
 
-def test_a_damaged_key_names_its_file(tmp_path: Path) -> None:
+def test_a_damaged_key_is_named(tmp_path: Path) -> None:
     store(tmp_path)
     (tmp_path / "store" / KEY_NAME).write_text("{")
     with pytest.raises(UserError, match=r"key\.json is damaged"):
@@ -134,7 +133,7 @@ def test_a_damaged_key_names_its_file(tmp_path: Path) -> None:
         store(tmp_path)
 
 
-def test_a_teacher_that_has_diverged_is_told(tmp_path: Path) -> None:
+def test_logits_of_a_diverged_teacher_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="diverged"):
         store(tmp_path).fill(1, lambda _: np.full((PICTURES, CLASSES), np.nan, np.float32))
     assert not store(tmp_path).has(0)

@@ -1,4 +1,4 @@
-"""Where a data set says that its objects, rulers and labels are."""
+"""The masks of objects, rulers and labels that a data set brings."""
 
 import csv
 from pathlib import Path
@@ -7,19 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fpcn_lightning import build
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.masks import marked_paths
-from tests.conftest import composed
+from tests.data.test_datamodule import prepared
 
-SIDE = 60  # pixels
+SIZE = 60  # pixels
 NAMES = ("granite/a", "granite/bcd", "granite/bcdefgh", "tuff/abcde", "tuff/abcdefg", "tuff/abcdefghi")
 
 
 def save(path: Path, marked: slice | None = None) -> None:
-    """A picture of noise; or a black one whose columns `marked` are white."""
+    """An image of noise; or a black one whose columns `marked` are white."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(len(str(path))).integers(0, 256, (SIDE, SIDE), np.uint8)
+    pixels = np.random.default_rng(len(str(path))).integers(0, 256, (SIZE, SIZE), np.uint8)
     if marked is not None:
         pixels[:] = 0
         pixels[:, marked] = 255
@@ -55,14 +54,11 @@ def listed(folder: Path) -> Path:
 
 
 def read(root: Path) -> RockDataModule:
-    section = build.plain(composed("data=folder", f"data.root={root}", "data.resize=30", "data.crop=20"))["data"]
-    data = build.datamodule(section, 0)
-    data.prepare_data()
-    return data
+    return prepared(root, resize=30, crop=20)
 
 
 @pytest.mark.parametrize("as_csv", [False, True])
-def test_what_is_marked_is_found_and_is_no_class(as_csv: bool, folder: Path) -> None:
+def test_what_is_marked_is_found_and_is_not_a_class(as_csv: bool, folder: Path) -> None:
     data = read(listed(folder) if as_csv else folder)
     assert data.classes == ("granite", "tuff")
     names = [picture.name for picture in data.index.pictures]

@@ -1,4 +1,4 @@
-"""Tiles from file to batch to vote: pictures of different sizes, of 8 and 16 bits, on one process and on two."""
+"""Tiles from file to batch to prediction: images of different sizes, of 8 and 16 bits, in one process and in two."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from fpcn_lightning.cli.main import run_task
-from fpcn_lightning.data import index as index_module
 from fpcn_lightning.data import pictures as pictures_module
+from fpcn_lightning.data import scan as scan_module
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.index import MASKS, read_rows
 from fpcn_lightning.data.sampler import PADDING, Step
@@ -48,7 +48,7 @@ def tiled(root: Path, **changes: Any) -> RockDataModule:
 
 
 def reference(path: Path, tiling: Tiling = TILING) -> Tensor:
-    """The whole picture as Pillow alone brings it to the shape that tiles are cut from, [3, H, W]."""
+    """The whole image as Pillow alone resizes it to the shape that tiles are cut from, [3, H, W]."""
     picture = Image.open(path).convert("RGB")
     height, width = tiling.shape(picture.height, picture.width)
     pixels = np.array(picture.resize((width, height), Image.Resampling.BILINEAR))
@@ -57,7 +57,7 @@ def reference(path: Path, tiling: Tiling = TILING) -> Tensor:
 
 @pytest.mark.parametrize("cache", [{"enabled": True, "max_gigabytes": 1, "directory": None}, {"enabled": False}])
 @pytest.mark.parametrize("scale", [1.0, 0.5, 2.0])
-def test_training_sees_the_drawn_tile_of_the_picture_s_own_pixels(
+def test_training_sees_the_drawn_tile_of_the_whole_picture(
     photographs: Path, cache: dict[str, Any], scale: float
 ) -> None:
     data = tiled(photographs, cache=cache, tile_scale=scale)
@@ -101,12 +101,12 @@ def test_evaluation_sees_every_tile_of_every_picture_once(photographs: Path) -> 
     assert len(set(seen.values())) > 1
 
 
-def test_a_batch_holds_one_picture_at_least(photographs: Path) -> None:
+def test_a_batch_holds_at_least_one_picture(photographs: Path) -> None:
     loader = tiled(photographs, evaluation_batch_size=2).test_dataloader()
     assert {len(batch.positions) for batch in loader} == {6}
 
 
-def test_for_people_there_is_the_middle(photographs: Path) -> None:
+def test_the_centre_view_for_figures(photographs: Path) -> None:
     data = tiled(photographs)
     batch = data.pictures.centres((2, 0))
     assert batch.positions.tolist() == [2, 0]
@@ -136,13 +136,13 @@ def test_brightness_and_contrast_change_training_alone(photographs: Path) -> Non
 
 
 def test_a_second_run_decodes_nothing(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first fills the cache as it goes, for all splits that it reads."""
+    """The first one fills the cache with every image that it reads."""
 
     def everything(data: RockDataModule) -> list[Tensor]:
         return [data.pictures[Step(None, (position,))].images for position in range(len(data.index.pictures))]
 
     first = everything(tiled(photographs))
-    monkeypatch.setattr(index_module, "decode", forbidden)
+    monkeypatch.setattr(scan_module, "decode", forbidden)
     monkeypatch.setattr(pictures_module, "read_resized", forbidden)
     assert all(torch.equal(mine, again) for mine, again in zip(first, everything(tiled(photographs)), strict=True))
 
@@ -187,8 +187,8 @@ def test_the_true_mask_is_that_of_the_whole_picture(photographs: Path) -> None:
             assert mask_found.mean() == pytest.approx(0.5, abs=0.02)
 
 
-class Prediction(lightning.Callback):
-    """Leaves what a process answered and measured in a file of its own."""
+class WritePredictions(lightning.Callback):
+    """Writes the predictions and the metrics of each process to a file."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -201,7 +201,7 @@ class Prediction(lightning.Callback):
 
 
 def predicted(root: Path, folder: Path, processes: int, **changes: Any) -> tuple[dict[int, Tensor], dict[str, Any]]:
-    """What an untrained network answers to the test side, the same in all processes."""
+    """The predictions of an untrained network for the test split, the same in all processes."""
     folder.mkdir()
     trainer = lightning.Trainer(
         accelerator="cpu",
@@ -212,7 +212,7 @@ def predicted(root: Path, folder: Path, processes: int, **changes: Any) -> tuple
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[Prediction(folder)],
+        callbacks=[WritePredictions(folder)],
     )
     trainer.test(classifier(), tiled(root, **changes), verbose=False)
     left = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(processes)]
@@ -246,7 +246,7 @@ def test_one_prediction_a_picture(photographs: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_two_processes_vote_as_one(photographs: Path, tmp_path: Path) -> None:
+def test_two_processes_predict_as_one(photographs: Path, tmp_path: Path) -> None:
     alone, measured_alone = predicted(photographs, tmp_path / "one", 1)
     together, measured = predicted(photographs, tmp_path / "two", 2, evaluation_batch_size=6)
     assert together.keys() == alone.keys()

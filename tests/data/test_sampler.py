@@ -1,4 +1,4 @@
-"""Balanced, without repeats, independent of rank count and history; and every image once where that is wanted."""
+"""Balanced, without repeats, independent of the number of ranks and of history; and every image once in evaluation."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def images_of(drawn: Drawn) -> list[tuple[int, ...]]:
 def test_balanced_and_without_repeats(
     sizes: list[int], samples: int, world_size: int, epoch_length: int, seed: int
 ) -> None:
-    """Counted image by image over three epochs, whatever the sizes: smaller than a batch, or no multiple of it."""
+    """Counted image by image over three epochs, for all sizes: smaller than a batch, or not a multiple of it."""
     labels = labels_of(sizes)
     ranks = [
         images_of(
@@ -143,7 +143,7 @@ def test_two_ranks_of_seven_see_what_one_of_fourteen_sees(sizes: list[int]) -> N
             assert not set(one) & set(other)
 
 
-def test_seeds_epochs_and_classes_are_shuffled_apart() -> None:
+def test_seeds_epochs_and_classes_have_different_orders() -> None:
     drawn = {seed: images_of(epochs_of(balanced([60, 60], seed=seed), 2)) for seed in (0, 1)}
     assert drawn[0] != drawn[1]
     assert drawn[0][:5] != drawn[0][5:]
@@ -154,7 +154,7 @@ def test_seeds_epochs_and_classes_are_shuffled_apart() -> None:
 
 
 def test_every_image_is_as_likely_as_any_other_to_share_a_batch() -> None:
-    """Passes are shuffled anew: over many epochs each image meets each other one of its class."""
+    """Each pass has a new order: over many epochs each image is in a batch with each other one of its class."""
     met = {(one, other) for step in images_of(epochs_of(balanced([30]), 40)) for one in step for other in step}
     assert len(met) == 30 * 30
 

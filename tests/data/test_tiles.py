@@ -1,4 +1,4 @@
-"""Tiles cover a picture as sparsely as they can, lie inside it, and depend on (seed, epoch, image) alone."""
+"""Tiles cover an image with as few as possible, are inside it, and depend on (seed, epoch, image) alone."""
 
 import itertools
 import math
@@ -30,7 +30,7 @@ def times_seen(tiling: Tiling, shape: tuple[int, int]) -> np.ndarray[Any, np.dty
 
 @settings(max_examples=60, deadline=None)
 @given(height=lengths, width=lengths)
-def test_the_grid_covers_every_pixel_with_as_few_tiles_as_can(height: int, width: int) -> None:
+def test_the_grid_covers_every_pixel_with_as_few_tiles_as_possible(height: int, width: int) -> None:
     seen = times_seen(WITHOUT_BOUND, (height, width))
     assert seen.min() >= 1
     views = WITHOUT_BOUND.evaluation_views((height, width))
@@ -43,13 +43,13 @@ def test_sides_that_are_multiples_are_cut_without_overlap() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(height=lengths, width=lengths, most=st.integers(1, 20))
-def test_a_thinned_grid_is_even(height: int, width: int, most: int) -> None:
+@given(height=lengths, width=lengths, max_tiles=st.integers(1, 20))
+def test_a_thinned_grid_is_even(height: int, width: int, max_tiles: int) -> None:
     """At most so many, from edge to edge, with steps that differ by rounding only."""
-    views = Tiling(crop=SIDE, max_tiles=most).evaluation_views((height, width))
-    assert len(views) <= most
-    for corner, length in ((0, height), (1, width)):
-        begins = sorted({view[corner] for view in views})
+    views = Tiling(crop=SIDE, max_tiles=max_tiles).evaluation_views((height, width))
+    assert len(views) <= max_tiles
+    for corners, length in (({view.top for view in views}, height), ({view.left for view in views}, width)):
+        begins = sorted(corners)
         if len(begins) == 1:
             assert abs(begins[0] - (length - SIDE) / 2) <= 0.5
         else:
@@ -58,7 +58,7 @@ def test_a_thinned_grid_is_even(height: int, width: int, most: int) -> None:
             assert steps.max() - steps.min() <= 1
 
 
-def test_the_longer_side_of_the_grid_is_thinned_first() -> None:
+def test_the_longer_side_of_the_grid_loses_tiles_first() -> None:
     views = Tiling(crop=SIDE, max_tiles=12).evaluation_views((3 * SIDE, 8 * SIDE))
     assert len({view.top for view in views}) == 3
     assert len({view.left for view in views}) == 4
@@ -66,7 +66,7 @@ def test_the_longer_side_of_the_grid_is_thinned_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scale", "natural", "kept"),
+    ("scale", "original", "resized"),
     [
         (1.0, (300, 401), (300, 401)),
         (0.5, (300, 400), (150, 200)),
@@ -75,9 +75,9 @@ def test_the_longer_side_of_the_grid_is_thinned_first() -> None:
         (0.1, (100, 300), (20, 60)),
     ],
 )
-def test_the_shape_of_a_picture(scale: float, natural: tuple[int, int], kept: tuple[int, int]) -> None:
+def test_the_shape_of_a_picture(scale: float, original: tuple[int, int], resized: tuple[int, int]) -> None:
     """Scaled, then enlarged until the shorter side holds a tile; the aspect ratio stays."""
-    assert Tiling(crop=SIDE, tile_scale=scale).shape(*natural) == kept
+    assert Tiling(crop=SIDE, tile_scale=scale).shape(*original) == resized
     assert Tiling(crop=SIDE, tile_scale=scale).squashed is None
 
 
@@ -90,7 +90,7 @@ def test_the_tiles_of_training_and_of_test_fit_into_every_picture(height: int, w
 
 @settings(max_examples=40, deadline=None)
 @given(height=lengths, width=lengths, keys=st.lists(st.tuples(*[st.integers(0, 10**6)] * 3), max_size=6))
-def test_a_drawn_tile_depends_on_its_key_alone_and_lies_inside(
+def test_a_drawn_tile_depends_on_its_key_alone_and_is_inside(
     height: int, width: int, keys: list[tuple[int, int, int]]
 ) -> None:
     first = {key: WITHOUT_BOUND.draw((height, width), *key) for key in keys}
@@ -100,7 +100,7 @@ def test_a_drawn_tile_depends_on_its_key_alone_and_lies_inside(
     assert all(WITHOUT_BOUND.cut(picture, view).shape == (SIDE, SIDE, 3) for view in first.values())
 
 
-def test_every_tile_is_drawn_sooner_or_later() -> None:
+def test_every_possible_tile_is_drawn() -> None:
     drawn = {WITHOUT_BOUND.draw((22, 24), 0, epoch, 0)[:3] for epoch in range(600)}
     assert drawn == set(itertools.product(range(3), range(5), (False, True)))
 

@@ -16,7 +16,7 @@ from fpcn_lightning.deploy.calibration import (
 
 
 def drawn(count: int, temperature: float, classes: int = 5, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Logits that are right when divided by `temperature`, and labels drawn with those chances."""
+    """Logits that are calibrated after division by `temperature`, and labels drawn with their probabilities."""
     generator = torch.Generator().manual_seed(seed)
     true = torch.randn(count, classes, generator=generator, dtype=torch.float64) * 2
     labels = torch.multinomial(true.softmax(1), 1, generator=generator).squeeze(1)
@@ -47,7 +47,7 @@ def test_tiles_are_fitted_by_the_mean_of_their_probabilities() -> None:
     assert cost(found) < min(cost(found * 1.05), cost(found / 1.05))
 
 
-def test_a_side_without_a_mistake_does_not_make_all_predictions_certain() -> None:
+def test_pictures_without_a_mistake_do_not_make_all_predictions_certain() -> None:
     labels = torch.arange(100) % 4
     logits = functional.one_hot(labels, 4).double()
     found = fitted_temperature(torch.arange(100), logits, labels)
@@ -69,27 +69,27 @@ def test_calibration_error_agrees_with_a_loop() -> None:
 
 @pytest.mark.parametrize("count", [1, 7, 20, 207])
 @pytest.mark.parametrize("coverage", [0.5, 0.9, 0.95])
-def test_threshold_keeps_the_wished_share_and_no_picture_more(count: int, coverage: float) -> None:
+def test_threshold_keeps_the_requested_share_and_no_more_pictures(count: int, coverage: float) -> None:
     scores = torch.randn(count, generator=torch.Generator().manual_seed(count))
     least = threshold(scores, coverage)
     assert int((scores >= least).sum()) == math.ceil(round(coverage * count, 9))
 
 
-def test_prediction_sets_hold_the_true_class_as_often_as_promised() -> None:
-    """Over many draws of a small side; the promise is about the mean."""
-    held: dict[str, list[float]] = {}
+def test_prediction_sets_include_the_true_class_as_often_as_guaranteed() -> None:
+    """Over many draws of few pictures; the guarantee is for the mean."""
+    included: dict[str, list[float]] = {}
     for seed in range(200):
         logits, labels = drawn(60, 1.0, seed=seed)
         probabilities = logits.softmax(1)
         own, others = slice(0, 40), slice(40, 60)
         for coverage, quantile in conformal_quantiles(probabilities[own], labels[own]).items():
             true = probabilities[others][torch.arange(20), labels[others]]
-            held.setdefault(coverage, []).append(float((1 - true <= quantile).double().mean()))
-    assert list(held) == ["0.8", "0.9", "0.95", "0.99"]
-    for coverage, shares in held.items():
+            included.setdefault(coverage, []).append(float((1 - true <= quantile).double().mean()))
+    assert list(included) == ["0.8", "0.9", "0.95", "0.99"]
+    for coverage, shares in included.items():
         assert np.mean(shares) >= float(coverage) - 0.02
-    assert np.mean(held["0.8"]) < 0.86  # sets that always held all classes would promise nothing
-    assert np.mean(held["0.99"]) == 1  # 40 pictures cannot promise 99 %
+    assert np.mean(included["0.8"]) < 0.86  # sets that always include all classes would be useless
+    assert np.mean(included["0.99"]) == 1  # 40 pictures are too few to guarantee 99 %
 
 
 def test_the_quantile_is_that_of_a_finite_sample() -> None:

@@ -1,4 +1,4 @@
-"""What a manifest says of the views."""
+"""The scale of the views in a manifest."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from fpcn_lightning.deploy.manifests import scale_of_views
 from fpcn_lightning.errors import UserError
 
 
-def test_the_scale_follows_what_preparation_does_to_photographs() -> None:
+def test_the_scale_follows_from_the_preparation_of_photographs() -> None:
     assert scale_of_views(Squashing(crop=96, resize=100), [(400, 400)], 1.5) == pytest.approx(6)
     assert scale_of_views(Tiling(crop=96, tile_scale=0.5), [(400, 900), (800, 600)], 1.5) == pytest.approx(3)
     assert scale_of_views(Tiling(crop=96), [(400, 900)], None) is None

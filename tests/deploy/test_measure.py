@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fpcn_lightning.deploy.measure import PARITY, judge, measured, unknown
-from fpcn_lightning.deploy.predictions import Both, Side
+from fpcn_lightning.deploy.measure import PARITY, check_predictions, measured_entry, unknown_shares
+from fpcn_lightning.deploy.predictions import DeployedPredictions, PicturePredictions
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.manifest import ModelFile
 
@@ -23,39 +23,44 @@ def entry(precision: str) -> ModelFile:
     )
 
 
-def side(wrong: int, shift: float = 0.0) -> Side:
-    """200 answers, the first `wrong` of them to the other class; scores 0 to 199."""
+def pictures(wrong: int, shift: float = 0.0) -> PicturePredictions:
+    """200 predictions, the first `wrong` of them of the other class; scores 0 to 199."""
     predictions = torch.where(torch.arange(200) < wrong, 1 - LABELS, LABELS)
     probabilities: Tensor = 0.2 + 0.6 * torch.nn.functional.one_hot(predictions, 2).double()
-    return Side(LABELS, probabilities + torch.tensor([shift, -shift]), torch.arange(200.0))
+    return PicturePredictions(LABELS, probabilities + torch.tensor([shift, -shift]), torch.arange(200.0))
 
 
-def test_eight_bits_may_lose_so_many_points_and_no_more() -> None:
-    reference = Both(side(10), side(10))
-    judge("model.int8.onnx", entry("int8"), Both(side(200), side(12)), reference, 1.0)
-    judge("model.int8.onnx", entry("int8"), Both(side(200), side(0)), reference, 0.0)
-    judge("model.int8.onnx", entry("int8"), Both(side(10), None), reference, 0.0)
+def both(val: PicturePredictions, test: PicturePredictions | None) -> DeployedPredictions:
+    return DeployedPredictions(val, test)
+
+
+def test_int8_may_lose_only_the_allowed_points() -> None:
+    reference, name, file = both(pictures(10), pictures(10)), "model.int8.onnx", entry("int8")
+    check_predictions(name, file, both(pictures(200), pictures(12)), reference, 1.0)
+    check_predictions(name, file, both(pictures(200), pictures(0)), reference, 0.0)
+    check_predictions(name, file, both(pictures(10), None), reference, 0.0)
     with pytest.raises(UserError, match=r"loses 95\.00 points of validation accuracy"):
-        judge("model.int8.onnx", entry("int8"), Both(side(200), None), reference, 1.0)
+        check_predictions(name, file, both(pictures(200), None), reference, 1.0)
     with pytest.raises(UserError, match=r"model\.int8\.onnx loses 1\.50 points .* export\.max_drop=1:"):
-        judge("model.int8.onnx", entry("int8"), Both(side(10), side(13)), reference, 1.0)
+        check_predictions(name, file, both(pictures(10), pictures(13)), reference, 1.0)
 
 
-@pytest.mark.parametrize("place", ["validation", "test"])
-def test_a_float_file_must_give_the_same_probabilities(place: str) -> None:
-    reference = Both(side(10), side(10))
-    near, far = (reference._replace(**{place: side(10, factor * PARITY)}) for factor in (0.9, 1.1))
-    judge("model.onnx", entry("fp32"), near, reference, 1.0)
-    for said in (far, reference._replace(**{place: side(10, float("nan"))})):
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_float_file_must_give_the_same_probabilities(split: str) -> None:
+    reference = both(pictures(10), pictures(10))
+    near, far = (reference._replace(**{split: pictures(10, factor * PARITY)}) for factor in (0.9, 1.1))
+    check_predictions("model.onnx", entry("fp32"), near, reference, 1.0)
+    for predicted in (far, reference._replace(**{split: pictures(10, float("nan"))})):
         with pytest.raises(UserError, match=r"model\.onnx differs from PyTorch by .* in a probability"):
-            judge("model.onnx", entry("fp32"), said, reference, 1.0)
+            check_predictions("model.onnx", entry("fp32"), predicted, reference, 1.0)
 
 
-def test_what_is_measured_stands_in_the_entry() -> None:
-    said, reference = Both(side(0), side(10)), Both(side(0), side(4))
-    found = measured(entry("int8"), said, reference, 0.9)
-    assert (found["accuracy"], found["agreement"], found["threshold"]) == (0.95, 0.97, 20.0)
-    assert found["quantiles"]["0.9"] == pytest.approx(0.2)
-    assert unknown(found, said) == (0.1, 0.1)
-    assert measured(entry("int8"), Both(side(0), None), Both(side(0), None), 0.9)["accuracy"] is None
-    assert unknown(found, Both(side(0), None)) == (0.1, None)
+def test_measurements_are_in_the_entry() -> None:
+    predicted, reference = both(pictures(0), pictures(10)), both(pictures(0), pictures(4))
+    measured = measured_entry(entry("int8"), predicted, reference, 0.9)
+    assert (measured["accuracy"], measured["agreement"], measured["threshold"]) == (0.95, 0.97, 20.0)
+    assert measured["quantiles"]["0.9"] == pytest.approx(0.2)
+    assert unknown_shares(measured, predicted) == (0.1, 0.1)
+    without_test = both(pictures(0), None)
+    assert measured_entry(entry("int8"), without_test, without_test, 0.9)["accuracy"] is None
+    assert unknown_shares(measured, without_test) == (0.1, None)

@@ -1,4 +1,4 @@
-"""Both ONNX files of one small network, asked with onnxruntime."""
+"""Both ONNX files of one small network, run with onnxruntime."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fpcn_lightning.deploy.onnx_files import write_onnx
 from fpcn_lightning.deploy.quantise import write_int8
-from fpcn_lightning.deploy.wrapper import Deployed
+from fpcn_lightning.deploy.wrapper import DeployedNetwork
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.plain import Plain
 
@@ -20,22 +20,22 @@ SIDE, OPSET = 64, 18
 
 
 def pictures(count: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Blurred noise, in which a network finds something, unlike in noise."""
+    """Blocks of noise; unlike in fine noise, a network finds features in them."""
     coarse = np.random.default_rng(seed).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
     return coarse.repeat(8, axis=1).repeat(8, axis=2)
 
 
-def asked(path: Path, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+def outputs_of(path: Path, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
     predictions: list[NDArray[np.float32]] = onnxruntime.InferenceSession(path).run(None, {"images": images})
     return predictions
 
 
 @pytest.fixture(scope="module")
-def deployed() -> Deployed:
-    """With statistics of its own in every normalisation, and confident."""
+def deployed() -> DeployedNetwork:
+    """A network with its own statistics in every batch normalisation, and confident."""
     torch.manual_seed(0)
     network = Plain(4, SIDE, "test_efficientnet", pretrained=False)
-    wrapped = Deployed(network)
+    wrapped = DeployedNetwork(network)
     network.train()
     with torch.no_grad():
         for seed in range(10):
@@ -46,38 +46,38 @@ def deployed() -> Deployed:
 
 
 @pytest.fixture(scope="module")
-def files(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def files(deployed: DeployedNetwork, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("bundle")
     found = {"fp32": folder / "model.onnx", "int8": folder / "model.int8.onnx"}
     assert write_onnx(deployed, SIDE, found["fp32"], OPSET)
     write_int8(found["fp32"], found["int8"], pictures(100, seed=20))
-    assert sorted(folder.iterdir()) == sorted(found.values())  # nothing beside them
+    assert sorted(folder.iterdir()) == sorted(found.values())  # and no other files
     return found
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_any_number_of_pictures_is_predicted_as_by_pytorch(
-    count: int, deployed: Deployed, files: dict[str, Path]
+    count: int, deployed: DeployedNetwork, files: dict[str, Path]
 ) -> None:
     images = pictures(count, seed=30)
     with torch.no_grad():
         expected = deployed(torch.from_numpy(images))
-    predictions = asked(files["fp32"], images)
+    predictions = outputs_of(files["fp32"], images)
     assert len(predictions) == 3
     for prediction, wanted in zip(predictions, expected, strict=True):
         np.testing.assert_allclose(prediction, wanted.numpy(), rtol=1e-3, atol=1e-5)
 
 
-def test_eight_bits_say_nearly_the_same_in_a_third_of_the_size(files: dict[str, Path]) -> None:
+def test_int8_predicts_nearly_the_same_with_less_than_half_of_the_size(files: dict[str, Path]) -> None:
     images = pictures(64, seed=40)
-    exact, rounded = (asked(files[precision], images)[0] for precision in ("fp32", "int8"))
+    exact, rounded = (outputs_of(files[precision], images)[0] for precision in ("fp32", "int8"))
     assert 0.3 < exact.max(1).mean() < 0.999
     assert np.abs(exact - rounded).mean() < 0.02
     assert (exact.argmax(1) == rounded.argmax(1)).mean() > 0.9
     assert files["int8"].stat().st_size < files["fp32"].stat().st_size / 2
 
 
-def test_what_is_small_and_sensitive_stays_as_it_is(files: dict[str, Path]) -> None:
+def test_small_and_sensitive_layers_are_not_quantised(files: dict[str, Path]) -> None:
     """The first three layers, one of which normalises, and the two that make logits and activation map."""
     graph = onnx.load(files["int8"]).graph
     made = {output: node.op_type for node in graph.node for output in node.output}
@@ -87,28 +87,28 @@ def test_what_is_small_and_sensitive_stays_as_it_is(files: dict[str, Path]) -> N
     assert len(weighted) > 10
 
 
-def test_corrected_biases_bring_the_means_back(
+def test_corrected_biases_restore_the_means(
     files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calibration, images = pictures(100, seed=20), pictures(64, seed=40)
     monkeypatch.setattr("fpcn_lightning.deploy.quantise.correct_biases", lambda *_: None)
     write_int8(files["fp32"], tmp_path / "plain.onnx", calibration)
     exact, corrected, uncorrected = (
-        asked(path, images)[2].sum((2, 3)).mean(0)  # the mean of each logit
+        outputs_of(path, images)[2].sum((2, 3)).mean(0)  # the mean of each logit
         for path in (files["fp32"], files["int8"], tmp_path / "plain.onnx")
     )
     assert np.abs(corrected - exact).max() < np.abs(uncorrected - exact).max()
 
 
-def test_files_tell_nothing_of_the_folders_that_they_were_made_in(files: dict[str, Path]) -> None:
+def test_files_have_no_paths_of_this_machine(files: dict[str, Path]) -> None:
     here = str(Path(__file__).parents[2]).encode()
     for path in files.values():
         assert here not in path.read_bytes()
         assert b"site-packages" not in path.read_bytes()
 
 
-def test_what_onnx_cannot_say_is_said_in_a_sentence(
-    deployed: Deployed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_network_that_onnx_does_not_support_is_reported(
+    deployed: DeployedNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("no such operator\nand much more")

@@ -4,13 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from fpcn_lightning.deploy.wrapper import Deployed
+from fpcn_lightning.deploy.wrapper import DeployedNetwork
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.models.lenet import LeNet
 from fpcn_lightning.models.plain import Plain
-from fpcn_lightning.modules.classifier import Classifier
-from tests.conftest import composed
+from tests.conftest import classifier_of, config_of
 
 
 def pictures(count: int = 3, size: int = 64) -> Tensor:
@@ -30,27 +29,24 @@ def fpcn(**options: Any) -> FPCN:
 
 @torch.no_grad()
 def test_bytes_are_prepared_as_in_training() -> None:
-    network = plain()
-    section = composed("model=plain", "trainer=smoke")
-    settings = {"loss": dict(section.loss), "optimisation": dict(section.optimisation)}
-    module = Classifier(network, classes=4, seed=0, image_size=64, record={}, **settings).eval()
+    module = classifier_of(config_of("model=plain", "trainer=smoke")).eval()
     expected = module.normalised(pictures().permute(0, 3, 1, 2))
-    torch.testing.assert_close(Deployed(network).normalised(pictures()), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(DeployedNetwork(module.network).normalised(pictures()), expected, rtol=1e-5, atol=1e-6)
 
 
 @torch.no_grad()
-def test_predictions_are_calibrated_and_the_score_is_what_its_paper_says() -> None:
-    deployed = Deployed(plain(), "energy")
+def test_predictions_are_calibrated_and_the_score_is_that_of_its_paper() -> None:
+    deployed = DeployedNetwork(plain(), "energy")
     deployed.temperature = 0.5
     logits = deployed.logits(pictures())
     probabilities, score, _ = deployed(pictures())
     torch.testing.assert_close(probabilities, (2 * logits).softmax(1))
     torch.testing.assert_close(score, logits.exp().sum(1).log())
-    likeliest = Deployed(plain(), "probability")
-    likeliest.temperature = 0.5
-    torch.testing.assert_close(likeliest(pictures())[1], probabilities.amax(1))
+    probable = DeployedNetwork(plain(), "probability")
+    probable.temperature = 0.5
+    torch.testing.assert_close(probable(pictures())[1], probabilities.amax(1))
     with pytest.raises(UserError, match=r"export\.score=entropy is unknown: choose one of energy, probability"):
-        Deployed(plain(), "entropy")  # type: ignore[arg-type]
+        DeployedNetwork(plain(), "entropy")
 
 
 EXPLAINED: dict[str, dict[str, Any]] = {
@@ -65,7 +61,7 @@ EXPLAINED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", ["plain", *EXPLAINED])
 def test_the_activation_map_sums_up_to_the_prediction(name: str) -> None:
     network = plain() if name == "plain" else fpcn(**EXPLAINED[name])
-    deployed = Deployed(network)
+    deployed = DeployedNetwork(network)
     logits = deployed.logits(pictures())
     maps = deployed(pictures())[2]
     assert maps.shape[:2] == (3, 4)
@@ -79,4 +75,4 @@ def test_the_activation_map_sums_up_to_the_prediction(name: str) -> None:
 @torch.no_grad()
 def test_where_the_prediction_is_not_linear_in_a_map_there_is_none() -> None:
     for network in (fpcn(), LeNet(4, 64)):
-        assert len(Deployed(network)(pictures())) == 2
+        assert len(DeployedNetwork(network)(pictures())) == 2

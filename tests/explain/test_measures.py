@@ -2,12 +2,14 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from fpcn_lightning.explain.measures import above_mean, energy_inside, overlap, pointing_game
+from fpcn_lightning.models.positioning import Positioning
 
 SHAPE = (5, 6)
 heats = arrays.arrays(np.float32, SHAPE, elements=st.integers(0, 8).map(float))
@@ -37,7 +39,7 @@ def test_energy_is_shared_between_the_object_and_the_rest(heat: NDArray[np.float
 
 
 @given(heats, regions, st.sampled_from([0.25, 2.0, 1024.0]))
-def test_scale_tells_nothing(heat: NDArray[np.float32], inside: NDArray[np.bool_], scale: float) -> None:
+def test_the_scale_does_not_matter(heat: NDArray[np.float32], inside: NDArray[np.bool_], scale: float) -> None:
     scaled = heat * np.float32(scale)
     assert pointing_game(scaled, inside) == pointing_game(heat, inside)
     assert energy_inside(scaled, inside) == pytest.approx(energy_inside(heat, inside), nan_ok=True)
@@ -45,7 +47,7 @@ def test_scale_tells_nothing(heat: NDArray[np.float32], inside: NDArray[np.bool_
 
 
 @given(heats, regions)
-def test_turning_both_tells_nothing(heat: NDArray[np.float32], inside: NDArray[np.bool_]) -> None:
+def test_rotating_both_changes_nothing(heat: NDArray[np.float32], inside: NDArray[np.bool_]) -> None:
     turned, object_turned = heat[::-1].T, inside[::-1].T
     assert pointing_game(turned, object_turned) == pointing_game(heat, inside)
     assert energy_inside(turned, object_turned) == pytest.approx(energy_inside(heat, inside), nan_ok=True)
@@ -58,13 +60,13 @@ def test_overlap_agrees_with_sets(found: NDArray[np.bool_], inside: NDArray[np.b
     assert overlap(found, inside) == pytest.approx(overlap(inside, found), nan_ok=True)
 
 
-def test_of_several_hottest_places_half_must_lie_inside() -> None:
+def test_of_several_hottest_places_half_must_be_inside() -> None:
     heat = (one(0, 0) | one(4, 5)).astype(np.float32)
     assert pointing_game(heat, one(0, 0))
     assert not pointing_game(heat + one(2, 2), one(0, 0))
 
 
-def test_no_heat_points_nowhere() -> None:
+def test_a_map_without_heat() -> None:
     nothing, everything = np.zeros(SHAPE, np.float32), np.ones(SHAPE, np.bool_)
     assert not pointing_game(nothing, everything)
     assert math.isnan(energy_inside(nothing, everything))
@@ -78,10 +80,6 @@ def test_a_flat_map_is_above_its_mean_everywhere(value: float) -> None:
 
 
 def test_above_mean_is_the_threshold_of_positioning() -> None:
-    import torch
-
-    from fpcn_lightning.models.positioning import Positioning
-
     maps = torch.rand(1, 1, 7, 7, generator=torch.Generator().manual_seed(0))
     np.testing.assert_array_equal(above_mean(maps[0, 0].numpy()), Positioning()(maps).inside[0].numpy())
 

@@ -1,17 +1,23 @@
-"""Heat maps on networks whose answer is known, because their last map is."""
+"""Heat maps of networks whose predictions are known, because their last feature map is."""
 
 import sys
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from pytorch_grad_cam import ScoreCAM
+from pytorch_grad_cam.base_cam import BaseCAM
 from torch import Tensor, nn
 
+from fpcn_lightning.callbacks.panels import Panels
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.explain.measures import energy_inside, pointing_game
-from fpcn_lightning.explain.methods import METHODS, activation_map, heat_maps
+from fpcn_lightning.explain.methods import METHODS, HeatMapMethod, activation_map, heat_maps
+from fpcn_lightning.explain.panels import PanelInput, panels_of
 from fpcn_lightning.losses.views import Views
 from fpcn_lightning.models import positioning
 from fpcn_lightning.models.fpcn import FPCN
@@ -22,9 +28,9 @@ from fpcn_lightning.models.network import Network, NetworkOutput, average
 from fpcn_lightning.models.plain import Plain
 from fpcn_lightning.models.torchvision_network import TorchvisionNetwork
 
-Place = tuple[int, int] | None  # row and column of a quarter
-FIRST, SECOND = (0, 1), (1, 0)  # off the diagonal: a map that is turned or mirrored would show the other class
-SIDE, CELLS, CODES = 128, 4, 6  # pixels, cells of the last map in a row, channels of the known map
+Quarter = tuple[int, int] | None  # row and column
+FIRST, SECOND = (0, 1), (1, 0)  # off the diagonal: a rotated or mirrored map would show the other class
+SIZE, CELLS, CODES = 128, 4, 6  # pixels, cells in a row of the last map, channels of the known map
 # Of each architecture: the last part of it, and the axis of its channels.
 ARCHITECTURES = {
     "resnet18": ("layer4", 1),
@@ -37,7 +43,7 @@ ARCHITECTURES = {
 class Coded(nn.Module):
     """The last part of a backbone, its channels mixed into a few that are known; `mix` is [C + 1, CODES]."""
 
-    seen: Tensor  # [B, H, W, C], what there was to mix
+    seen: Tensor  # [B, H, W, C], the channels before they are mixed
 
     def __init__(self, part: nn.Module, axis: int) -> None:
         super().__init__()
@@ -47,7 +53,7 @@ class Coded(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         self.seen = self.part(images).movedim(self.axis, -1)
         coded = self.seen if self.mix is None else with_one(self.seen) @ self.mix
-        # Those of a transformer keep their small negative activations.
+        # Transformers keep small negative activations.
         return (coded.relu() if self.axis == 1 else coded).movedim(-1, self.axis)
 
 
@@ -55,8 +61,8 @@ def with_one(features: Tensor) -> Tensor:
     return nn.functional.pad(features, (0, 1), value=1.0)
 
 
-def inside(place: Place, side: int) -> Tensor:
-    """The quarter of a picture of this side, bool [S, S]; nothing without a place."""
+def inside(place: Quarter, side: int) -> Tensor:
+    """The quarter of an image of this size, bool [S, S]; empty without a place."""
     quarter = torch.zeros(side, side, dtype=torch.bool)
     if place is not None:
         row, column = (number * side // 2 for number in place)
@@ -64,30 +70,31 @@ def inside(place: Place, side: int) -> Tensor:
     return quarter
 
 
-def picture(first: Place = None, second: Place = None) -> Tensor:
-    """Grey, with yellow stripes across where the first class is, and upright blue ones where the second is."""
-    stripes = (2.0 * (torch.arange(SIDE) // 4 % 2) - 1).expand(SIDE, SIDE)
+def picture(first: Quarter = None, second: Quarter = None) -> Tensor:
+    """Grey, with yellow horizontal stripes where the first class is, and blue vertical ones where the second is."""
+    stripes = (2.0 * (torch.arange(SIZE) // 4 % 2) - 1).expand(SIZE, SIZE)
     yellow, blue = torch.tensor([2.0, 2, 0]), torch.tensor([0.0, 2, 2])
-    image = yellow[:, None, None] * stripes.T * inside(first, SIDE)
-    return torch.where(inside(second, SIDE), blue[:, None, None] * stripes, image)
+    image = yellow[:, None, None] * stripes.T * inside(first, SIZE)
+    return torch.where(inside(second, SIZE), blue[:, None, None] * stripes, image)
 
 
 @pytest.fixture(scope="module", params=list(ARCHITECTURES))
 def known(request: pytest.FixtureRequest) -> Plain:
-    """A network with a known answer: its random trunk, read so that channel 0 of the last map is 1 on the first class
-    and 0 elsewhere, channel 1 on the second, and a head that says that each speaks for its class and against the other.
+    """A network with known predictions: a random trunk, whose channels are mixed so that channel 0 of the last map is 1
+    on the first class and 0 elsewhere, and channel 1 likewise for the second, and a head in which each channel is
+    evidence of its class and against the other.
 
-    The reading is the least squares solution over the cells of the pictures with one class, both, or none.
+    The mix is the least squares solution over the cells of the images with one class, both, or none.
     """
     torch.manual_seed(0)
-    network = Plain(2, SIDE, request.param, pretrained=False).eval()
+    network = Plain(2, SIZE, request.param, pretrained=False).eval()
     name, axis = ARCHITECTURES[request.param]
     coded = Coded(network.backbone.model.get_submodule(name), axis)
     setattr(network.backbone.model, name, coded)
-    learnt = list(product((None, FIRST), (None, SECOND)))
-    wanted = torch.stack([torch.stack([inside(place, CELLS) for place in pair], dim=-1) for pair in learnt])
+    solved = list(product((None, FIRST), (None, SECOND)))
+    wanted = torch.stack([torch.stack([inside(place, CELLS) for place in pair], dim=-1) for pair in solved])
     with torch.no_grad():
-        network(torch.stack([picture(*pair) for pair in learnt]))
+        network(torch.stack([picture(*pair) for pair in solved]))
         cells = with_one(coded.seen.flatten(0, 2)).double()
         solution = torch.linalg.pinv(cells, rtol=1e-3) @ wanted.flatten(0, 2).double()
         coded.mix = nn.functional.pad(solution.float(), (0, CODES - 2))
@@ -102,14 +109,14 @@ IN_QUARTER = pytest.approx((15 / 16) ** 2, abs=0.03)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_heat_lies_where_the_class_is(known: Plain, method: str) -> None:
+def test_the_heat_is_where_the_class_is(known: Plain, method: str) -> None:
     alone, together = [picture(first=FIRST), picture(second=SECOND)], [picture(FIRST, SECOND)] * 2
-    knows_no_class = method == "eigen_cam"
-    heat = heat_maps(known, torch.stack(alone if knows_no_class else together), [0, 1], method)
+    ignores_the_class = method == "eigen_cam"
+    heat = heat_maps(known, torch.stack(alone if ignores_the_class else together), [0, 1], method)
     assert heat.dtype == np.float32
-    assert heat.shape == (2, SIDE, SIDE)
+    assert heat.shape == (2, SIZE, SIZE)
     for found, place in zip(heat, (FIRST, SECOND), strict=True):
-        quarter = inside(place, SIDE).numpy()
+        quarter = inside(place, SIZE).numpy()
         assert energy_inside(found, quarter) == IN_QUARTER
         assert pointing_game(found, quarter)
         assert found.min() == 0
@@ -117,7 +124,7 @@ def test_heat_lies_where_the_class_is(known: Plain, method: str) -> None:
 
 
 class Mirror(Network):
-    """A network from outside: its map is the picture, worked on in place, and perhaps a crop in a second pass."""
+    """A network from outside: its feature map is the image, changed in place, and perhaps a crop in a second pass."""
 
     mean, std, weights_source, feature_dim = (0.5,) * 3, (0.5,) * 3, "random", 3
 
@@ -155,7 +162,7 @@ def stretched(heat: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("twice", [False, True])
 def test_grad_cam_agrees_with_its_formula(twice: bool) -> None:
-    """Of the first pass; with negative activations; picture by picture, though they come in a batch."""
+    """Of the first pass; with negative activations; for each image of a batch alone."""
     torch.manual_seed(0)
     network, images, classes = Mirror(twice=twice), pictures(), [3, 0, 1]
     weights = network.head.weight.detach()[classes]
@@ -165,7 +172,7 @@ def test_grad_cam_agrees_with_its_formula(twice: bool) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_batch_is_its_pictures(method: str) -> None:
+def test_a_batch_gives_the_maps_of_its_pictures(method: str) -> None:
     torch.manual_seed(0)
     network, images, classes = Mirror(), pictures(), [3, 0, 1]
     alone = [heat_maps(network, images[i : i + 1], classes[i : i + 1], method)[0] for i in range(3)]
@@ -173,15 +180,13 @@ def test_a_batch_is_its_pictures(method: str) -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_eigen_cam_shows_what_stands_out_whatever_its_sign(sign: int) -> None:
+def test_eigen_cam_shows_large_magnitudes_of_both_signs(sign: int) -> None:
     quarter = inside(FIRST, 16)
     images = sign * quarter * torch.tensor([1.0, -2, 0.5])[:, None, None]
     assert energy_inside(heat_maps(Mirror(), images[None], [0], "eigen_cam")[0], quarter.numpy()) == 1
 
 
 def test_score_cam_agrees_with_the_package() -> None:
-    from pytorch_grad_cam import ScoreCAM
-
     torch.manual_seed(0)
     network = LeNet(4, 32).eval()
     images = pictures(2, 32)
@@ -196,12 +201,12 @@ def test_score_cam_agrees_with_the_package() -> None:
     [torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8), pictures(1, 1), torch.full((1, 3, 8, 8), torch.nan)],
     ids=["dead", "constant", "one place", "not a number"],
 )
-def test_a_map_that_tells_nothing_is_zeros(images: Tensor, method: str) -> None:
+def test_a_map_without_information_gives_zeros(images: Tensor, method: str) -> None:
     assert not heat_maps(Mirror(), images, [0], method).any()
 
 
 @pytest.mark.parametrize("method", ["grad_cam", "grad_cam_plus_plus", "layer_cam"])
-def test_what_speaks_against_the_class_alone_is_no_heat(method: str) -> None:
+def test_evidence_against_the_class_alone_is_not_heat(method: str) -> None:
     network = Mirror()
     with torch.no_grad():
         network.head.weight.copy_(-network.head.weight.abs())
@@ -217,7 +222,7 @@ def mmal_net() -> Network:
 
 
 def state(network: Network) -> list[object]:
-    """All that must not change, as something that can be compared."""
+    """Everything that must not change, in a form that can be compared."""
     kept: list[object] = [(name, value.numpy().tobytes()) for name, value in network.state_dict().items()]
     kept += [(parameter.requires_grad, id(parameter.grad)) for parameter in network.parameters()]
     kept += [parameter.grad.numpy().tobytes() for parameter in network.parameters() if parameter.grad is not None]
@@ -234,7 +239,7 @@ def lenet() -> Network:
 @pytest.mark.parametrize(
     ("make", "method"), [*((lenet, method) for method in METHODS), (fpcn, "grad_cam"), (mmal_net, "layer_cam")]
 )
-def test_nothing_is_left_in_the_network(make: Callable[[], Network], method: str) -> None:
+def test_the_network_is_not_changed(make: Callable[[], Network], method: str) -> None:
     network = make().train()
     network(pictures(2, 64)).sum().backward()
     parameters = list(network.parameters())
@@ -251,7 +256,7 @@ def test_nothing_is_left_in_the_network(make: Callable[[], Network], method: str
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_nothing_is_left_when_it_fails(method: str) -> None:
+def test_the_network_is_not_changed_by_an_error(method: str) -> None:
     network = lenet().train()
     before = state(network)
     with pytest.raises(RuntimeError, match="channels"):
@@ -263,8 +268,8 @@ def test_nothing_is_left_when_it_fails(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["grad_cam", "score_cam"])
-def test_of_two_passes_the_whole_picture_is_explained(method: str) -> None:
-    """MMAL-Net looks twice with the same weights; its raw branch is `Plain`."""
+def test_the_pass_of_the_whole_picture_is_explained(method: str) -> None:
+    """MMAL-Net has two passes with the same weights; its raw branch is `Plain`."""
     network = mmal_net()
     plain = Plain(3, 64, "test_resnet", pretrained=False)
     plain.load_state_dict(network.state_dict())
@@ -276,7 +281,7 @@ def test_of_two_passes_the_whole_picture_is_explained(method: str) -> None:
 
 @pytest.mark.parametrize(("name", "size"), [("alexnet", 3), ("resnet18", 2), ("googlenet", 2), ("mobilenet_v2", 2)])
 def test_networks_of_torchvision_have_a_last_map(name: str, size: int) -> None:
-    """AlexNet's last part is a pooling, before which its map is larger."""
+    """AlexNet's last layer is a pooling; the feature map before it is larger."""
     network = TorchvisionNetwork(3, 64, name, pretrained=False)
     images = pictures(1, 64)
     assert activation_map(network, images).shape == (1, size, size)
@@ -296,7 +301,7 @@ def test_activation_map_is_that_of_positioning(backbone: str) -> None:
     assert not [name for name in network.state_dict() if name.startswith("backbone.last")]
 
 
-def test_a_network_without_a_map_says_so() -> None:
+def test_a_network_without_a_map_is_refused() -> None:
     with pytest.raises(UserError, match="Majority has no map"):
         heat_maps(Majority(3, 16), pictures(1), [0], "grad_cam")
     network = Mirror()
@@ -305,11 +310,41 @@ def test_a_network_without_a_map_says_so() -> None:
         activation_map(network, pictures(1))
 
 
-def test_wrong_questions() -> None:
+def test_wrong_arguments() -> None:
     with pytest.raises(UserError, match="grad_cam_plus_plus"):
         heat_maps(Mirror(), pictures(1), [0], "gradcam++")
     with pytest.raises(ValueError, match="as many classes"):
         heat_maps(Mirror(), pictures(2), [0], "grad_cam")
+
+
+class ConstantWeightsCAM(BaseCAM):  # type: ignore[misc]
+    """A method from outside: the mean of the channels of the feature map."""
+
+    def get_cam_weights(self, *arguments: Any) -> NDArray[np.float32]:
+        """The same weight [B, C] for each channel of the activations [B, C, H, W], the fourth argument."""
+        activations: NDArray[np.float32] = arguments[3]
+        return np.full(activations.shape[:2], 1 / activations.shape[1], np.float32)
+
+
+def test_a_method_from_outside_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures, callback and task take it by its name."""
+    entry = HeatMapMethod("Mean of the channels", f"{__name__}:ConstantWeightsCAM")
+    monkeypatch.setitem(METHODS, "mean", entry)
+    images = pictures()
+    heat = torch.from_numpy(heat_maps(Mirror(), images, [3, 0, 1], "mean"))
+    torch.testing.assert_close(heat, stretched(images.mean(1).relu()), rtol=0, atol=1e-4)
+    network = Plain(3, 64, "test_resnet", pretrained=False)
+    seen = torch.randint(256, (1, 3, 64, 64), dtype=torch.uint8)
+    ((*_, panel),) = panels_of({"it": PanelInput(network, seen)}, [None], ("a", "b", "c"), "mean")
+    assert panel.heading == "Mean of the channels"
+    assert Panels("panels", method="mean").method == "mean"
+
+
+@pytest.mark.parametrize("cam", ["fpcn_lightning.explain.cams:Absent", "no_such_package:CAM"])
+def test_a_class_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch, cam: str) -> None:
+    monkeypatch.setitem(METHODS, "mean", HeatMapMethod("Mean", cam))
+    with pytest.raises(UserError, match=f"{cam} cannot be imported"):
+        heat_maps(Mirror(), pictures(1), [0], "mean")
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.explain.drawing import draw, painted, save
-from fpcn_lightning.explain.methods import METHODS
-from fpcn_lightning.explain.panels import TITLES, PanelInput, Shown, panels_of
+from fpcn_lightning.explain.panels import Panel, PanelInput, panels_of
 from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.models.majority import Majority
 from fpcn_lightning.models.mmal_net import MMALNet
@@ -45,7 +44,7 @@ def plain() -> Plain:
     return Plain(len(CLASSES), 64, "test_resnet", pretrained=False)
 
 
-def one(network: Network, seen: Tensor, label: int | None = 0) -> list[list[Shown]]:
+def one(network: Network, seen: Tensor, label: int | None = 0) -> list[list[Panel]]:
     return panels_of({"it": PanelInput(network, seen)}, [label] * len(seen), CLASSES, "grad_cam")
 
 
@@ -53,11 +52,7 @@ def pixels(side: int, colour: tuple[int, int, int]) -> Any:
     return np.broadcast_to(np.array(colour, np.uint8), (side, side, 3)).copy()
 
 
-def test_every_method_has_a_title() -> None:
-    assert set(TITLES) == set(METHODS)
-
-
-def test_a_row_shows_what_each_network_saw_found_and_predicted() -> None:
+def test_a_row_shows_image_activation_mask_and_heat_map_of_each_network() -> None:
     small, large = pictures(side=64), pictures(side=96)
     networks = {"baseline": plain(), "FPCN": fpcn()}
     rows = panels_of(
@@ -103,16 +98,16 @@ def test_a_row_shows_what_each_network_saw_found_and_predicted() -> None:
         ({"alpha": 0.25}, "alpha 0.25, fixed"),
         ({"alpha": "soft"}, "alpha {share:.2f}, soft"),
         ({"mask": False}, "mask off, alpha {share:.2f}"),
-        ({"inference_mode": "unmasked"}, "not used to answer"),
+        ({"inference_mode": "unmasked"}, "not used to predict"),
     ],
 )
-def test_the_mask_says_what_was_made_of_it(options: dict[str, Any], words: str) -> None:
+def test_the_mask_has_a_line_about_its_use(options: dict[str, Any], words: str) -> None:
     ((_, _, mask, _),) = one(fpcn(**options), pictures(1))
     assert mask.outline is not None
     assert mask.lines[1] == words.format(share=mask.outline.mean())
 
 
-def test_the_mask_is_that_of_the_network_that_makes_most_of_it() -> None:
+def test_the_mask_is_that_of_the_network_that_uses_it_most() -> None:
     networks = {"off": fpcn(mask=False, alpha="off"), "mask": fpcn(alpha="off"), "whole": fpcn(), "other": fpcn()}
     rows = panels_of(
         {name: PanelInput(network, pictures()) for name, network in networks.items()}, [0] * 3, CLASSES, "grad_cam"
@@ -129,23 +124,23 @@ def test_without_positioning_there_is_no_mask_and_without_a_map_no_heat() -> Non
     assert row[1].lines == ("basalt", "25%, right")
 
 
-def test_heat_that_is_nowhere_is_said_to_be() -> None:
+def test_an_empty_heat_map_has_a_line_that_says_so() -> None:
     network = plain()
-    nn.init.constant_(network.head.weight, -1)  # against every class, of a map that is nowhere below 0
+    nn.init.constant_(network.head.weight, -1)  # against every class, of a map without negative values
     ((*_, panel),) = one(network, pictures(1))
     assert panel.overlay is not None
     assert not panel.overlay.any()
-    assert panel.lines[-1] == "no place speaks for it"
+    assert panel.lines[-1] == "no evidence in any place"
 
 
-def test_a_mask_that_no_alpha_goes_with_has_its_share_alone() -> None:
+def test_a_mask_without_alpha_has_only_its_share() -> None:
     network = MMALNet(len(CLASSES), 64, "test_resnet", pretrained=False)
     ((_, _, mask, _),) = one(network, pictures(1))
     assert mask.outline is not None
     assert mask.lines == (f"object {mask.outline.mean():.0%}",)
 
 
-def test_every_part_of_the_network_keeps_its_mode_and_its_numbers() -> None:
+def test_the_network_keeps_its_modes_and_its_weights() -> None:
     network = fpcn()
     network.train()
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -167,7 +162,7 @@ def test_an_unknown_method_is_refused() -> None:
 def test_heat_is_painted_where_it_is() -> None:
     heat = np.zeros((4, 4), np.float32)
     heat[0, 3] = 1
-    black = painted(Shown(pixels(64, (0, 0, 0)), "", overlay=heat))
+    black = painted(Panel(pixels(64, (0, 0, 0)), "", overlay=heat))
     assert black.shape == (256, 256, 3)
     assert np.abs(black[0, -1] - 0.6 * np.array(YELLOW)).max() <= 1
     assert np.abs(black[-1, 0] - 0.6 * np.array(PURPLE)).max() <= 1
@@ -176,19 +171,19 @@ def test_heat_is_painted_where_it_is() -> None:
     assert brightest[1] >= 192
 
 
-def test_what_lies_outside_is_shaded_and_the_border_drawn() -> None:
+def test_the_outside_is_shaded_and_the_border_drawn() -> None:
     inside = np.zeros((4, 4), bool)
     inside[1:3, 0:2] = True
-    shown = painted(Shown(pixels(64, (200, 100, 50)), "", outline=inside))
+    shown = painted(Panel(pixels(64, (200, 100, 50)), "", outline=inside))
     assert np.array_equal(shown[128, 64], (200, 100, 50))
     assert np.array_equal(shown[32, 64], (80, 40, 20))
     assert np.array_equal(shown[128, 200], (80, 40, 20))
     line = (shown == (213, 94, 0)).all(2)
-    assert line[128, 0], "the edge of the picture is a border, too"
+    assert line[128, 0], "the edge of the image is a border, too"
     assert line[64, 64]
     assert line[128, 127]
     assert 1700 < line.sum() < 2000, "four sides of 128 pixels, four wide but for the one at the edge"
-    whole = painted(Shown(pixels(64, (200, 100, 50)), "", outline=np.ones((4, 4), bool)))
+    whole = painted(Panel(pixels(64, (200, 100, 50)), "", outline=np.ones((4, 4), bool)))
     assert np.array_equal(whole[128, 128], (200, 100, 50))
     assert (whole[0] == (213, 94, 0)).all()
 
@@ -199,8 +194,8 @@ def texts(figure: Figure) -> list[Text]:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_all_that_is_written_can_be_read(count: int) -> None:
-    panel = Shown(pixels(64, (9, 9, 9)), f"Grad-CAM\n{CLASSES[2]}", (CLASSES[2], "W" * 60), np.eye(4, dtype=np.float32))
+def test_all_text_is_legible(count: int) -> None:
+    panel = Panel(pixels(64, (9, 9, 9)), f"Grad-CAM\n{CLASSES[2]}", (CLASSES[2], "W" * 60), np.eye(4, dtype=np.float32))
     named = panel._replace(lines=CLASSES[1::2], correct=False)
     figure = draw([[panel, named, panel]] * count, f"{CLASSES[3]}, after epoch 3")
     written = texts(figure)
@@ -216,18 +211,20 @@ def test_all_that_is_written_can_be_read(count: int) -> None:
     assert overlapping == []
     content = [text.get_text() for text in written]
     assert content.count("гранит\nveined $x_2$") == count
-    assert any(words.startswith("a rock whose") and "…" in words for words in content), "as much as there is room for"
-    assert sum(words.startswith("Grad-CAM\n") for words in content) == 3, "headings stand above the first row alone"
-    assert "each map is scaled by itself" in content
+    assert any(words.startswith("a rock whose") and "…" in words for words in content), (
+        "shortened to the width of a panel"
+    )
+    assert sum(words.startswith("Grad-CAM\n") for words in content) == 3, "headings are above the first row only"
+    assert "each map has its own scale" in content
 
 
-def test_no_colours_are_explained_where_there_are_none() -> None:
-    figure = draw([[Shown(pixels(64, (9, 9, 9)), "photograph")]])
+def test_there_is_no_colour_bar_without_heat_maps() -> None:
+    figure = draw([[Panel(pixels(64, (9, 9, 9)), "photograph")]])
     assert [text.get_text() for text in texts(figure)] == ["photograph"]
 
 
 def test_a_figure_is_saved_as_a_png(tmp_path: Path) -> None:
-    path = save(draw([[Shown(pixels(64, (0, 0, 200)), "photograph")]]), tmp_path / "new" / "figure.png")
+    path = save(draw([[Panel(pixels(64, (0, 0, 200)), "photograph")]]), tmp_path / "new" / "figure.png")
     with Image.open(path) as opened:
         assert opened.format == "PNG"
         colours = np.asarray(opened.convert("RGB")).reshape(-1, 3)

@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fpcn_lightning.explain.perturbation import Change, Curve, change, deletion, insertion, painted_over
+from fpcn_lightning.explain.perturbation import Change, PerturbationCurve, change, deletion, insertion, painted_over
 
-SIDE = 20
-OBJECT = np.zeros((SIDE, SIDE), np.bool_)
+SIZE = 20
+OBJECT = np.zeros((SIZE, SIZE), np.bool_)
 OBJECT[5:15, 10:20] = True  # a quarter of the picture
 RED, BLUE = np.array([200, 0, 0], np.uint8), np.array([0, 0, 200], np.uint8)
 ROCK = np.where(OBJECT[..., None], RED, BLUE)
-WAVES = np.broadcast_to(np.uint8(255) * (np.indices((SIDE, SIDE)).sum(0) % 2).astype(np.uint8)[..., None], ROCK.shape)
-EVERYWHERE = np.ones((SIDE, SIDE), np.float32)
+WAVES = np.broadcast_to(np.uint8(255) * (np.indices((SIZE, SIZE)).sum(0) % 2).astype(np.uint8)[..., None], ROCK.shape)
+EVERYWHERE = np.ones((SIZE, SIZE), np.float32)
 
 
 def share_of_red(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -53,7 +53,7 @@ def test_insertion_begins_without_detail() -> None:
 
 
 def test_flat_heat_is_a_random_order() -> None:
-    """The object goes as fast as the rest, also where it lies at the top."""
+    """The object is deleted as fast as the rest, also if it is at the top."""
     top = np.zeros((64, 64), np.bool_)
     top[:16] = True
     picture = np.where(top[..., None], RED, BLUE)
@@ -68,7 +68,7 @@ def test_flat_heat_is_a_random_order() -> None:
 
 
 def test_area_is_that_of_trapezia() -> None:
-    curve = Curve(np.array([0, 0.5, 1]), np.array([1, 0.5, 0.25], np.float32))
+    curve = PerturbationCurve(np.array([0, 0.5, 1]), np.array([1, 0.5, 0.25], np.float32))
     assert curve.area == (1 + 0.5) / 4 + (0.5 + 0.25) / 4
 
 
@@ -82,7 +82,7 @@ def test_pictures_are_whole_at_one_end_and_gone_at_the_other() -> None:
     deletion(keep, ROCK, EVERYWHERE, 0, steps=7)
     insertion(keep, ROCK, EVERYWHERE, 0, steps=7)
     deleted, inserted = seen
-    assert deleted.shape == inserted.shape == (8, SIDE, SIDE, 3)
+    assert deleted.shape == inserted.shape == (8, SIZE, SIZE, 3)
     assert deleted.dtype == inserted.dtype == np.uint8
     np.testing.assert_array_equal(deleted[0], ROCK)
     np.testing.assert_array_equal(inserted[-1], ROCK)
@@ -98,10 +98,10 @@ def test_a_region_is_painted_in_the_colour_of_the_rest() -> None:
     np.testing.assert_array_equal(ROCK, before)
 
 
-def test_change_of_an_prediction() -> None:
+def test_the_change_of_a_prediction() -> None:
     predictions = np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2]], np.float32)
     changed = change(lambda _: predictions, ROCK, ROCK, 1)
-    assert not changed.kept
+    assert not changed.same_class
     assert changed.drop == pytest.approx(0.4)
     assert changed.distance == pytest.approx(0.4)
     assert change(lambda _: predictions[[0, 0]], ROCK, ROCK, 1) == Change(True, 0.0, 0.0)

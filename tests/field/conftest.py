@@ -1,4 +1,4 @@
-"""A bundle small enough to be made in a test: the mean colour of a view through a linear layer."""
+"""A bundle that is fast to make: its network is a linear layer on the mean colour of a view."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from fpcn_lightning.field.manifest import CARD_NAME, LABELS_NAME, MANIFEST_NAME,
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 SIDE = 32
-CELL = 8  # side in pixels of what one place of the activation map sees
+CELL = 8  # pixels along an edge of what one place of the activation map sees
 
 MakeBundle = Callable[..., Path]
 
@@ -51,7 +51,7 @@ def colour_network(classes: int = 3, side: int = SIDE, batch: str | int = "batch
 
 
 def described(model: bytes, **changes: Any) -> dict[str, Any]:
-    """What a manifest says of an ONNX file."""
+    """The entry of an ONNX file in a manifest."""
     return {
         "runtime": "onnxruntime",
         "precision": "fp32",
@@ -72,7 +72,7 @@ def write_bundle(
     file: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Path:
-    """Write a bundle; `file` changes what the manifest says of its one model file, `changes` what else it says."""
+    """Write a bundle; `file` changes the entry of its model file, `changes` the rest of the manifest."""
     folder.mkdir(parents=True)
     model = model or colour_network(len(classes))
     data = model if isinstance(model, bytes) else model.SerializeToString()
@@ -99,7 +99,7 @@ def write_bundle(
 
 @pytest.fixture
 def make_bundle(tmp_path: Path) -> MakeBundle:
-    """`write_bundle` into a folder `bundle` of the test's own; a keyword changes what the manifest says."""
+    """`write_bundle` into a folder `bundle` of the test's own; keywords change the manifest."""
 
     def make(*arguments: Any, **changes: Any) -> Path:
         return write_bundle(tmp_path / "bundle", *arguments, **changes)
@@ -109,8 +109,15 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
 
 @pytest.fixture
 def bundle_folder(make_bundle: MakeBundle) -> Path:
-    """A bundle that names the colour of a picture: red, green or blue; grey is unknown to it."""
+    """A bundle that predicts the colour of a picture: red, green or blue; grey is unknown."""
     return make_bundle()
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures of a map are empty files: drawing them takes most of the time of a small map."""
+    for name in ("draw_overview", "draw_sizes"):
+        monkeypatch.setattr(f"fpcn_lightning.field.mapping.write.results.{name}", lambda path, *_: path.touch())
 
 
 def paint(path: Path, colour: tuple[int, int, int] | str = "red", size: tuple[int, int] = (40, 30)) -> Path:

@@ -1,4 +1,4 @@
-"""A bundle may come from a stranger: whatever its folder holds, it is read or refused with a sentence."""
+"""A bundle may come from an unknown source: any content of its folder is read or refused with a message."""
 
 import json
 import os
@@ -26,11 +26,11 @@ def test_a_bundle_is_read(bundle_folder: Path) -> None:
 
 
 def test_views_can_be_tiles(make_bundle: MakeBundle) -> None:
-    views = {"kind": "tiling", "side": 32, "tile_scale": 0.5, "max_tiles": 4}
+    views = {"kind": "tiling", "side": 32, "tile_scale": 0.5, "most_tiles": 4}
     assert read_bundle(make_bundle(views=views)).views == Tiling(crop=32, tile_scale=0.5, max_tiles=4)
 
 
-def test_the_digest_stands_for_labels_and_model_files(make_bundle: MakeBundle) -> None:
+def test_the_digest_identifies_labels_and_model_files(make_bundle: MakeBundle) -> None:
     folder = make_bundle()
     before = read_bundle(folder).digest
     assert read_bundle(folder).digest == before
@@ -40,29 +40,31 @@ def test_the_digest_stands_for_labels_and_model_files(make_bundle: MakeBundle) -
 
 HOSTILE_MANIFESTS: dict[str, dict[str, Any]] = {
     "another schema": {"schema": 2},
-    "a truth value for a number": {"schema": True},
+    "a boolean for a number": {"schema": True},
     "no name": {"name": None},
     "a terminal escape": {"name": "\x1b[2Jcleared"},
     "letters that change direction": {"name": "gnp\u202e.exe"},
     "no side": {"views": {"kind": "squashing", "resize": 32}},
-    "a side of nothing": {"views": {"kind": "squashing", "resize": 32, "side": 0}},
+    "a side of zero": {"views": {"kind": "squashing", "resize": 32, "side": 0}},
     "a huge side": {"views": {"kind": "squashing", "resize": 10**6, "side": 10**6}},
     "a side larger than the picture": {"views": {"kind": "squashing", "resize": 32, "side": 64}},
     "another kind of views": {"views": {"kind": "os.system", "_target_": "os.system", "side": 32}},
-    "endless tiles": {"views": {"kind": "tiling", "side": 32, "tile_scale": 1, "max_tiles": 10**9}},
-    "tiles that are enlarged without end": {"views": {"kind": "tiling", "side": 32, "tile_scale": 1e9, "max_tiles": 4}},
-    "tiles of no scale": {"views": {"kind": "tiling", "side": 32, "tile_scale": float("nan"), "max_tiles": 4}},
+    "too many tiles": {"views": {"kind": "tiling", "side": 32, "tile_scale": 1, "most_tiles": 10**9}},
+    "tiles that are enlarged without limit": {
+        "views": {"kind": "tiling", "side": 32, "tile_scale": 1e9, "most_tiles": 4}
+    },
+    "tiles with a scale of NaN": {"views": {"kind": "tiling", "side": 32, "tile_scale": float("nan"), "most_tiles": 4}},
     "files in a list": {"files": ["model.onnx"]},
     "no files": {"files": {}},
     "a default that is not listed": {"default": "other.onnx"},
     "a default that onnxruntime does not run": {"files": {"model.onnx": described(b"x", runtime="executorch")}},
-    "a temperature of nothing": {"temperature": 0},
-    "an endless temperature": {"temperature": float("inf")},
+    "a temperature of zero": {"temperature": 0},
+    "an infinite temperature": {"temperature": float("inf")},
     "a coverage that is no share": {"coverage": 95},
-    "a word for a truth value": {"activation_map": "yes"},
+    "a text for a boolean": {"activation_map": "yes"},
     "no lineage": {"lineage": None},
-    "a scale of nothing": {"micrometres_per_pixel": 0},
-    "a word for a scale": {"micrometres_per_pixel": "fine"},
+    "a scale of zero": {"micrometres_per_pixel": 0},
+    "a text for a scale": {"micrometres_per_pixel": "fine"},
 }
 
 
@@ -116,7 +118,7 @@ def test_a_file_entry_that_breaks_the_contract(make_bundle: MakeBundle, changes:
         "x" * 200,
     ],
 )
-def test_a_file_name_leads_nowhere_else(make_bundle: MakeBundle, name: str) -> None:
+def test_file_names_outside_the_folder_are_refused(make_bundle: MakeBundle, name: str) -> None:
     with pytest.raises(UserError, match="no plain file name"):
         read_bundle(make_bundle(files={name: described(b"x")}, default=name))
 
@@ -155,7 +157,7 @@ def test_class_names_may_use_every_alphabet(make_bundle: MakeBundle) -> None:
     ids=lambda content: repr(content[:12]),
 )
 @pytest.mark.parametrize("name", [MANIFEST_NAME, LABELS_NAME])
-def test_json_that_is_none_or_huge(bundle_folder: Path, name: str, content: bytes) -> None:
+def test_invalid_or_huge_json(bundle_folder: Path, name: str, content: bytes) -> None:
     (bundle_folder / name).write_bytes(content)
     with pytest.raises(UserError, match=name):
         read_bundle(bundle_folder)
@@ -165,7 +167,7 @@ def test_json_that_is_none_or_huge(bundle_folder: Path, name: str, content: byte
 @pytest.mark.parametrize(
     "make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path)], ids=["folder", "pipe", "loop"]
 )
-def test_what_is_no_file(bundle_folder: Path, name: str, make: Callable[[Path], None]) -> None:
+def test_other_things_than_files(bundle_folder: Path, name: str, make: Callable[[Path], None]) -> None:
     (bundle_folder / name).unlink()
     make(bundle_folder / name)
     with pytest.raises(UserError, match=name):
@@ -180,19 +182,19 @@ def test_a_link_out_of_the_folder(bundle_folder: Path, tmp_path: Path) -> None:
         read_bundle(bundle_folder)
 
 
-def test_a_link_to_the_whole_bundle_is_as_good(bundle_folder: Path, tmp_path: Path) -> None:
+def test_a_link_to_the_whole_bundle_is_read(bundle_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(bundle_folder)
     assert read_bundle(tmp_path / "link").model_bytes("model.onnx")
 
 
 @pytest.mark.parametrize("folder", ["missing", "."])
 def test_no_bundle(tmp_path: Path, folder: str) -> None:
-    with pytest.raises(UserError, match="name the folder"):
+    with pytest.raises(UserError, match="pass the folder"):
         read_bundle(tmp_path / folder)
 
 
 @pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"x", lambda data: b"x" + data[1:]])
-def test_a_model_file_that_is_not_the_one(bundle_folder: Path, change: Callable[[bytes], bytes]) -> None:
+def test_another_model_file(bundle_folder: Path, change: Callable[[bytes], bytes]) -> None:
     bundle = read_bundle(bundle_folder)
     path = bundle_folder / "model.onnx"
     path.write_bytes(change(path.read_bytes()))
@@ -216,7 +218,7 @@ def test_the_card_is_shown_without_escapes(bundle_folder: Path) -> None:
     assert read_bundle(bundle_folder).card() == "# Card\n?[31mred?   \ufffd"
 
 
-def test_the_names_of_another_bundle_are_noticed(bundle_folder: Path) -> None:
+def test_the_labels_of_another_bundle_are_refused(bundle_folder: Path) -> None:
     (bundle_folder / LABELS_NAME).write_text('{"classes": ["green", "red", "blue"]}', encoding="utf-8")
-    with pytest.raises(UserError, match=r"labels\.json is not the one"):
+    with pytest.raises(UserError, match=r"labels\.json is not the file"):
         read_bundle(bundle_folder)

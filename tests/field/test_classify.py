@@ -1,4 +1,4 @@
-"""From files to answers: the same pixels as in training, one answer a file, in order, whatever the files hold."""
+"""From files to predictions: the same pixels as in training, one prediction per file, in order, for any content."""
 
 import struct
 import zlib
@@ -17,18 +17,18 @@ from fpcn_lightning.data.sampler import Step
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.classify import Prediction, classify, classify_file
-from fpcn_lightning.field.model import BundleModel, Outputs
+from fpcn_lightning.field.model import BundleModel, ModelOutputs
 from tests.field.conftest import COLOURS, SIDE, MakeBundle, paint
 
-TILES = {"kind": "tiling", "side": SIDE, "tile_scale": 0.75, "max_tiles": 6}
+TILES = {"kind": "tiling", "side": SIDE, "tile_scale": 0.75, "most_tiles": 6}
 
 
-class Watched(BundleModel):
-    """Keeps what it was shown."""
+class RecordingModel(BundleModel):
+    """Records its inputs."""
 
     seen: list[NDArray[np.uint8]]
 
-    def __call__(self, images: NDArray[np.uint8]) -> Outputs:
+    def __call__(self, images: NDArray[np.uint8]) -> ModelOutputs:
         self.seen = [*getattr(self, "seen", []), images]
         return super().__call__(images)
 
@@ -51,11 +51,11 @@ def probabilities(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("views", [None, TILES], ids=["squashing", "tiling"])
-def test_the_network_sees_what_it_saw_in_testing(
+def test_the_network_sees_the_same_views_as_in_testing(
     make_bundle: MakeBundle, photographs: list[Path], views: dict[str, object] | None
 ) -> None:
     bundle = read_bundle(make_bundle(**({"views": views} if views else {})))
-    model = Watched(bundle)
+    model = RecordingModel(bundle)
     predictions = list(classify(model, photographs, batch_size=4))
     shapes = [bundle.views.shape(*open_image(path).shape[:2]) for path in photographs]
     pictures = [Sample(path, 0, 0, shape, 0) for path, shape in zip(photographs, shapes, strict=True)]
@@ -63,7 +63,7 @@ def test_the_network_sees_what_it_saw_in_testing(
     trained = batch.images.permute(0, 2, 3, 1).numpy()[batch.positions.numpy() >= 0]
     np.testing.assert_array_equal(np.concatenate(model.seen), trained)
     assert max(len(images) for images in model.seen) == 4
-    assert [prediction.seen.shape for prediction in predictions if prediction.seen] == shapes
+    assert [prediction.viewed.shape for prediction in predictions if prediction.viewed] == shapes
 
 
 def test_tiles_of_a_picture_are_averaged(make_bundle: MakeBundle, tmp_path: Path) -> None:
@@ -77,10 +77,10 @@ def test_tiles_of_a_picture_are_averaged(make_bundle: MakeBundle, tmp_path: Path
     assert prediction.probabilities is not None
     np.testing.assert_allclose(prediction.probabilities, np.mean(tiles, 0), atol=1e-6)
     assert prediction.score == pytest.approx(np.mean([tile.max() for tile in tiles]))
-    assert prediction.seen is not None
-    assert [(view.top, view.left) for view in prediction.seen.views] == [(0, 0), (0, SIDE)]
-    assert prediction.seen.activation_maps is not None
-    assert prediction.seen.activation_maps.sum((2, 3)).argmax(1).tolist() == [0, 2]
+    assert prediction.viewed is not None
+    assert [(view.top, view.left) for view in prediction.viewed.views] == [(0, 0), (0, SIDE)]
+    assert prediction.viewed.activation_maps is not None
+    assert prediction.viewed.activation_maps.sum((2, 3)).argmax(1).tolist() == [0, 2]
 
 
 def same(left: Prediction, right: Prediction) -> bool:
@@ -115,7 +115,7 @@ def huge_header() -> bytes:
     )
 
 
-def test_bad_files_are_predicted_with_the_reason(bundle_folder: Path, tmp_path: Path) -> None:
+def test_unreadable_files_are_listed_with_the_reason(bundle_folder: Path, tmp_path: Path) -> None:
     good = paint(tmp_path / "good.png")
     contents = {"text.jpg": b"granite", "empty.jpg": b"", "huge.png": huge_header(), "torn.png": good.read_bytes()[:60]}
     for name, content in contents.items():
@@ -132,7 +132,7 @@ def test_bad_files_are_predicted_with_the_reason(bundle_folder: Path, tmp_path: 
     assert "100000 x 100000" in str(predictions[2].error)
 
 
-def test_a_line_of_pixels_is_not_enlarged_without_end(make_bundle: MakeBundle, tmp_path: Path) -> None:
+def test_a_line_of_pixels_is_not_enlarged_without_limit(make_bundle: MakeBundle, tmp_path: Path) -> None:
     path = paint(tmp_path / "line.png", "red", (300_000, 1))
     prediction = classify_file(BundleModel(read_bundle(make_bundle(views=TILES))), path)
     assert "are more than the limit of 250 million" in str(prediction.error)
@@ -144,7 +144,7 @@ def test_pictures_unlike_the_trained_ones_are_unknown(bundle_folder: Path, tmp_p
     assert [prediction.unknown for prediction in classify(model, paths)] == [False, True]
 
 
-def test_prediction_sets_hold_what_cannot_be_ruled_out(bundle_folder: Path, tmp_path: Path) -> None:
+def test_prediction_sets_include_what_cannot_be_ruled_out(bundle_folder: Path, tmp_path: Path) -> None:
     model = BundleModel(read_bundle(bundle_folder))
     path = paint(tmp_path / "between.png", (180, 170, 20))
     expected = probabilities(open_image(path))
@@ -153,17 +153,15 @@ def test_prediction_sets_hold_what_cannot_be_ruled_out(bundle_folder: Path, tmp_
     assert sets == {None: None, 0.9: ("red", "green"), 0.99: ("red", "green", "blue")}
 
 
-def test_a_coverage_that_the_bundle_lacks_is_refused_at_once(bundle_folder: Path) -> None:
+def test_a_coverage_that_the_bundle_does_not_have_is_refused(bundle_folder: Path) -> None:
     with pytest.raises(UserError, match="coverage"):
         classify(BundleModel(read_bundle(bundle_folder)), [], coverage=0.5)
 
 
-def test_numbers_that_are_none_are_no_prediction(
-    bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nan_is_no_prediction(bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = BundleModel(read_bundle(bundle_folder))
     monkeypatch.setattr(model, "_session", Broken())
-    assert "no number" in str(classify_file(model, paint(tmp_path / "red.png")).error)
+    assert "NaN or infinite" in str(classify_file(model, paint(tmp_path / "red.png")).error)
 
 
 class Broken:
@@ -174,7 +172,7 @@ class Broken:
         return [np.full(shape, np.nan, np.float32) for shape in ((rows, 3), (rows,), (rows, 3, 4, 4))]
 
 
-def test_paths_are_taken_as_they_are_needed(bundle_folder: Path, tmp_path: Path) -> None:
+def test_paths_are_consumed_lazily(bundle_folder: Path, tmp_path: Path) -> None:
     path = paint(tmp_path / "red.png")
     taken: list[int] = []
 

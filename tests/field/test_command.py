@@ -1,4 +1,4 @@
-"""The command, most of it as a real process in which nothing that belongs to training can be imported."""
+"""The command, mostly as a real process in which no package of the training can be imported."""
 
 import csv
 import os
@@ -14,7 +14,7 @@ from tifffile import TiffFile
 
 from fpcn_lightning.field import predict as predict_module
 from fpcn_lightning.field.command import main
-from fpcn_lightning.field.mapping import predictions as predictions_module
+from fpcn_lightning.field.mapping.classify import windows as windows_module
 from tests.field.conftest import MakeBundle, paint
 
 TRAINING = ("torch", "torchvision", "lightning", "pytorch_lightning", "timm", "hydra", "omegaconf", "onnx")
@@ -47,7 +47,7 @@ def photographs(tmp_path: Path) -> Path:
     return tmp_path / "photographs"
 
 
-def test_a_folder_is_predicted_without_what_training_needs(
+def test_a_folder_is_predicted_without_the_packages_of_the_training(
     bundle_folder: Path, photographs: Path, tmp_path: Path
 ) -> None:
     (photographs / "text.jpg").write_text("no picture")
@@ -62,8 +62,14 @@ def test_a_folder_is_predicted_without_what_training_needs(
     ]
 
 
-def test_a_section_is_mapped_without_what_training_needs(bundle_folder: Path, tmp_path: Path) -> None:
-    paint(tmp_path / "section.tif", "green", (80, 60))
+def test_a_section_is_mapped_without_the_packages_of_the_training(bundle_folder: Path, tmp_path: Path) -> None:
+    """Its file has an error that tifffile reports, which is not shown."""
+    path = paint(tmp_path / "section.tif", "green", (80, 60))
+    with TiffFile(path) as file:
+        tags, first = len(file.pages.first.tags), file.pages.first.offset
+    with path.open("r+b") as raw:  # the next picture is this one again
+        raw.seek(first + 2 + 12 * tags)
+        raw.write(first.to_bytes(4, "little"))
     done = fpcn("map", "bundle", "section.tif", "--um-per-px", "2.5", "--threads", "1", folder=tmp_path)
     assert (done.returncode, done.stderr.splitlines()) == (0, ["loaded: PIL numpy onnxruntime tqdm"])
     assert done.stdout.splitlines()[0] == "section.tif is mapped in section-map"
@@ -83,8 +89,8 @@ def test_help_loads_nothing(tmp_path: Path) -> None:
     assert "fpcn predict rocks-bundle" in done.stdout
 
 
-def test_a_killed_run_goes_on(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
-    """It is killed while it waits for its fourth picture, a pipe that nobody writes into."""
+def test_a_killed_run_resumes(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
+    """It is killed while it waits for its fourth picture, a pipe without a writer."""
     pipe = photographs / "4.png"
     os.mkfifo(pipe)
     names = ["red.png", "green.png", "blue.png", "4.png", "red.png", "grey.png"]
@@ -100,7 +106,7 @@ def test_a_killed_run_goes_on(bundle_folder: Path, photographs: Path, tmp_path: 
     pipe.unlink()
     paint(pipe, "green")
     paint(photographs / "grey.png", (90, 90, 90))
-    (photographs / "red.png").unlink()  # done before, so it is not read again
+    (photographs / "red.png").unlink()  # already classified, so it is not read again
     done = fpcn(*words, folder=tmp_path)
     assert done.returncode == 0
     predictions = rows(output)
@@ -110,7 +116,7 @@ def test_a_killed_run_goes_on(bundle_folder: Path, photographs: Path, tmp_path: 
     assert [path.name for path in tmp_path.glob("predictions*")] == ["predictions.csv"]
 
 
-def test_one_photograph_is_predicted_on_the_screen(
+def test_the_prediction_for_one_photograph_is_printed(
     bundle_folder: Path,
     photographs: Path,
     tmp_path: Path,
@@ -126,7 +132,7 @@ def test_one_photograph_is_predicted_on_the_screen(
     assert not (tmp_path / "predictions.csv").exists()
 
 
-def test_what_a_bundle_knows(bundle_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_prints_what_a_bundle_knows(bundle_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(bundle_folder)]) == 0
     text = capsys.readouterr().out
     for part in (
@@ -139,7 +145,7 @@ def test_what_a_bundle_knows(bundle_folder: Path, capsys: pytest.CaptureFixture[
         assert part in text
 
 
-def test_exit_codes_and_sentences(
+def test_exit_codes_and_messages(
     make_bundle: MakeBundle,
     photographs: Path,
     tmp_path: Path,
@@ -159,7 +165,7 @@ def test_exit_codes_and_sentences(
             main(words)
 
 
-def test_ctrl_c_says_how_to_go_on(
+def test_ctrl_c_says_how_to_resume(
     bundle_folder: Path,
     photographs: Path,
     tmp_path: Path,
@@ -172,13 +178,14 @@ def test_ctrl_c_says_how_to_go_on(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(predict_module, "classify", stopped)
     assert main(["predict", "bundle", "photographs"]) == 130
-    assert "goes on" in capsys.readouterr().err
+    assert "resumes" in capsys.readouterr().err
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     assert main(["predict", "bundle", "photographs"]) == 0
 
 
-def test_mapping_can_be_stopped_and_says_what_is_wrong(
+@pytest.mark.usefixtures("without_figures")
+def test_mapping_can_be_stopped_and_reports_errors(
     bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stopped(*arguments: object, **options: object) -> None:
@@ -187,12 +194,12 @@ def test_mapping_can_be_stopped_and_says_what_is_wrong(
     monkeypatch.chdir(tmp_path)
     paint(tmp_path / "section.tif", "green", (80, 60))
     with monkeypatch.context() as patched:
-        patched.setattr(predictions_module, "ahead", stopped)
+        patched.setattr(windows_module, "prefetch", stopped)
         assert main(["map", "bundle", "section.tif", "--threads", "1"]) == 130
-    assert "goes on" in capsys.readouterr().err
+    assert "resumes" in capsys.readouterr().err
     assert main(["map", "bundle", "section.tif", "--threads", "1"]) == 0
     assert main(["map", "bundle", "section.tif"]) == 2
-    assert "fpcn: section-map holds results already" in capsys.readouterr().err
+    assert "fpcn: section-map already contains results" in capsys.readouterr().err
     assert main(["map", "bundle", "nothing.tif"]) == 2
     assert not (tmp_path / "nothing-map").exists()
     for words in (["--um-per-px", "0"], ["--um-per-px", "nan"], ["--um-per-px", "wide"], ["--window-px", "0"]):
@@ -200,6 +207,7 @@ def test_mapping_can_be_stopped_and_says_what_is_wrong(
             main(["map", "bundle", "section.tif", *words])
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_section_without_data_is_an_error_code(
     bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,21 +219,9 @@ def test_a_section_without_data_is_an_error_code(
         raw.seek(offset)
         raw.write(b"\xff" * 8)
     assert main(["map", "bundle", "section.tif", "--threads", "1"]) == 1
-    said = capsys.readouterr()
-    assert "100.0 % of the section gave no data" in said.out
-    assert said.err == "fpcn: nothing of section.tif could be read: it is damaged or transparent.\n"
-
-
-def test_what_tifffile_notes_is_not_shown(bundle_folder: Path, tmp_path: Path) -> None:
-    path = tmp_path / "section.tif"
-    paint(path, "green", (80, 60))
-    with TiffFile(path) as file:
-        tags, first = len(file.pages.first.tags), file.pages.first.offset
-    with path.open("r+b") as raw:  # a next picture that is this one
-        raw.seek(first + 2 + 12 * tags)
-        raw.write(first.to_bytes(4, "little"))
-    done = fpcn("map", "bundle", "section.tif", "--threads", "1", folder=tmp_path)
-    assert (done.returncode, done.stderr.splitlines()) == (0, ["loaded: PIL numpy onnxruntime tqdm"])
+    printed = capsys.readouterr()
+    assert "100.0 % of the section has no data" in printed.out
+    assert printed.err == "fpcn: nothing of section.tif could be read: it is damaged or transparent.\n"
 
 
 def test_a_reader_that_has_read_enough_is_no_error(bundle_folder: Path) -> None:

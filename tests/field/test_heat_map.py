@@ -18,7 +18,7 @@ def hottest(heat: NDArray[np.float32]) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def test_the_hottest_place_lies_where_the_map_is_highest() -> None:
+def test_the_hottest_place_is_where_the_map_is_highest() -> None:
     values = np.zeros((1, 4, 4), np.float32)
     values[0, 1, 3] = 5
     heat = heat_map(values, WHOLE, (64, 64), (100, 200))
@@ -30,7 +30,7 @@ def test_the_hottest_place_lies_where_the_map_is_highest() -> None:
     assert 150 <= column < 200
 
 
-def test_what_speaks_against_the_class_is_as_cold_as_what_says_nothing() -> None:
+def test_negative_contributions_are_as_cold_as_none() -> None:
     against = heat_map(map_of((-3, 0), (0, 2)), WHOLE, (64, 64), (8, 8))
     np.testing.assert_array_equal(against, heat_map(map_of((0, 0), (0, 2)), WHOLE, (64, 64), (8, 8)))
     assert heat_map(map_of((-3, -1), (-2, -1)), WHOLE, (64, 64), (8, 8)).max() == 0
@@ -51,7 +51,7 @@ def test_the_margin_around_the_centre_was_not_seen() -> None:
     np.testing.assert_array_equal(np.isnan(heat), ~seen)
 
 
-def test_tiles_are_laid_side_by_side_on_one_scale() -> None:
+def test_adjacent_tiles_have_one_scale() -> None:
     views = Tiling(crop=50).evaluation_views((100, 100))
     heat = heat_map(np.array([[[1]], [[2]], [[3]], [[4]]], np.float32), views, (100, 100), (100, 100))
     for value, view in zip((0.25, 0.5, 0.75, 1), views, strict=True):
@@ -69,7 +69,7 @@ def test_a_view_thinner_than_a_pixel_still_has_one() -> None:
     assert heat[0, 0] == 1
 
 
-def test_colours_lie_over_grey_and_only_where_there_is_heat() -> None:
+def test_colours_are_over_grey_and_only_where_there_is_heat() -> None:
     picture = np.full((1, 3, 3), (200, 100, 0), np.uint8)
     laid = overlaid(picture, np.array([[0, 1, np.nan]], np.float32))
     assert laid.dtype == np.uint8
@@ -80,6 +80,6 @@ def test_colours_lie_over_grey_and_only_where_there_is_heat() -> None:
 
 
 @pytest.mark.parametrize("red", [0.2989, 0.0])
-def test_more_heat_is_brighter_also_to_those_who_hardly_see_red(red: float) -> None:
+def test_more_heat_is_brighter_with_red_blindness_too(red: float) -> None:
     brightness = np.array(COLOURS) @ (red, 0.587, 0.114)
     assert (np.diff(brightness) > 10).all()

@@ -1,4 +1,4 @@
-"""The network of a bundle: what it answers, and which files it is not loaded from."""
+"""The network of a bundle: what it predicts, and which files are refused."""
 
 import sys
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import read_bundle
+from fpcn_lightning.field.external_data import has_external_data
 from fpcn_lightning.field.model import BundleModel
-from fpcn_lightning.field.onnx_bytes import has_external_data
 from tests.field.conftest import SIDE, MakeBundle, colour_network
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (5, SIDE, SIDE, 3), dtype=np.uint8)
@@ -60,15 +60,15 @@ def other_classes(model: onnx.ModelProto) -> None:
 
 
 def unknown_operator(model: onnx.ModelProto) -> None:
-    model.graph.node[0].domain = "stranger"
+    model.graph.node[0].domain = "foreign"
 
 
-def lying_type(model: onnx.ModelProto) -> None:
+def wrong_type(model: onnx.ModelProto) -> None:
     model.graph.output[1].type.tensor_type.elem_type = TensorProto.INT64
 
 
 @pytest.mark.parametrize(
-    "change", [lost, renamed, second_input, fixed_batch, other_side, other_classes, unknown_operator, lying_type]
+    "change", [lost, renamed, second_input, fixed_batch, other_side, other_classes, unknown_operator, wrong_type]
 )
 def test_a_graph_that_breaks_the_contract(make_bundle: MakeBundle, change: Callable[[onnx.ModelProto], None]) -> None:
     model = colour_network()
@@ -78,7 +78,7 @@ def test_a_graph_that_breaks_the_contract(make_bundle: MakeBundle, change: Calla
         BundleModel(bundle)
 
 
-def test_a_graph_that_lies_about_its_shapes(make_bundle: MakeBundle) -> None:
+def test_a_graph_with_wrong_shapes(make_bundle: MakeBundle) -> None:
     model = colour_network()
     model.graph.node[-1].input[0] = "logits"
     model.graph.node[-1].op_type = "Identity"
@@ -89,7 +89,7 @@ def test_a_graph_that_lies_about_its_shapes(make_bundle: MakeBundle) -> None:
 
 
 @pytest.mark.parametrize("data", [b"no ONNX at all", b"\x08\x09", b"\xff" * 40, b"\x00\x00\x00\x00ORTM" + b"\0" * 60])
-def test_what_is_no_onnx(make_bundle: MakeBundle, data: bytes) -> None:
+def test_other_files_than_onnx(make_bundle: MakeBundle, data: bytes) -> None:
     with pytest.raises(UserError, match=r"model\.onnx"):
         BundleModel(read_bundle(make_bundle(model=data)))
 
@@ -103,17 +103,17 @@ def in_sparse(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
 
 
 def in_attribute(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
-    model.graph.node.append(helper.make_node("Constant", [], ["stolen"], value=tensor))
+    model.graph.node.append(helper.make_node("Constant", [], ["external"], value=tensor))
 
 
 def in_subgraph(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
     branch = helper.make_graph([], "branch", [], [], [tensor])
-    model.graph.node.append(helper.make_node("If", ["yes"], ["stolen"], then_branch=branch, else_branch=branch))
+    model.graph.node.append(helper.make_node("If", ["yes"], ["external"], then_branch=branch, else_branch=branch))
 
 
 def in_function(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
-    node = helper.make_node("Constant", [], ["stolen"], value=tensor)
-    model.functions.append(helper.make_function("stranger", "F", [], ["stolen"], [node], []))
+    node = helper.make_node("Constant", [], ["external"], value=tensor)
+    model.functions.append(helper.make_function("foreign", "F", [], ["external"], [node], []))
 
 
 def in_training(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
@@ -127,7 +127,7 @@ Place = Callable[[onnx.ModelProto, onnx.TensorProto], None]
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("location", ["../secret.bin", "/etc/passwd", "*/_ORT_MEM_ADDR_/*"])
 def test_tensors_outside_the_file_are_refused(make_bundle: MakeBundle, place: Place, location: str) -> None:
-    tensor = TensorProto(name="stolen", data_type=TensorProto.UINT8, dims=[8], data_location=TensorProto.EXTERNAL)
+    tensor = TensorProto(name="external", data_type=TensorProto.UINT8, dims=[8], data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value=location)
     model = colour_network()
     place(model, tensor)
@@ -136,7 +136,7 @@ def test_tensors_outside_the_file_are_refused(make_bundle: MakeBundle, place: Pl
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_tensors_in_the_file_are_told_from_those_outside(place: Place) -> None:
+def test_tensors_in_the_file_are_distinguished_from_those_outside(place: Place) -> None:
     tensor = numpy_helper.from_array(np.arange(300, dtype=np.int64), "own")
     tensor.data_location = TensorProto.DEFAULT
     model = colour_network()
@@ -147,8 +147,8 @@ def test_tensors_in_the_file_are_told_from_those_outside(place: Place) -> None:
     assert has_external_data(model.SerializeToString())
 
 
-def test_no_number_of_a_field_hides_behind_dropped_bits() -> None:
-    """A reader of 32 bits takes the key of the first field for that of `graph`."""
+def test_field_numbers_beyond_32_bits_are_refused() -> None:
+    """A reader with 32 bits reads the key of the first field as that of `graph`."""
     key = 7 << 3 | 2
     hidden = bytes([key | 128, 128, 128, 128, 16])
     with pytest.raises(ValueError, match="impossible number"):
@@ -159,7 +159,7 @@ def test_no_number_of_a_field_hides_behind_dropped_bits() -> None:
 def test_the_quantile_of_a_coverage(bundle_folder: Path) -> None:
     model = BundleModel(read_bundle(bundle_folder))
     assert [model.quantile(coverage) for coverage in (None, 0.9, 0.99)] == [None, 0.6, 0.9999]
-    with pytest.raises(UserError, match=r"ask for one of 0\.9, 0\.99"):
+    with pytest.raises(UserError, match=r"choose one of 0\.9, 0\.99"):
         model.quantile(0.85)
 
 

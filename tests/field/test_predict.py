@@ -1,4 +1,4 @@
-"""Results on disk: every format, runs that were cut off, and results that are not to be lost."""
+"""Results on disk: every format, interrupted runs, and results that must not be lost."""
 
 import csv
 import json
@@ -40,8 +40,8 @@ def read(path: Path) -> list[dict[str, Any]]:
     return list(map(json.loads, text.splitlines())) if path.suffix == ".jsonl" else list(json.loads(text))
 
 
-def cut_off(after: int, *arguments: Any, **options: Any) -> None:
-    """A run that is stopped as if by Ctrl-C after so many answers."""
+def interrupt(after: int, *arguments: Any, **options: Any) -> None:
+    """A run that is stopped as by Ctrl-C after this many predictions."""
 
     def stopped(*arguments: Any, **options: Any) -> Iterator[Prediction]:
         predictions = classify(*arguments, **options)
@@ -55,18 +55,18 @@ def cut_off(after: int, *arguments: Any, **options: Any) -> None:
 
 
 @pytest.mark.parametrize("change", ["source", "recursive"])
-def test_a_run_goes_on_only_with_the_same_question(
+def test_a_run_is_resumed_only_with_the_same_settings(
     bundle_folder: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     source = photographs.relative_to(tmp_path)
-    cut_off(2, bundle_folder, source, "predictions.csv")
+    interrupt(2, bundle_folder, source, "predictions.csv")
     other = {"source": photographs} if change == "source" else {"source": source, "recursive": False}
     with pytest.raises(UserError, match="unfinished results of another"):
         predict(bundle_folder, output="predictions.csv", **other)
 
 
-def test_two_at_once_do_not_write_one_file(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
+def test_two_runs_at_once_do_not_write_one_file(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
     output = tmp_path / "predictions.csv"
     refused: list[str] = []
 
@@ -84,7 +84,7 @@ def test_two_at_once_do_not_write_one_file(bundle_folder: Path, photographs: Pat
     assert not list(tmp_path.glob(".*.lock"))
 
 
-def test_what_is_said_of_a_folder(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
+def test_the_results_of_a_folder(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
     output = tmp_path / "new" / "predictions.csv"
     summary = predict(bundle_folder, photographs, output, top=1, coverage=0.9)
     assert (summary.pictures, summary.classes) == (6, {"red": 2, "green": 1, "blue": 1})
@@ -100,8 +100,8 @@ def test_what_is_said_of_a_folder(bundle_folder: Path, photographs: Path, tmp_pa
     assert list(output.parent.iterdir()) == [output]
 
 
-def test_every_format_says_the_same(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
-    outputs = [tmp_path / f"answers{suffix}" for suffix in SUFFIXES]
+def test_every_format_has_the_same_rows(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
+    outputs = [tmp_path / f"predictions{suffix}" for suffix in SUFFIXES]
     for output in outputs:
         predict(bundle_folder, photographs, output, coverage=0.9)
     as_csv, *others = map(read, outputs)
@@ -117,25 +117,25 @@ def test_every_format_says_the_same(bundle_folder: Path, photographs: Path, tmp_
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("torn", [0, 7], ids=["whole", "torn"])
-def test_a_run_that_was_cut_off_goes_on(
+def test_an_interrupted_run_is_resumed(
     bundle_folder: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, torn: int
 ) -> None:
-    whole, output = tmp_path / f"whole{suffix}", tmp_path / f"answers{suffix}"
+    whole, output = tmp_path / f"whole{suffix}", tmp_path / f"predictions{suffix}"
     expected = predict(bundle_folder, photographs, whole)
-    cut_off(3, bundle_folder, photographs, output)
+    interrupt(3, bundle_folder, photographs, output)
     lines = output if suffix in (".csv", ".jsonl") else Path(f"{output}.part.jsonl")
     assert len(read(lines)) == 3
     if torn:
         lines.write_bytes(lines.read_bytes()[:-torn])
-    asked: list[Path] = []
+    classified: list[Path] = []
 
     def counted(model: Any, paths: Any, **options: Any) -> Iterator[Prediction]:
-        asked.extend(paths)
+        classified.extend(paths)
         return classify(model, paths, **options)
 
     monkeypatch.setattr(predict_module, "classify", counted)
     summary = predict(bundle_folder, photographs, output)
-    assert len(asked) == (4 if torn else 3)
+    assert len(classified) == (4 if torn else 3)
     assert read(output) == read(whole)
     assert (summary.classes, summary.unknown, summary.unreadable) == (
         *(expected.classes, expected.unknown, expected.unreadable),
@@ -144,21 +144,21 @@ def test_a_run_that_was_cut_off_goes_on(
 
 
 @pytest.mark.parametrize("left", [0, 5], ids=["nothing", "half a first line"])
-def test_a_run_that_was_cut_off_at_once_goes_on(
+def test_a_run_that_was_interrupted_at_once_is_resumed(
     bundle_folder: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
 ) -> None:
     output = tmp_path / "predictions.csv"
-    cut_off(0, bundle_folder, photographs, output)
+    interrupt(0, bundle_folder, photographs, output)
     output.write_bytes(output.read_bytes()[:left])
     predict(bundle_folder, photographs, output)
     assert len(read(output)) == 6
 
 
-def test_it_does_not_go_on_with_another_question(
+def test_a_run_with_other_settings_is_refused(
     make_bundle: MakeBundle, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle, output = make_bundle(), tmp_path / "predictions.csv"
-    cut_off(2, bundle, photographs, output)
+    interrupt(2, bundle, photographs, output)
     before = output.read_bytes()
     for source, options in ((photographs, {"top": 2}), (photographs, {"coverage": 0.9}), (photographs / "sub", {})):
         with pytest.raises(UserError, match="another bundle, source or options"):
@@ -173,7 +173,7 @@ def test_it_does_not_go_on_with_another_question(
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_finished_results_are_kept(bundle_folder: Path, photographs: Path, tmp_path: Path, suffix: str) -> None:
-    output = tmp_path / f"answers{suffix}"
+    output = tmp_path / f"predictions{suffix}"
     predict(bundle_folder, photographs, output)
     before = output.read_bytes()
     with pytest.raises(UserError, match="--overwrite"):
@@ -183,12 +183,12 @@ def test_finished_results_are_kept(bundle_folder: Path, photographs: Path, tmp_p
     assert len(read(output)) == 1
 
 
-def test_damaged_lines_are_not_built_upon(
+def test_damaged_lines_are_refused(
     bundle_folder: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for suffix, damage in ((".csv", b"a\n"), (".jsonl", b"7\n"), (".jsonl", b"\0\0\n"), (".jsonl", b'{"path": 1}\n')):
-        output = tmp_path / f"answers{suffix}"
-        cut_off(1, bundle_folder, photographs, output, overwrite=True)
+        output = tmp_path / f"predictions{suffix}"
+        interrupt(1, bundle_folder, photographs, output, overwrite=True)
         output.write_bytes(output.read_bytes() + damage)
         with pytest.raises(UserError, match="is damaged"):
             predict(bundle_folder, photographs, output)
@@ -202,7 +202,7 @@ def test_the_source_is_not_overwritten(bundle_folder: Path, tmp_path: Path) -> N
     assert source.read_text() == "path\na.jpg\n"
 
 
-def test_mistakes_are_named_before_anything_is_written(
+def test_errors_are_reported_before_anything_is_written(
     bundle_folder: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong: list[tuple[str, dict[str, Any], str]] = [
@@ -212,7 +212,7 @@ def test_mistakes_are_named_before_anything_is_written(
         ("predictions.csv", {"threads": -1}, "threads=-1"),
         ("predictions.csv", {"coverage": 0.5}, "coverage 0.5"),
         ("predictions.csv", {"file": "other.onnx"}, r"other\.onnx"),
-        ("photo graphs/0.jpg/answers.csv", {}, "cannot be written"),
+        ("photo graphs/0.jpg/predictions.csv", {}, "cannot be written"),
     ]
     for name, options, message in wrong:
         with pytest.raises(UserError, match=message):
@@ -220,4 +220,4 @@ def test_mistakes_are_named_before_anything_is_written(
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"fpcn-lightning\[parquet\]"):
         predict(bundle_folder, photographs, tmp_path / "predictions.parquet")
-    assert not list(tmp_path.glob("answers*"))
+    assert not list(tmp_path.glob("predictions*"))

@@ -18,12 +18,12 @@ import uvicorn
 from PIL import Image
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.field import serve_predictions as serve_predictions
+from fpcn_lightning.field import serve_predictions
 from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.classify import classify_file
 from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.field.serve import serve
-from fpcn_lightning.field.serve_predictions import make_card, reply
+from fpcn_lightning.field.serve_predictions import picture_result, reply
 from tests.field.conftest import MakeBundle, colour_network, paint
 
 
@@ -34,7 +34,7 @@ def model(bundle_folder: Path) -> BundleModel:
 
 @pytest.fixture
 def uploads(tmp_path: Path) -> list[Path]:
-    """One picture of a known kind, one of no known kind, one that is none."""
+    """One picture of a known kind, one of no known kind, one that is no picture."""
     text = tmp_path / "notes.jpg"
     text.write_text("no picture")
     return [paint(tmp_path / "red.png"), paint(tmp_path / "grey.png", (128, 128, 128)), text]
@@ -66,7 +66,7 @@ def test_every_picture_gets_its_prediction(model: BundleModel, uploads: list[Pat
     assert html.count("data:image/jpeg") == 4
 
 
-def test_the_csv_says_the_same(model: BundleModel, uploads: list[Path]) -> None:
+def test_the_csv_has_the_same_predictions(model: BundleModel, uploads: list[Path]) -> None:
     expected = [classify_file(model, path) for path in uploads]
     rows = table_of(reply(model, uploads))
     assert [row["path"] for row in rows] == ["red.png", "grey.png", "notes.jpg"]
@@ -94,7 +94,7 @@ def test_pictures_are_deleted_also_when_the_network_fails(
     assert not any(path.exists() for path in uploads)
 
 
-def test_names_cannot_put_anything_on_the_page(make_bundle: MakeBundle, tmp_path: Path) -> None:
+def test_names_are_escaped(make_bundle: MakeBundle, tmp_path: Path) -> None:
     hostile = "<img src=x onerror=alert(1)>"
     model = BundleModel(read_bundle(make_bundle((hostile, "green", "blue"))))
     html = reply(model, [paint(tmp_path / f"{hostile}.png")])
@@ -108,9 +108,9 @@ def test_the_heat_map_shows_where_the_colour_is(model: BundleModel, tmp_path: Pa
     with Image.open(path) as picture:
         picture.paste((255, 0, 0), (60, 0, 80, 20))
         picture.save(path)
-    card = make_card(classify_file(model, path), model.bundle)
-    assert card.guesses[0].name == "red"
-    shown, heat = decoded(card.picture), decoded(card.heat)
+    result = picture_result(classify_file(model, path), model.bundle)
+    assert result.top[0].name == "red"
+    shown, heat = decoded(result.picture), decoded(result.heat)
     assert shown.shape == heat.shape == (320, 640, 3)
     hot, cold = heat[10:110, 520:630].mean((0, 1)), heat[220:310, 10:200].mean((0, 1))
     yellow, violet = np.array((253, 231, 37)), np.array((68, 1, 84))
@@ -126,10 +126,10 @@ def test_a_bundle_without_activation_map_shows_the_picture_alone(make_bundle: Ma
 
 
 def test_tiles_are_shown_on_the_whole_picture(make_bundle: MakeBundle, tmp_path: Path) -> None:
-    views = {"kind": "tiling", "tile_scale": 1.0, "max_tiles": 4, "side": 32}
+    views = {"kind": "tiling", "tile_scale": 1.0, "most_tiles": 4, "side": 32}
     model = BundleModel(read_bundle(make_bundle(views=views)))
-    card = make_card(classify_file(model, paint(tmp_path / "red.png", size=(64, 32))), model.bundle)
-    heat = decoded(card.heat).astype(int)
+    result = picture_result(classify_file(model, paint(tmp_path / "red.png", size=(64, 32))), model.bundle)
+    heat = decoded(result.heat).astype(int)
     assert heat.shape == (320, 640, 3)
     assert (heat.max(2) - heat.min(2)).min() > 50  # colour everywhere, grey nowhere
 
@@ -137,14 +137,14 @@ def test_tiles_are_shown_on_the_whole_picture(make_bundle: MakeBundle, tmp_path:
 def test_only_so_many_pictures_at_a_time(
     model: BundleModel, uploads: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serve_predictions, "MOST_PICTURES", 2)
+    monkeypatch.setattr(serve_predictions, "MAX_PICTURES", 2)
     html = reply(model, uploads)
-    assert "1 more were left out" in html
+    assert "1 more were skipped" in html
     assert len(table_of(html)) == 2
     assert not any(path.exists() for path in uploads)
 
 
-def test_too_many_pixels_are_refused_by_the_header_alone(model: BundleModel, tmp_path: Path) -> None:
+def test_too_many_pixels_are_refused_before_decoding(model: BundleModel, tmp_path: Path) -> None:
     path = paint(tmp_path / "red.bmp")
     header = bytearray(path.read_bytes())
     header[18:26] = (20_000).to_bytes(4, "little") * 2
@@ -156,7 +156,7 @@ def test_too_many_pixels_are_refused_by_the_header_alone(model: BundleModel, tmp
 
 @pytest.fixture
 def stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[Path]]:
-    """The server ends as soon as it would begin; the folder for uploads as it was then is listed."""
+    """The server ends when it starts; the folders for uploads are listed."""
     seen: list[Path] = []
 
     def run(self: uvicorn.Server, sockets: list[socket.socket]) -> None:
@@ -178,7 +178,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[Pa
 @pytest.mark.parametrize(
     ("host", "address", "warned"), [("127.0.0.1", "127.0.0.1", False), ("0.0.0.0", "localhost", True)]
 )
-def test_who_may_open_the_page_is_told(
+def test_the_address_and_who_may_open_it_are_printed(
     host: str,
     address: str,
     warned: bool,
@@ -187,9 +187,9 @@ def test_who_may_open_the_page_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     serve(bundle_folder, host=host, port=0, open_browser=False)
-    told = capsys.readouterr()
-    assert re.match(rf"The page is at http://{address}:\d+/ ", told.out)
-    assert ("there is no password" in told.err) == warned
+    printed = capsys.readouterr()
+    assert re.match(rf"The page is at http://{address}:\d+/ ", printed.out)
+    assert ("without a password" in printed.err) == warned
     assert not stopped[0].exists()
 
 
@@ -200,7 +200,7 @@ def test_a_port_that_is_taken_is_named(bundle_folder: Path) -> None:
             serve(bundle_folder, port=port, open_browser=False)
 
 
-def test_gradio_is_asked_for(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_gradio_is_named(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fpcn_lightning.field.serve.find_spec", lambda _: None)
     with pytest.raises(UserError, match=re.escape("pip install 'fpcn-lightning[serve]'")):
         serve(bundle_folder, open_browser=False)

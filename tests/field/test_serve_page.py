@@ -1,4 +1,4 @@
-"""The page as a browser and as a stranger see it."""
+"""The page in a browser, and requests that the page does not make."""
 
 import csv
 import os
@@ -61,45 +61,45 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 
 
 def test_the_page_names_its_bundle(client: TestClient) -> None:
-    prediction = client.get("/")
-    assert prediction.status_code == 200
-    assert "colours" in prediction.text
-    assert "fonts.googleapis" not in prediction.text + client.get("/theme.css").text
+    response = client.get("/")
+    assert response.status_code == 200
+    assert "colours" in response.text
+    assert "fonts.googleapis" not in response.text + client.get("/theme.css").text
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", __file__, "https://example.org/", "file:///etc/passwd"])
 @pytest.mark.parametrize("call", ["file=", "file/", "proxy=", "stream/"])
-def test_no_file_of_this_computer_is_given_out(client: TestClient, call: str, target: str) -> None:
+def test_no_file_of_this_computer_is_served(client: TestClient, call: str, target: str) -> None:
     assert client.get(f"/gradio_api/{call}{quote(target)}").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/assets/", "/static/"])
-def test_no_way_leads_out_of_the_page_s_own_files(client: TestClient, path: str) -> None:
+def test_paths_outside_the_files_of_the_page_are_refused(client: TestClient, path: str) -> None:
     for climb in ("../" * 12, "%2e%2e/" * 12, "..%2f" * 12):
-        prediction = client.get(f"{path}{climb}etc/passwd")
-        assert prediction.status_code in (403, 404)
+        response = client.get(f"{path}{climb}etc/passwd")
+        assert response.status_code in (403, 404)
 
 
 @pytest.mark.parametrize("path", ["/monitoring", "/gradio_api/info", "/gradio_api/runs", "/docs", "/openapi.json"])
-def test_what_the_page_does_not_need_is_not_there(client: TestClient, path: str) -> None:
+def test_unused_parts_of_gradio_are_disabled(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
 
 
 def test_uploads_are_bounded_one_by_one(client: TestClient) -> None:
-    prediction = client.post("/gradio_api/upload", files={"files": ("large.jpg", bytes(2 * 2**20))})
-    assert prediction.status_code == 413
+    response = client.post("/gradio_api/upload", files={"files": ("large.jpg", bytes(2 * 2**20))})
+    assert response.status_code == 413
 
 
 def test_uploads_are_bounded_together(client: TestClient) -> None:
-    prediction = client.post("/gradio_api/upload", content=b"", headers={"content-length": str(60 * 2**20)})
-    assert prediction.status_code == 413
+    response = client.post("/gradio_api/upload", content=b"", headers={"content-length": str(60 * 2**20)})
+    assert response.status_code == 413
     unknown_length = client.post("/gradio_api/upload", content=iter([b"bytes"]))
     assert unknown_length.status_code == 413
 
 
 @contextmanager
 def started(bundle: Path, temporary: Path) -> Iterator[str]:
-    """A server of its own process, which must end in peace; gives its address."""
+    """A server in its own process, which must end without an error; yields its address."""
     command = [sys.executable, "-c", SERVER, "serve", str(bundle), "--port", "0", "--no-browser"]
     environment = {**os.environ, "TMPDIR": str(temporary)}
     with subprocess.Popen(

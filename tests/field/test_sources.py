@@ -1,4 +1,4 @@
-"""Which files a file, a folder and a list stand for."""
+"""Which pictures a file, a folder and a list have."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ def test_a_folder_is_searched_at_every_depth(folder: Path) -> None:
     assert find_pictures(folder, recursive=False) == [folder / "a b.jpeg", folder / "b.JPG"]
 
 
-def test_links_that_lead_round_and_pipes_do_not_hold_it_up(folder: Path) -> None:
+def test_circular_links_and_pipes_are_skipped(folder: Path) -> None:
     (folder / "deep" / "round").symlink_to(folder)
     (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
     os.mkfifo(folder / "pipe.jpg")
@@ -33,9 +33,9 @@ def test_links_that_lead_round_and_pipes_do_not_hold_it_up(folder: Path) -> None
 
 
 def test_a_list_is_relative_to_itself(tmp_path: Path) -> None:
-    text = "\ufeffid,Path\r\n1,z.jpg\r\n2,sub/ä b.jpg\r\n3,/elsewhere/c.jpg\r\n4,z.jpg\r\n5,\r\n6\r\n"
+    text = "\ufeffid,Path\r\n1,z.jpg\r\n2,sub/ä b.jpg\r\n3,/other/c.jpg\r\n4,z.jpg\r\n5,\r\n6\r\n"
     (tmp_path / "list.csv").write_text(text, encoding="utf-8", newline="")
-    expected = [tmp_path / "z.jpg", tmp_path / "sub" / "ä b.jpg", Path("/elsewhere/c.jpg")]
+    expected = [tmp_path / "z.jpg", tmp_path / "sub" / "ä b.jpg", Path("/other/c.jpg")]
     assert find_pictures(tmp_path / "list.csv") == expected
 
 
@@ -68,7 +68,7 @@ def test_lists_that_cannot_be_used(tmp_path: Path, content: bytes, message: str)
 
 
 def test_sources_without_pictures(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no pictures"):
+    with pytest.raises(UserError, match="contains no pictures"):
         find_pictures(tmp_path)
     with pytest.raises(UserError, match="does not exist"):
         find_pictures(tmp_path / "nowhere")

@@ -15,7 +15,8 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.modules import checkpoints
 from fpcn_lightning.modules.classifier import Classifier
 from fpcn_lightning.modules.student import Student
-from fpcn_lightning.modules.teacher import Teacher, file_hash
+from fpcn_lightning.modules.teacher import Teacher
+from fpcn_lightning.runs.recording import file_hash
 from fpcn_lightning.runs.results import Result, read_result
 from tests.conftest import composed
 from tests.tasks.conftest import Train
@@ -72,7 +73,7 @@ def test_the_students_record_identifies_its_teacher(train: Train, teacher: Path)
     assert (found["variant"], found["seed"]) == ("fpcn", 7)
     assert result["data"] is not None
     assert found["split"] == result["data"]["fingerprint"]
-    assert checkpoints.read(folder / "checkpoints" / "best.ckpt").record["teacher"] == found
+    assert checkpoints.read(folder / "checkpoints" / "best.ckpt").record.teacher == found
     assert result["config"]["distillation"]["teacher"] == f"sha256:{file_hash(teacher, 'teacher')}"  # type: ignore[index]
 
 
@@ -194,7 +195,7 @@ def test_a_store_of_another_configuration_is_an_error(train: Train, teacher: Pat
     ("words", "message"),
     [
         (("distillation=kd",), "teacher is not set"),
-        (("distillation=kd", "teacher=nowhere.ckpt"), "train the teacher first"),
+        (("distillation=kd", "teacher=nowhere.ckpt"), "give the checkpoint of a finished training"),
         (("distillation=kd", "teacher=TEACHER", "data.resize=80"), r"data\.resize=72, the student has 80"),
         (("distillation=kd", "teacher=TEACHER", "distillation.method=hope"), "unknown"),
         (("distillation=kd", "teacher=TEACHER", "distillation.temperature=0"), "above 0"),

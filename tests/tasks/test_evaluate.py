@@ -74,7 +74,7 @@ def test_a_file_that_is_not_a_checkpoint_is_an_error(tmp_path: Path, content: by
 def test_without_a_checkpoint_the_error_says_what_to_pass(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="checkpoint is not set"):
         evaluate(tmp_path)
-    with pytest.raises(UserError, match=r"checkpoint=.*absent\.ckpt is no file"):
+    with pytest.raises(UserError, match=r"checkpoint=.*absent\.ckpt is not a file"):
         evaluate(tmp_path, f"checkpoint={tmp_path}/absent.ckpt")
 
 

@@ -89,7 +89,7 @@ def test_other_images_are_drawn_in_pages(
     explain(tmp_path, checkpoint(folder), f"source={source.parent}")
     place = tmp_path / "explanations" / "rocks-plain-seed-0" / "found"
     assert [path.name for path in sorted(place.iterdir())] == ["panels-001.png", "panels-002.png"]  # two rows each
-    assert "notes.jpg is left out: this is no picture" in caplog.text
+    assert "notes.jpg is skipped: this is no picture" in caplog.text
     one, two = (size(place / f"panels-00{number}.png") for number in (2, 1))
     assert one[0] == two[0]
     assert one[1] < two[1]
@@ -110,7 +110,7 @@ def test_all_runs_of_a_folder_are_explained_and_reported(
         train(f"model={model}", "name=rocks", "report.reference=plain", *WHOLE, folder=f"runs/{model}")
     runs = next(path for path in tmp_path.rglob("runs") if path.is_dir())
     explain(tmp_path, f"runs={runs}")
-    assert "majority has no map to draw heat of" in caplog.text
+    assert "majority has no feature map to draw heat maps of" in caplog.text
     markdown = (runs / "localisation.md").read_text()
     assert "fpcn against plain: " in markdown
     assert "Painting over a region changes so many of its predictions: the background " in markdown
@@ -131,7 +131,7 @@ def test_invalid_settings_of_explain_are_errors(train: Train, tmp_path: Path) ->
         explain(tmp_path, "explain.method=gradcam")
     with pytest.raises(UserError, match=r"explain\.steps=0 must be at least 1"):
         explain(tmp_path, "explain.steps=0")
-    with pytest.raises(UserError, match=r"x\.ckpt is no file"):
+    with pytest.raises(UserError, match=r"x\.ckpt is not a file"):
         explain(tmp_path, "checkpoint=x.ckpt")
     with pytest.raises(UserError, match=r"holds no result\.json"):
         explain(tmp_path, f"runs={tmp_path}")
@@ -143,7 +143,7 @@ def test_networks_that_cannot_be_compared_are_an_error(train: Train, tmp_path: P
     assert read_result(folder / "result.json")["status"] == "finished"
     with pytest.raises(UserError, match="the same network twice"):
         explain(tmp_path, checkpoint(folder), f"explain.compare_with=[{folder}/checkpoints/best.ckpt]")
-    with pytest.raises(UserError, match="has no map to draw heat of"):
+    with pytest.raises(UserError, match="has no feature map to draw heat maps of"):
         explain(tmp_path, checkpoint(folder))
     photographs = tmp_path / "two"
     for number, label in enumerate(("granite", "tuff") * 8):
@@ -151,7 +151,7 @@ def test_networks_that_cannot_be_compared_are_an_error(train: Train, tmp_path: P
         pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), np.uint8)
         Image.fromarray(pixels).save(photographs / label / f"{number}.png")
     other, _ = train("data=folder", f"data.root={photographs}", "model=plain", *WHOLE, folder="other")
-    with pytest.raises(UserError, match="knows other classes than"):
+    with pytest.raises(UserError, match="has other classes than"):
         explain(tmp_path, checkpoint(folder), f"explain.compare_with=[{other}/checkpoints/best.ckpt]")
     shutil.rmtree(photographs)
     with pytest.raises(UserError, match="does not exist"):

@@ -1,4 +1,4 @@
-"""`task=export`: a bundle for the field from a trained run, and errors."""
+"""`task=export`: from a trained run to a bundle that `fpcn` reads, and its errors."""
 
 import shutil
 from pathlib import Path
@@ -10,18 +10,30 @@ import torch
 
 from fpcn_lightning import build
 from fpcn_lightning.cli.main import run_task
-from fpcn_lightning.deploy.predictions import logits_of
-from fpcn_lightning.deploy.wrapper import Deployed
+from fpcn_lightning.deploy.predictions import view_logits
+from fpcn_lightning.deploy.wrapper import DeployedNetwork
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.model import BundleModel
+from fpcn_lightning.models.plain import Plain
 from fpcn_lightning.modules import checkpoints
-from fpcn_lightning.modules.classifier import RECORD
+from fpcn_lightning.modules.checkpoints import RECORD
 from fpcn_lightning.runs.results import Result
-from tests.conftest import composed
+from tests.conftest import composed, config_of
 from tests.tasks.conftest import Train
 
 WHOLE = ("trainer.limit_test_batches=1.0", "trainer.limit_val_batches=1.0", "data.samples_per_class=4")
+
+
+@pytest.fixture(scope="module")
+def lenet_run(rocks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a LeNet, only to be read."""
+    folder = tmp_path_factory.mktemp("lenet")
+    overrides = ("trainer=smoke", "data=folder", f"data.root={rocks}", "callbacks.summary=null", "model=lenet", *WHOLE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        run_task(composed(*overrides, f"output={folder}", folder=folder))
+    return folder
 
 
 def export(tmp_path: Path, folder: Path, *overrides: str) -> None:
@@ -29,13 +41,14 @@ def export(tmp_path: Path, folder: Path, *overrides: str) -> None:
     run_task(composed("task=export", "trainer=smoke", f"output={tmp_path}", checkpoint, *overrides))
 
 
-def changed(folder: Path, **entries: Any) -> Path:
-    """A run folder whose checkpoint has other entries in its record."""
-    path = folder / "checkpoints" / "best.ckpt"
-    content = torch.load(path, weights_only=True)
+def changed(folder: Path, copy: Path, **entries: Any) -> Path:
+    """A copy of a run's checkpoint with other entries in its record, in a run folder."""
+    path = copy / "checkpoints" / "best.ckpt"
+    path.parent.mkdir(parents=True)
+    content = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
     content[RECORD] |= entries
     torch.save(content, path)
-    return folder
+    return copy
 
 
 def accuracy_of(result: Result, inference_mode: str) -> float:
@@ -45,7 +58,7 @@ def accuracy_of(result: Result, inference_mode: str) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tiles", [False, True])
-def test_a_bundle_has_the_metrics_of_the_run(tiles: bool, train: Train, tmp_path: Path) -> None:
+def test_a_bundle_has_the_accuracy_of_its_run(tiles: bool, train: Train, tmp_path: Path) -> None:
     options = ("data.tiles=true", "data.tile_scale=1.5", "data.max_tiles=4") if tiles else ()
     folder, result = train("model=plain", "name=rocks", *options, *WHOLE)
     export(tmp_path, folder, "export.max_drop=100", "export.micrometres_per_pixel=1.5")
@@ -53,9 +66,7 @@ def test_a_bundle_has_the_metrics_of_the_run(tiles: bool, train: Train, tmp_path
     bundle = read_bundle(place)
     assert {path.name for path in place.iterdir()} == {"bundle.json", "labels.json", "card.md", *bundle.files}
     assert bundle.activation_map
-    enlarged = (
-        1.5 if tiles else 72 / 64
-    )  # data.tile_scale; or data.resize of trainer=smoke by the 64 pixels of the images
+    enlarged = 1.5 if tiles else 72 / 64  # data.tile_scale; or the resize of trainer=smoke for pictures of 64 pixels
     assert bundle.micrometres_per_pixel == pytest.approx(1.5 / enlarged)
     assert bundle.classes == tuple(sorted(bundle.classes))
     entry = bundle.files["model.onnx"]
@@ -65,13 +76,13 @@ def test_a_bundle_has_the_metrics_of_the_run(tiles: bool, train: Train, tmp_path
     images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     loaded = checkpoints.load(folder / "checkpoints" / "best.ckpt")
     with torch.no_grad():
-        logits = Deployed(loaded.network).logits(torch.from_numpy(images))
+        logits = DeployedNetwork(loaded.network).logits(torch.from_numpy(images))
     expected = (logits / bundle.temperature).softmax(1).numpy()
     np.testing.assert_allclose(BundleModel(bundle)(images).probabilities, expected, atol=1e-4)
     card = (place / "card.md").read_text()
     assert result["data"] is not None
-    train_side = f"{result['data']['images']['train']} training pictures, all that there are"
-    for words in (train_side, str(loaded.record["split"]), "fpcn predict", "Licence"):
+    train_split = f"{result['data']['images']['train']} training pictures, all that there are"
+    for words in (train_split, loaded.record.split, "fpcn predict", "Licence"):
         assert words in " ".join(card.split())
     assert str(tmp_path) not in card + (place / "bundle.json").read_text()
     with pytest.raises(UserError, match="overwrite=true"):
@@ -80,43 +91,39 @@ def test_a_bundle_has_the_metrics_of_the_run(tiles: bool, train: Train, tmp_path
 
 
 @pytest.mark.slow
-def test_with_test_false_the_bundle_has_no_test_metrics(
-    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_test_pictures_are_not_evaluated_unless_allowed(
+    lenet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, _ = train("model=lenet", *WHOLE)
     monkeypatch.setattr("fpcn_lightning.data.datamodule.RockDataModule.test_dataloader", None)
     model = {"_target_": "fpcn_lightning.models.fpcn.FPCN", "backbone": "resnet101"}
     teacher = {"checkpoint": "/home/me/best.ckpt", "name": "ablation", "variant": "full", "seed": 3, "sha256": "abc"}
     teacher["model"] = model
-    export(
-        tmp_path, changed(folder, teacher=teacher), "test=false", f"export.bundle={tmp_path}/b", "export.max_drop=100"
-    )
+    folder = changed(lenet_run, tmp_path / "run", teacher=teacher)
+    export(tmp_path, folder, "test=false", f"export.bundle={tmp_path}/b", "export.max_drop=100")
     for entry in read_bundle(tmp_path / "b").files.values():
         assert entry["accuracy"] is entry["agreement"] is None
     card = (tmp_path / "b" / "card.md").read_text()
-    assert "The test side was not looked at" in card
+    assert "The test pictures were not evaluated" in card
     assert "teacher: ablation-full, FPCN on resnet101, seed 3, SHA-256 abc" in card
     assert "/home/me" not in card + (tmp_path / "b" / "bundle.json").read_text()
 
 
 @pytest.mark.slow
 def test_a_file_with_other_predictions_leaves_no_bundle(
-    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lenet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, _ = train("model=lenet", *WHOLE)
     monkeypatch.setattr("fpcn_lightning.deploy.measure.PARITY", -1.0)
     with pytest.raises(UserError, match=r"model\.onnx differs from PyTorch"):
-        export(tmp_path, folder, "export.max_drop=100")
+        export(tmp_path, lenet_run, "export.max_drop=100")
     assert not list((tmp_path / "bundles").iterdir())
 
 
-def test_other_images_than_those_of_the_training_are_an_error(train: Train, rocks: Path, tmp_path: Path) -> None:
-    folder, _ = train("model=plain")
-    elsewhere = tmp_path / "photographs"
-    shutil.copytree(rocks.parent / "images", elsewhere)
-    next((elsewhere / "granular").iterdir()).unlink()
+def test_other_pictures_than_those_of_the_training_are_refused(lenet_run: Path, rocks: Path, tmp_path: Path) -> None:
+    other = tmp_path / "photographs"
+    shutil.copytree(rocks.parent / "images", other)
+    next((other / "granular").iterdir()).unlink()
     with pytest.raises(UserError, match=r"are not those that the checkpoint was trained with \(split .* data\.root="):
-        export(tmp_path, folder, f"data.root={elsewhere}")
+        export(tmp_path, lenet_run, f"data.root={other}")
 
 
 @pytest.mark.parametrize(
@@ -126,25 +133,24 @@ def test_other_images_than_those_of_the_training_are_an_error(train: Train, rock
         ("export.coverage=95", r"export\.coverage=95.0 is a share"),
         ("export.max_drop=-1", r"export\.max_drop=-1.0 is a number of points"),
         ("checkpoint=null", "checkpoint is not set"),
-        ("checkpoint=nowhere.ckpt", "is no file"),
+        ("checkpoint=nowhere.ckpt", "is not a file"),
     ],
 )
-def test_invalid_settings_of_export_are_errors_at_once(override: str, message: str, tmp_path: Path) -> None:
+def test_invalid_values_are_named(override: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         export(tmp_path, tmp_path, override)
 
 
-def test_names_of_an_untrusted_checkpoint_are_checked(train: Train, tmp_path: Path) -> None:
-    folder, _ = train("model=plain")
+def test_the_name_in_a_checkpoint_is_no_folder(lenet_run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"name=\.\./\.\./home names a folder"):
-        export(tmp_path, changed(folder, name="../../home"))
+        export(tmp_path, changed(lenet_run, tmp_path / "run", name="../../home"))
 
 
 @pytest.mark.slow
-def test_files_for_phones_give_the_same_predictions(train: Train, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:(read|open)_text is deprecated:DeprecationWarning")  # of executorch itself
+def test_files_for_phones_have_the_same_predictions(lenet_run: Path, tmp_path: Path) -> None:
     pytest.importorskip("executorch")
-    folder, _ = train("model=lenet", *WHOLE)
-    export(tmp_path, folder, "export.executorch=true", "export.max_drop=100", f"export.bundle={tmp_path}/b")
+    export(tmp_path, lenet_run, "export.executorch=true", "export.max_drop=100", f"export.bundle={tmp_path}/b")
     files = read_bundle(tmp_path / "b").files
     assert sorted(files) == ["model.int8.onnx", "model.int8.pte", "model.onnx", "model.pte"]
     assert files["model.pte"]["accuracy"] == files["model.onnx"]["accuracy"]
@@ -152,22 +158,22 @@ def test_files_for_phones_give_the_same_predictions(train: Train, tmp_path: Path
     assert files["model.int8.pte"]["bytes"] < files["model.pte"]["bytes"]
 
 
-def test_without_the_extra_export_for_phones_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_for_phones_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "executorch.exir", None)
     with pytest.raises(UserError, match=r"pip install 'fpcn-lightning\[executorch\]'"):
         export(tmp_path, tmp_path, "export.executorch=true")
 
 
-def test_the_predictions_of_a_split_are_one_per_image(train: Train) -> None:
-    """With tiles, rows of padding are dropped and those of one image are averaged to one prediction."""
-    folder, _ = train("model=plain", "data.tiles=true", "data.tile_scale=2", "data.max_tiles=3")
-    loaded = checkpoints.load(folder / "checkpoints" / "best.ckpt")
-    data = build.datamodule({**loaded.record["data"], "classes": loaded.record["classes"]}, 0)
+def test_tiles_are_combined_to_predictions_for_whole_pictures(rocks: Path) -> None:
+    """Rows of padding are skipped."""
+    overrides = ("data.tiles=true", "data.tile_scale=2", "data.max_tiles=3")
+    config = config_of("trainer=smoke", "data=folder", "model=plain", f"data.root={rocks}", *overrides)
+    data = build.datamodule(config.data, 0)
     data.prepare_data()
-    deployed = Deployed(loaded.network)
-    rows = logits_of(deployed, data.val_dataloader(), "validation")
-    assert len(rows.logits) > len(data.split.validation)
-    side = rows.side(deployed)
-    assert len(side.labels) == len(data.split.validation)
-    first = rows.positions == rows.positions[0]
-    torch.testing.assert_close(side.probabilities[0], rows.logits[first].softmax(1).mean(0))
+    deployed = DeployedNetwork(Plain(len(data.classes), 64, "test_resnet", pretrained=False))
+    views = view_logits(deployed, data.val_dataloader(), "val")
+    assert len(views.logits) > len(data.split.val)
+    predictions = views.predictions(deployed)
+    assert len(predictions.labels) == len(data.split.val)
+    first = views.positions == views.positions[0]
+    torch.testing.assert_close(predictions.probabilities[0], views.logits[first].softmax(1).mean(0))

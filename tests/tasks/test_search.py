@@ -22,7 +22,7 @@ from tests.conftest import composed
 from tests.runs.test_results import make_result
 
 SMALL = ("+experiment=search", "trainer=smoke", "callbacks.summary=null")
-KEYS = ("optimisation.learning_rate", "loss.center", "model.theta")
+KEYS = ("optimizer.lr", "loss.center.weight", "model.theta")
 Outcome = Callable[[Job], int]
 Search = Callable[..., list[Job]]
 
@@ -135,11 +135,11 @@ def test_trials_on_other_images_are_not_compared(search_here: Search, trials: Tr
 
 def test_a_changed_config_is_an_error_and_overwrite_starts_again(search_here: Search, trials: Trials) -> None:
     search_here("search.trials=2")
-    with pytest.raises(UserError, match=r"holds a search with optimisation\.momentum=0\.9, not 0\.8: .* name=OTHER"):
-        search_here("search.trials=2", "optimisation.momentum=0.8")
+    with pytest.raises(UserError, match=r"holds a search with optimizer\.momentum=0\.9, not 0\.8: .* name=OTHER"):
+        search_here("search.trials=2", "optimizer.momentum=0.8")
     with pytest.raises(UserError, match=r"holds a search with search\.space\.model\.theta="):
         search_here("search.trials=2", "search.space.model.theta.high=0.5")
-    assert len(search_here("search.trials=1", "optimisation.momentum=0.8", "overwrite=true")) == 1
+    assert len(search_here("search.trials=1", "optimizer.momentum=0.8", "overwrite=true")) == 1
     assert list(trials()) == [0]
 
 
@@ -166,7 +166,7 @@ def test_the_printed_command_trains_the_best_with_three_seeds(
     [
         (["search.trials=0"], "search.trials=0 must be at least 1"),
         (["hydra/launcher=basic"], "set hydra/launcher=slots"),
-        (["~search.space.optimisation", "~search.space.loss", "~search.space.model"], "search.space is empty"),
+        (["~search.space.optimizer", "~search.space.loss", "~search.space.model"], "search.space is empty"),
         (["+search.space.model.thetta={low: 0, high: 1}"], "did you mean model.theta"),
     ],
 )

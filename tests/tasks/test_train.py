@@ -170,7 +170,7 @@ def test_the_seconds_of_an_interrupted_run_are_added_up(train: Train) -> None:
         ("model.fusion_hidden=-1", "model.fusion_hidden is -1"),
         ("optimizer.lr=-1", "optimizer cannot be built: Invalid learning rate: -1"),
         ("loss.center.rate=7", "loss.center.rate=7"),
-        ("data.evaluation_crop=73", "data.evaluation_crop=73 must lie in"),
+        ("data.evaluation_crop=73", "data.evaluation_crop=73 must be in"),
     ],
 )
 def test_a_value_out_of_range_is_an_error(train: Train, override: str, message: str) -> None:
@@ -180,13 +180,13 @@ def test_a_value_out_of_range_is_an_error(train: Train, override: str, message: 
 
 
 def test_a_run_that_diverges_has_no_result(train: Train) -> None:
-    with pytest.raises(UserError, match="it has diverged"):
+    with pytest.raises(UserError, match="training diverged"):
         train("model=plain", "optimizer.lr=1e30")
 
 
 def test_a_backbone_of_fixed_size_needs_an_evaluation_crop_of_that_size(train: Train) -> None:
     words = ("model=plain", "model.backbone=test_vit", "data.resize=176", "data.crop=160", "data.evaluation_crop=176")
-    with pytest.raises(UserError, match="takes pictures of one size"):
+    with pytest.raises(UserError, match="accepts images of one size only"):
         train(*words)
 
 

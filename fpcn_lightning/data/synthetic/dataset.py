@@ -1,4 +1,4 @@
-"""The embedded example sets: synthetic rocks, minerals or sections as a folder of pictures, object masks, an index."""
+"""The embedded example sets: synthetic rocks, minerals or sections as a folder of images, true masks and an index."""
 
 import csv
 import json
@@ -23,9 +23,9 @@ from fpcn_lightning.data.synthetic.painting import VIEWS_PER_SPECIMEN
 from fpcn_lightning.errors import UserError, check_choice
 
 CLASSES = {"rocks": rocks.CLASSES, "minerals": minerals.CLASSES, "sections": sections.CLASSES}
-# Raise one whenever the same parameters would give other pictures: folders made before are then refused, not mixed up.
+# Raise a version whenever the same parameters give other images: folders of earlier versions are then refused.
 GENERATOR_VERSIONS = {"rocks": 1, "minerals": 1, "sections": 1}
-SMALLEST_SIZE = 32
+MIN_SIZE = 32
 INDEX, PARAMETERS = "index.csv", "synthetic.json"
 COLUMNS = ("path", "label", "group", "split", "mask", "object_ratio", "background")
 
@@ -36,65 +36,74 @@ class _Parameters(NamedTuple):
     size: int
     seed: int
     shortcut: bool
-    validation: float
+    val: float
     test: float
     bits: int
 
     def record(self) -> dict[str, Any]:
-        """What a set says of itself; one of rocks has said neither kind nor bits since before there were minerals."""
-        record = {**self._asdict(), "generator": GENERATOR_VERSIONS[self.kind]}
-        unsaid = ("kind", "bits") if self.kind == "rocks" else ("shortcut",)
-        return {key: value for key, value in record.items() if key not in unsaid}
+        """The content of `synthetic.json`, which must stay equal for the sets that earlier versions drew.
+
+        Sets of rocks have neither kind nor bits, because they are older than the minerals.
+        """
+        record = {"validation" if key == "val" else key: value for key, value in self._asdict().items()}
+        omitted = ("kind", "bits") if self.kind == "rocks" else ("shortcut",)
+        parameters = {key: value for key, value in record.items() if key not in omitted}
+        return {**parameters, "generator": GENERATOR_VERSIONS[self.kind]}
 
 
-_Drawn = tuple[NDArray[np.uint8] | NDArray[np.uint16], NDArray[np.bool_], str]  # picture, mask, background
+_Drawn = tuple[NDArray[np.uint8] | NDArray[np.uint16], NDArray[np.bool_], str]  # image, mask, background
 
 
-def _drawn(label: str, number: int, side: str, parameters: _Parameters) -> _Drawn:
-    """One picture of the set."""
+def _draw(label: str, number: int, split: str, parameters: _Parameters) -> _Drawn:
+    """One image of the set."""
     size, seed = parameters.size, parameters.seed
     if parameters.kind == "minerals":
         return minerals.draw(label, number, size=size, seed=seed, bits=parameters.bits)
     if parameters.kind == "sections":
         return sections.draw(label, number, size=size, seed=seed)
-    return rocks.draw(label, number, size=size, seed=seed, backgrounds=_families(label, side, parameters.shortcut))
+    return rocks.draw(label, number, size=size, seed=seed, backgrounds=_families(label, split, parameters.shortcut))
 
 
-def _sides(images_per_class: int, validation: float, test: float) -> list[str]:
-    """The side of each picture number of a class; views of one specimen lie on one side."""
+def _splits(images_per_class: int, val: float, test: float) -> list[str]:
+    """The split of each image number of a class; the views of one specimen are in one split."""
     specimens = math.ceil(images_per_class / VIEWS_PER_SPECIMEN)
-    # A hair less, so that 0.07 of 100, in floats above 7, stays 7.
-    held = {side: math.ceil(share * specimens - 1e-9) for side, share in (("validation", validation), ("test", test))}
-    if sum(held.values()) >= specimens:
+    # Rounding errors are subtracted, so that 0.07 of 100, which is above 7 in floats, stays 7.
+    counts = {split: math.ceil(share * specimens - 1e-9) for split, share in (("val", val), ("test", test))}
+    if sum(counts.values()) >= specimens:
         raise UserError(
-            f"images_per_class={images_per_class} leaves no picture to train on beside validation={validation} "
-            f"and test={test}: raise images_per_class or lower the shares."
+            f"images_per_class={images_per_class} leaves no pictures for training with val={val} and test={test}: "
+            "raise images_per_class or lower the shares."
         )
-    sides = ["train"] * (specimens - sum(held.values())) + [side for side, count in held.items() for _ in range(count)]
-    return [sides[number // VIEWS_PER_SPECIMEN] for number in range(images_per_class)]
+    splits = ["train"] * (specimens - sum(counts.values()))
+    splits += [split for split, count in counts.items() for _ in range(count)]
+    return [splits[number // VIEWS_PER_SPECIMEN] for number in range(images_per_class)]
 
 
-def _families(label: str, side: str, shortcut: bool) -> Sequence[str]:
+def _families(label: str, split: str, shortcut: bool) -> Sequence[str]:
+    """The families of background that an image may have."""
     if not shortcut:
         return rocks.BACKGROUNDS
-    # Each class owns every third family; at test it stands on those of the next class.
-    owner = rocks.CLASSES.index(label) + (side == "test")
+    # Each class has every third family; in the test split it has those of the next class.
+    owner = rocks.CLASSES.index(label) + (split == "test")
     return rocks.BACKGROUNDS[owner % len(rocks.CLASSES) :: len(rocks.CLASSES)]
 
 
 def _check(parameters: _Parameters) -> None:
     check_choice("data.synthetic.kind", parameters.kind, tuple(CLASSES))
     if parameters.kind != "rocks" and parameters.shortcut:
-        raise UserError("shortcut=true is for rocks, whose backgrounds mislead; minerals lie in their gangue: drop it.")
+        raise UserError(
+            f"shortcut=true is for rocks only, because their background can be chosen: set shortcut=false for "
+            f"kind={parameters.kind}."
+        )
     if parameters.bits not in (8, 16) or (parameters.kind != "minerals" and parameters.bits != 8):
         raise UserError(f"bits={parameters.bits}: minerals are drawn with 8 or 16 bits a channel, others with 8.")
-    minima = {"images_per_class": 1, "size": SMALLEST_SIZE, "seed": 0}
-    for key, least in minima.items():
-        if getattr(parameters, key) < least:
-            raise UserError(f"{key}={getattr(parameters, key)} is too small: give {least} or more.")
-    for key in ("validation", "test"):
+    minima = {"images_per_class": 1, "size": MIN_SIZE, "seed": 0}
+    for key, minimum in minima.items():
+        if getattr(parameters, key) < minimum:
+            raise UserError(f"{key}={getattr(parameters, key)} is too small: give {minimum} or more.")
+    for key in ("val", "test"):
         if not 0 <= getattr(parameters, key) < 1:
-            raise UserError(f"{key}={getattr(parameters, key)} is no share: give a number from 0 to below 1.")
+            raise UserError(f"{key}={getattr(parameters, key)} is not a share: give a number from 0 to below 1.")
 
 
 def _is_made(root: Path, parameters: _Parameters) -> bool:
@@ -104,19 +113,19 @@ def _is_made(root: Path, parameters: _Parameters) -> bool:
     try:
         found = json.loads((root / PARAMETERS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise UserError(f"{root} exists and is no synthetic set: choose another root or move it away.") from None
-    asked = parameters.record()
-    if found != asked or not (root / INDEX).is_file():
+        raise UserError(f"{root} exists and is not a synthetic set: choose another root or move it away.") from None
+    wanted = parameters.record()
+    if found != wanted or not (root / INDEX).is_file():
         raise UserError(
-            f"{root} holds a synthetic set made otherwise ({found}; asked for {asked}): "
+            f"{root} holds a synthetic set of other parameters ({found} instead of {wanted}), or an incomplete one: "
             "choose another root or delete that folder."
         )
     return True
 
 
-def _save(folder: Path, label: str, number: int, side: str, parameters: _Parameters) -> dict[str, str]:
-    """Draw one picture, write it and its mask under `folder`, and return its row of the index."""
-    picture, mask, background = _drawn(label, number, side, parameters)
+def _save(folder: Path, label: str, number: int, split: str, parameters: _Parameters) -> dict[str, str]:
+    """Draw one image, write it and its mask under `folder`, and return its row of the index."""
+    picture, mask, background = _draw(label, number, split, parameters)
     suffix = "jpg" if parameters.bits == 8 else "tif"
     path, mask_path = f"images/{label}/{number:04d}.{suffix}", f"masks/{label}/{number:04d}.png"
     if parameters.bits == 8:
@@ -125,17 +134,17 @@ def _save(folder: Path, label: str, number: int, side: str, parameters: _Paramet
         tifffile.imwrite(folder / path, picture, photometric="rgb", metadata=None)
     Image.fromarray(mask.astype(np.uint8) * 255).save(folder / mask_path)
     group = f"{label}-specimen-{number // VIEWS_PER_SPECIMEN + 1:04d}"
-    row = (path, label, group, side, mask_path, f"{mask.mean():.6f}", background)
+    row = (path, label, group, split, mask_path, f"{mask.mean():.6f}", background)
     return dict(zip(COLUMNS, row, strict=True))
 
 
 def _fill(folder: Path, parameters: _Parameters, workers: int | None) -> None:
-    sides = _sides(parameters.images_per_class, parameters.validation, parameters.test)
+    splits = _splits(parameters.images_per_class, parameters.val, parameters.test)
     classes = CLASSES[parameters.kind]
     for content, label in product(("images", "masks"), classes):
         (folder / content / label).mkdir(parents=True)
-    jobs = [(label, number, side) for label in classes for number, side in enumerate(sides)]
-    # Threads, not processes: a caller need not guard its main module, nor be safe to fork.
+    jobs = [(label, number, split) for label in classes for number, split in enumerate(splits)]
+    # Threads, not processes: the main module of the caller needs no guard, and the process need not be safe to fork.
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         saved = pool.map(lambda job: _save(folder, job[0], job[1], job[2], parameters), jobs)
         rows = list(tqdm(saved, total=len(jobs), desc=f"drawing {parameters.kind}", unit="picture", disable=None))
@@ -149,11 +158,11 @@ def _fill(folder: Path, parameters: _Parameters, workers: int | None) -> None:
 def folder_name(
     *, images_per_class: int, size: int, seed: int, shortcut: bool = False, kind: str = "rocks", bits: int = 8
 ) -> str:
-    """A name that tells sets of other parameters apart."""
-    words = [] if kind == "rocks" else [kind]
-    words += [f"{images_per_class}-a-class", f"{size}px", f"seed-{seed}"]
-    words += ["shortcut"] * shortcut + [f"{bits}-bit"] * (bits != 8)
-    return "-".join(words)
+    """A name that differs between sets of different parameters."""
+    parts = [] if kind == "rocks" else [kind]
+    parts += [f"{images_per_class}-a-class", f"{size}px", f"seed-{seed}"]
+    parts += ["shortcut"] * shortcut + [f"{bits}-bit"] * (bits != 8)
+    return "-".join(parts)
 
 
 def make_synthetic(
@@ -164,40 +173,40 @@ def make_synthetic(
     size: int = 224,
     seed: int = 0,
     shortcut: bool = False,
-    validation: float = 0.2,
+    val: float = 0.2,
     test: float = 0.2,
     bits: int = 8,
     workers: int | None = None,
 ) -> Path:
-    """Write the example set under `root`, or do nothing where the same set already lies there.
+    """Write the example set under `root`, or do nothing if the same set is there already.
 
-    Makes `images/<class>/<number>.jpg` (or .tif), `masks/<class>/<number>.png` (8 bit, 255 on the class),
+    Writes `images/<class>/<number>.jpg` (or .tif), `masks/<class>/<number>.png` (8 bit, 255 on the class),
     `synthetic.json` (the parameters) and `index.csv` with the columns path, label, group (the specimen), split (train,
-    validation, test), mask, object_ratio (share of the picture that is of its class) and background (its family).
-    Every picture is what `draw` of `data/rocks.py`, `minerals.py` or `sections.py` makes, whatever the number of
-    workers. The folder is built beside `root` and renamed when it is complete, so two processes may start at once, and
-    one that is killed leaves nothing under the final name.
+    val, test), mask, object_ratio (share of the image that is of its class) and background (its family). Every image is
+    drawn by `draw` of the module of its kind; the number of workers does not change it. The folder is written under a
+    temporary name and renamed when it is complete, so that two processes may start at the same time, and one that is
+    killed leaves nothing under the final name.
 
     Args:
-        root: the folder to make; its parents are made too.
+        root: the folder to create; its parents are created too.
         kind: rocks, minerals or sections.
         images_per_class: at least 1.
-        size: side of the square pictures in pixels, at least 32.
+        size: height and width of the images in pixels, at least 32.
         seed: not negative.
-        shortcut: in train and validation each class stands on its own two families of background, at test on those of
-            the next class; without it every picture draws its background from all families. Rocks only.
-        validation: share of each class's specimens, 0 to below 1, rounded up.
-        test: the same for the test side.
-        bits: a channel; 16, of minerals only, makes TIFF files.
-        workers: threads; None takes one a core. Changes nothing in the result.
+        shortcut: in training and validation each class has its own two families of background, in test those of the
+            next class; otherwise the background of every image is drawn from all families. Rocks only.
+        val: share of each class's specimens in the validation split, 0 to below 1, rounded up.
+        test: the same for the test split.
+        bits: of each channel; 16, for minerals only, writes TIFF files.
+        workers: threads; None takes one for each core.
 
     Returns:
         The path of `index.csv`.
 
     Raises:
-        UserError: a parameter is out of range, or `root` holds something else than this very set.
+        UserError: a parameter is out of range, or `root` holds something else than this set.
     """
-    parameters = _Parameters(kind, images_per_class, size, seed, shortcut, validation, test, bits)
+    parameters = _Parameters(kind, images_per_class, size, seed, shortcut, val, test, bits)
     _check(parameters)
     if _is_made(root, parameters):
         return root / INDEX

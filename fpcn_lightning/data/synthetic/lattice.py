@@ -1,8 +1,9 @@
-"""Chance that is a function of place: any block of an endless plane can be drawn by itself, and fits its neighbours.
+"""Random numbers as functions of a position: any block of an endless plane can be drawn alone and fits the others.
 
-Everything hangs on points of square lattices, each of which has random numbers of its own: a hash of its row, its
-column and a key. No value depends on which block was asked for, or on what was drawn before; for the same reason only
-operations that round alike wherever a pixel lies in an array are used on pixels (no sines, powers or matrix products).
+Everything depends on points of square lattices, each of which has its own random numbers: a hash of its row, its column
+and a key. No value depends on the block that is drawn, or on what was drawn before; for the same reason the operations
+on pixels are only those whose rounding does not depend on the position of a pixel in an array (no sines, powers or
+matrix products).
 """
 
 from typing import NamedTuple
@@ -16,12 +17,12 @@ Field = NDArray[np.float32]  # one value a pixel of a block, [height, width]
 
 # Splitmix64: Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014.
 _STEP, _FIRST, _SECOND = (np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
-# Seeds stay this share of their square away from its sides: then the nearest one is always one of nine.
+# Seeds keep this share of their square away from its edges: then the nearest seed is always one of nine.
 _MARGIN = 0.18
 
 
 class Block(NamedTuple):
-    """A rectangle of pixels of the plane; it may lie anywhere, also at negative places."""
+    """A rectangle of pixels anywhere in the plane; its coordinates may be negative."""
 
     top: int
     left: int
@@ -40,7 +41,7 @@ class Block(NamedTuple):
 
 
 def key(seed: int, stream: str) -> np.uint64:
-    """What tells the numbers of one purpose apart from those of another; `seed` is not negative."""
+    """The key of an independent stream of random numbers; `seed` is not negative."""
     return np.uint64(np.random.SeedSequence([seed, *stream.encode()]).generate_state(1, np.uint64)[0])
 
 
@@ -51,12 +52,12 @@ def _mixed(state: Hashes) -> Hashes:
 
 
 def hashes(of: np.uint64, row: Whole, column: Whole) -> Hashes:
-    """64 random bits of each point; rows and columns are broadcast, [h, 1] and [1, w] cost least."""
+    """64 random bits of each point; rows and columns are broadcast, [h, 1] and [1, w] are fastest."""
     return _mixed(_mixed(of + row.astype(np.uint64) * _STEP) + column.astype(np.uint64) * _STEP)
 
 
 def uniform(of: np.uint64, row: Whole, column: Whole) -> Field:
-    """A number of each point, evenly from 0 to below 1."""
+    """A random number of each point, uniform from 0 to below 1."""
     return np.asarray((hashes(of, row, column) >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))
 
 
@@ -70,20 +71,20 @@ def smooth(of: np.uint64, block: Block, wavelength: float) -> Field:
 
 
 def _steps(places: Whole, wavelength: float) -> tuple[Whole, Field]:
-    """The node before each place, and how far the place is on its way to the next, eased at both ends."""
+    """The node before each place, and the smoothed position of the place between it and the next one, 0..1."""
     node = np.floor(places / wavelength)
     share = places / wavelength - node
     return node.astype(np.int64), (share * share * (3 - 2 * share)).astype(np.float32)
 
 
 class Mosaic:
-    """A Voronoi mosaic of the plane: one seed somewhere in every square of a lattice, one cell around every seed.
+    """A Voronoi mosaic of the plane: one random seed point in every square of a lattice, one cell around every seed.
 
-    A cell is named by the row and column of its square.
+    A cell is identified by the row and column of its square.
 
     Args:
         of: the key.
-        spacing: side of the squares in pixels.
+        spacing: size of the squares in pixels.
     """
 
     def __init__(self, of: np.uint64, spacing: float) -> None:
@@ -97,7 +98,7 @@ class Mosaic:
         return np.asarray((cells + _MARGIN + (1 - 2 * _MARGIN) * halves) * self.spacing)
 
     def around(self, places: NDArray[np.float64] | Whole) -> Whole:
-        """The cells [2, P] in which `places` [2, P] lie."""
+        """The cells [2, P] that contain `places` [2, P]."""
         square = np.floor(places / self.spacing).astype(np.int64)
         near = square[:, None] + np.indices((3, 3)).reshape(2, 9, 1) - 1
         distance = ((self.seeds(near) - places[:, None]) ** 2).sum(axis=0)
@@ -105,7 +106,7 @@ class Mosaic:
         return cells
 
     def of(self, block: Block) -> tuple[Whole, NDArray[np.int32]]:
-        """Cells [2, N] that may reach into a block, and which of them each pixel [height, width] lies in."""
+        """Cells [2, N] that may overlap a block, and the index among them of the cell of each pixel [height, width]."""
         corners = np.array([(block.top, block.top + block.height - 1), (block.left, block.left + block.width - 1)])
         (first, last), (left, right) = np.floor(corners / self.spacing).astype(np.int64)
         cells = np.mgrid[first - 1 : last + 2, left - 1 : right + 2].reshape(2, -1)

@@ -1,10 +1,10 @@
-"""How opaque minerals under the reflected-light microscope are drawn: pure functions of a key, without files.
+"""Draws opaque minerals under the reflected-light microscope: pure functions of a key, without files.
 
-The minerals differ in what they differ in under the microscope, in air and without an analyser: how much of the light
-they reflect and in which tint, how much both change from grain to grain (bireflectance, reflection pleochroism), habit,
-hardness (relief at the edges, pits, scratches) and cleavage. Exposure and white balance are drawn, so that the colour
-alone gives no mineral away: pyrite and arsenopyrite, chalcopyrite and gold run into each other. Each picture also
-shows a little of another mineral, and holes.
+The minerals differ as they do under the microscope, in air and without an analyser: in reflectance and tint, in how
+much both change from grain to grain (bireflectance, reflection pleochroism), in habit, hardness (relief at the edges,
+pits, scratches) and cleavage. Exposure and white balance are random, so that the colour alone does not identify a
+mineral: the colours of pyrite and arsenopyrite overlap, and those of chalcopyrite and gold. Each image also shows a
+little of another mineral, and holes.
 
 Reflectances are approximate values in air, at about 470, 546 and 620 nm for blue, green and red; measured spectra are
 in Criddle and Stanley, Quantitative Data File for Ore Minerals, 1993.
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from fpcn_lightning.data.synthetic.crystals import BLEBS, CUBES, LATHS, MASSES, RHOMBS, Grains, Habit
+from fpcn_lightning.data.synthetic.crystals import BLEBS, CUBES, LATHS, MASSES, RHOMBS, CrystalGrains, Habit
 from fpcn_lightning.data.synthetic.painting import VIEWS_PER_SPECIMEN, Field, along, axes, cells, noise
 from fpcn_lightning.errors import UserError
 
@@ -27,13 +27,13 @@ Colour = tuple[float, float, float]  # red, green, blue: the share of light that
 
 
 class Mineral(NamedTuple):
-    """What is seen of a mineral; amounts are the highest of their kind, from 0 (none) to 1."""
+    """How a mineral looks; amounts are the largest that are drawn, from 0 (none) to 1."""
 
     darkest: Colour  # over its orientations
     brightest: Colour
-    habit: Habit
-    relief: float  # hard minerals stand out
-    pits: float  # left by polishing
+    habit: Habit  # the form of its grains
+    relief: float  # height of hard minerals above the surface, seen at the edges
+    pits: float  # from polishing
     scratches: float
     cleavage: float = 0.0
 
@@ -47,7 +47,7 @@ MINERALS: dict[str, Mineral] = {
 }
 CLASSES: tuple[str, ...] = tuple(MINERALS)
 
-# The ground: usual reflectance, how much it differs between grains, grain size as a share of the side.
+# The ground: usual reflectance, how much it differs between grains, grain size as a share of the image size.
 GROUNDS: dict[str, tuple[Colour, float, float]] = {
     "quartz": ((0.046, 0.046, 0.047), 0.03, 0.14),
     "carbonate": ((0.055, 0.054, 0.052), 0.25, 0.09),
@@ -66,7 +66,7 @@ def _pits(random: Generator, size: int, amount: float) -> Field:
 
 
 def _scratches(random: Generator, size: int, amount: float) -> Field:
-    """Fine straight lines [size, size], 0 to 1, most of them along the polish."""
+    """Fine straight lines [size, size], 0 to 1, most of them in the direction of polishing."""
     canvas = Image.new("F", (size, size))
     pen = ImageDraw.Draw(canvas)
     polish = random.uniform(0, math.pi)
@@ -78,7 +78,7 @@ def _scratches(random: Generator, size: int, amount: float) -> Field:
     return np.asarray(canvas, dtype=np.float32)
 
 
-def _cleavage(random: Generator, grains: Grains, size: int, amount: float) -> Field:
+def _cleavage(random: Generator, grains: CrystalGrains, size: int, amount: float) -> Field:
     """Thin dark lines [size, size] along the length of every grain, in some places only; 0 to 1."""
     column, row = axes(size)
     direction = grains.direction[grains.number]
@@ -88,8 +88,8 @@ def _cleavage(random: Generator, grains: Grains, size: int, amount: float) -> Fi
     return np.asarray(amount * lines * (noise(random, size, size / 8) > 0.2), dtype=np.float32)
 
 
-def _edges(grains: Grains, size: int) -> Field:
-    """How near the edge of a grain is [size, size], 1 on it and less by a third of itself every 1/320 of the side."""
+def _edges(grains: CrystalGrains, size: int) -> Field:
+    """Nearness of the edge of a grain [size, size]: 1 on it, divided by e every 1/320 of the image size."""
     number = grains.number
     inner = np.ones((size, size), dtype=np.bool_)
     inner[:, 1:] &= number[:, 1:] == number[:, :-1]
@@ -100,16 +100,16 @@ def _edges(grains: Grains, size: int) -> Field:
 def _mineral(
     label: str, specimen: Generator, view: Generator, size: int, share: float
 ) -> tuple[Field, NDArray[np.bool_]]:
-    """Reflectance [size, size, 3] of one mineral, and where it is [size, size]."""
+    """Reflectance [size, size, 3] of one mineral, and its mask [size, size]."""
     mineral = MINERALS[label]
-    # Any of them may also fill the room that other grains left, without a form of its own.
+    # Every mineral may also fill the space between other grains, without crystal faces.
     habit = MASSES if specimen.random() < 0.3 else mineral.habit
     grains = habit(specimen, view, size, share)
     relief, pits, scratches, cleavage = (
         amount * specimen.uniform(0.25, 1)
         for amount in (mineral.relief, mineral.pits, mineral.scratches, mineral.cleavage)
     )
-    # The polariser lies across the picture; lamellae and strain bend what a grain shows.
+    # The tone depends on the angle to the polariser; lamellae and strain vary it within a grain.
     tone = np.cos(grains.direction[grains.number]) ** 2 + 0.12 * noise(view, size, size / 10)
     darkest, brightest = (np.array(colour, dtype=np.float32) for colour in (mineral.darkest, mineral.brightest))
     colour = darkest + np.clip(tone, 0, 1)[..., None] * (brightest - darkest)
@@ -124,7 +124,7 @@ def _mineral(
 
 
 def _gangue(name: str, random: Generator, size: int) -> Field:
-    """Reflectance [size, size, 3] of the ground, with light that comes back from inside its grains."""
+    """Reflectance [size, size, 3] of the ground, with internal reflections of its grains."""
     colour, variety, grain_size = GROUNDS[name]
     _, grain, count = cells(random, size, size * grain_size * random.uniform(0.7, 1.4))
     tone = 1 + variety * random.uniform(-1, 1, count)[grain] - 0.25 * _pits(random, size, random.uniform(0, 0.6))
@@ -136,7 +136,7 @@ def _gangue(name: str, random: Generator, size: int) -> Field:
 
 
 def _photographed(reflected: Field, random: Generator) -> Field:
-    """What the camera makes of reflectances [size, size, 3]: 0 to 1, as far as it does not overflow."""
+    """The camera's response to reflectances [size, size, 3]: 0 to 1, above 1 where it is overexposed."""
     size = len(reflected)
     column, row = axes(size)
     centre = random.uniform(0.3, 0.7, 2)
@@ -160,34 +160,33 @@ def draw(
 
     Args:
         label: one of `CLASSES`.
-        number: which picture of the class, from 0; each two that follow an even number show one specimen, another
-            place of the same section.
-        size: side of the square picture in pixels.
+        number: of the image in its class, from 0; numbers 2k and 2k + 1 show two places of one specimen.
+        size: height and width of the image in pixels.
         seed: not negative.
-        bits: 8 or 16 a channel; the same picture, more finely graded.
+        bits: 8 or 16 a channel; the same image, at a finer resolution of brightness.
 
     Returns:
-        The picture [size, size, 3], RGB, uint8 or uint16; the mask [size, size], true on the mineral; the ground's
-        name, one of `GANGUES`.
+        The image [size, size, 3], RGB, uint8 or uint16; the mask [size, size], true on the mineral; the ground's name,
+        one of `GANGUES`.
 
     Raises:
-        UserError: no such class, or a negative number.
+        UserError: unknown class, or a negative number.
     """
     if label not in CLASSES:
-        raise UserError(f"label={label} is no class of the synthetic minerals: give one of {', '.join(CLASSES)}.")
+        raise UserError(f"label={label} is not a class of the synthetic minerals: give one of {', '.join(CLASSES)}.")
     if number < 0:
-        raise UserError(f"number={number} is negative: pictures are counted from 0.")
+        raise UserError(f"number={number} is negative: pictures are numbered from 0.")
     index = CLASSES.index(label)
-    # The last number of a key tells the streams apart: one a specimen, one a view of it, one the ground, one a camera.
+    # The last number of a key is the stream: of the specimen, of the view, of the ground, of the camera.
     specimen = np.random.default_rng([seed, index, number // VIEWS_PER_SPECIMEN, 0])
     view, ground, camera = (np.random.default_rng([seed, index, number, stream]) for stream in (1, 2, 3))
     share = view.uniform(0.12, 0.45)
     gangue = GANGUES[int(specimen.integers(len(GANGUES)))]
     other = str(specimen.choice([name for name in CLASSES if name != label]))
     colour, mask = _mineral(label, specimen, view, size, share)
-    beside, beside_mask = _mineral(other, specimen, view, size, share * specimen.uniform(0, 0.2))
-    picture = np.where(beside_mask[..., None], beside, _gangue(gangue, ground, size))
+    other_colour, other_mask = _mineral(other, specimen, view, size, share * specimen.uniform(0, 0.2))
+    picture = np.where(other_mask[..., None], other_colour, _gangue(gangue, ground, size))
     picture = np.where(mask[..., None], colour, picture)
-    most = 2**bits - 1
-    graded = np.clip(np.rint(_photographed(picture, camera) * most), 0, most)
+    white = 2**bits - 1
+    graded = np.clip(np.rint(_photographed(picture, camera) * white), 0, white)
     return graded.astype(np.uint8 if bits == 8 else np.uint16), mask, gangue

@@ -1,4 +1,4 @@
-"""Fields that synthetic pictures are painted with: smooth noise, directions, mosaics; sides in pixels."""
+"""Fields that synthetic images are drawn with: smooth noise, directions, mosaics; sizes in pixels."""
 
 import math
 
@@ -10,11 +10,11 @@ from scipy import ndimage
 
 Field = NDArray[np.float32]  # one value a pixel, [size, size]
 
-VIEWS_PER_SPECIMEN = 2  # pictures that follow each other and show the same rock or section
+VIEWS_PER_SPECIMEN = 2  # consecutive images that show the same rock or section
 
 
 def noise(random: Generator, size: int, wavelength: float) -> Field:
-    """Smooth noise [size, size] of about zero mean and unit spread; `wavelength` in pixels."""
+    """Smooth noise [size, size], about of zero mean and unit standard deviation; `wavelength` in pixels."""
     if wavelength <= 1:
         return random.standard_normal((size, size), dtype=np.float32)
     nodes = max(2, round(size / wavelength) + 1)
@@ -35,7 +35,7 @@ def axes(size: int) -> tuple[Field, Field]:
 
 
 def along(angle: float, size: int) -> Field:
-    """Distance [size, size] along `angle` (radians), in picture widths."""
+    """Distance [size, size] along `angle` (radians), in image widths."""
     column, row = axes(size)
     return np.asarray(math.cos(angle) * column + math.sin(angle) * row, dtype=np.float32)
 

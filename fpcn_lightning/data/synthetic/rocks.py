@@ -1,10 +1,10 @@
-"""How a synthetic rock is drawn: pure functions of a key, without files.
+"""Draws synthetic rocks: pure functions of a key, without files.
 
-Three look-alikes are drawn. `granular` is an equigranular mosaic of grains, as in granite; `veined` is a fine matrix
-cut by veins, as in marble; `vesicular` is a fine matrix with small rounded pores, as in basalt. Inside its outline
-every rock is brought to a mean and a standard deviation per channel that are drawn from one distribution for all
-classes; outline, light and background are drawn alike too, so only texture tells the classes apart. Each rock also
-carries a weaker overprint of another class's texture, and some backgrounds imitate one.
+There are three classes. `granular` is an equigranular mosaic of grains, as in granite; `veined` is a fine matrix with
+veins, as in marble; `vesicular` is a fine matrix with small rounded pores, as in basalt. The mean and the standard
+deviation of each channel inside the outline of a rock are drawn from one distribution for all classes, and so are
+outline, light and background: the classes differ in texture only. Each rock also has a weaker overprint of another
+class's texture, and some backgrounds resemble one.
 """
 
 import math
@@ -23,7 +23,7 @@ Texture = Callable[[Generator, Generator, int], Field]
 
 
 def _bands(random: Generator, size: int, bands: float, swirl: float) -> Field:
-    """A wave [size, size] that crosses the picture `bands` times at a random angle, bent by noise; -1 to 1."""
+    """A wave [size, size] with `bands` periods across the image at a random angle, distorted by noise; -1 to 1."""
     phase = 2 * math.pi * bands * along(random.uniform(0, math.pi), size) + swirl * fractal(random, size, size / 3)
     return np.asarray(np.sin(phase + random.uniform(0, 2 * math.pi)), dtype=np.float32)
 
@@ -107,7 +107,7 @@ def _gravel(random: Generator, size: int) -> Field:
     return np.asarray(albedo[stone] - 2 * (distance / spacing) ** 2, dtype=np.float32)
 
 
-# Family -> painter and its usual colour (red, green, blue; 0 to 255).
+# Family -> the function that draws it, and its usual colour (red, green, blue; 0 to 255).
 _SURFACES: dict[str, tuple[Callable[[Generator, int], Field], tuple[int, int, int]]] = {
     "studio": (_studio, (150, 152, 158)),
     "grass": (_grass, (92, 120, 62)),
@@ -122,8 +122,8 @@ BACKGROUNDS: tuple[str, ...] = tuple(_SURFACES)
 def _outline(random: Generator, size: int) -> tuple[NDArray[np.bool_], Field, Field]:
     """A rock's mask, and the offset (right, down) of each pixel from its centre, 1 at the outline; all [size, size].
 
-    The shape is star-shaped about a centre inside the picture, hence in one piece even where the frame cuts it,
-    and its area is a uniform 10 % to 90 % of the picture whatever the shape, because the level is chosen by rank.
+    The shape is star-shaped about a centre inside the image, hence in one piece even where the image's edge cuts it,
+    and its area is uniformly distributed from 10 % to 90 % of the image, because the level is chosen by rank.
     """
     area = random.uniform(0.1, 0.9)
     play = 0.5 * (1 - math.sqrt(area))
@@ -152,7 +152,7 @@ def _standardise(field: Field, mask: NDArray[np.bool_]) -> Field:
 
 
 def _texture(label: str, specimen: Generator, view: Generator, mask: NDArray[np.bool_]) -> Field:
-    """The pattern [size, size] of one rock, zero mean and unit spread inside `mask`."""
+    """The pattern [size, size] of one rock, of zero mean and unit standard deviation inside `mask`."""
     size = len(mask)
     other = specimen.choice([name for name in CLASSES if name != label])
     pattern = _standardise(TEXTURES[label](specimen, view, size), mask)
@@ -163,7 +163,7 @@ def _texture(label: str, specimen: Generator, view: Generator, mask: NDArray[np.
 
 
 def _coloured(pattern: Field, view: Generator, mask: NDArray[np.bool_]) -> Field:
-    """Colour [size, size, 3], 0 to 255, with a mean and a spread inside `mask` that do not depend on the class."""
+    """Colour [size, size, 3], 0 to 255, whose mean and spread inside `mask` do not depend on the class."""
     warmth = view.uniform(-6, 18) * np.array((1, 0.2, -1))
     means = (view.uniform(100, 155) + warmth + view.uniform(-4, 4, 3)).tolist()
     spreads = (view.uniform(16, 28) * view.uniform(0.9, 1.1, 3)).tolist()
@@ -172,7 +172,7 @@ def _coloured(pattern: Field, view: Generator, mask: NDArray[np.bool_]) -> Field
     pattern = pattern + 0.15 * noise(view, size, 1)
     channels = []
     for mean, spread, tint in zip(means, spreads, view.uniform(-0.2, 0.2, 3).tolist(), strict=True):
-        # Long tails differ between textures; cut before the last standardisation, they cannot clip at 0 or 255.
+        # Long tails differ between textures; clipped before the last standardisation, they cannot exceed 0 or 255.
         bounded = np.clip(_standardise(pattern + tint * stain, mask), -2.5, 2.5)
         channels.append(mean + spread * _standardise(bounded, mask))
     return np.stack(channels, axis=-1)
@@ -189,7 +189,7 @@ def _behind(family: str, random: Generator, size: int) -> Field:
 
 
 def _lit(mask: NDArray[np.bool_], right: Field, down: Field, random: Generator) -> tuple[Field, Field]:
-    """Light from one side: what it adds to the rock's pattern, and the share of light that reaches the ground."""
+    """Light from one direction: what it adds to the rock's pattern, and the share of it that reaches the ground."""
     angle = random.uniform(0, 2 * math.pi)
     sun_right, sun_down = math.cos(angle), math.sin(angle)
     slope = random.uniform(0.2, 0.9) * (sun_right * right + sun_down * down)
@@ -208,24 +208,24 @@ def draw(
 
     Args:
         label: one of `CLASSES`.
-        number: which picture of the class, from 0; each two that follow an even number show one specimen, the same
-            texture parameters in another view.
-        size: side of the square picture in pixels.
+        number: of the image in its class, from 0; numbers 2k and 2k + 1 show one specimen: the same parameters of the
+            texture in two views.
+        size: height and width of the image in pixels.
         seed: not negative.
-        backgrounds: the families of `BACKGROUNDS` to choose from; the rock is the same whatever they are.
+        backgrounds: the families of `BACKGROUNDS` to choose from; the rock does not depend on them.
 
     Returns:
-        The picture [size, size, 3], uint8 RGB; the mask [size, size], true on the rock; the background's family.
+        The image [size, size, 3], uint8 RGB; the mask [size, size], true on the rock; the background's family.
 
     Raises:
-        UserError: no such class, or a negative number.
+        UserError: unknown class, or a negative number.
     """
     if label not in CLASSES:
-        raise UserError(f"label={label} is no class of the synthetic rocks: give one of {', '.join(CLASSES)}.")
+        raise UserError(f"label={label} is not a class of the synthetic rocks: give one of {', '.join(CLASSES)}.")
     if number < 0:
-        raise UserError(f"number={number} is negative: pictures are counted from 0.")
+        raise UserError(f"number={number} is negative: pictures are numbered from 0.")
     index = CLASSES.index(label)
-    # The last number of a key tells the streams apart: one a specimen, one a view of it, one a background.
+    # The last number of a key is the stream: of the specimen, of the view, of the background.
     specimen = np.random.default_rng([seed, index, number // VIEWS_PER_SPECIMEN, 0])
     view = np.random.default_rng([seed, index, number, 1])
     behind = np.random.default_rng([seed, index, number, 2])

@@ -1,4 +1,4 @@
-"""Synthetic sections as files of any size: tiled TIFFs in bounded memory, and what they show beside them."""
+"""Writes synthetic sections of any size as tiled TIFFs, in bounded memory, with the true class of each pixel."""
 
 import json
 import tempfile
@@ -11,32 +11,32 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from fpcn_lightning.data.synthetic.sections import CLASSES, Pixels, paint
+from fpcn_lightning.data.synthetic.sections import CLASSES, SectionPixels, paint
 from fpcn_lightning.errors import UserError
 
 _MICROMETRES_PER_CENTIMETRE = 10_000
-_LARGEST_CLASSIC = 3 * 2**30  # bytes of pixels; offsets of a TIFF that is no BigTIFF end at 4 GiB
-_REDUCED = 1  # subfile type of a smaller picture
+_LARGEST_CLASSIC = 3 * 2**30  # bytes of pixels; offsets of a classic TIFF end at 4 GiB
+_REDUCED = 1  # subfile type of an image at a reduced size
 
 
-def _halved(pixels: Pixels) -> Pixels:
-    """The mean of each two by two pixels of a tile."""
+def _halved(pixels: SectionPixels) -> SectionPixels:
+    """The means of blocks of two by two pixels of a tile."""
     quarters = pixels.reshape(len(pixels) // 2, 2, -1, 2, 3)
     return np.asarray(quarters.mean(axis=(1, 3), dtype=np.float32).round().astype(pixels.dtype))
 
 
-def _lay(tile: NDArray[Any], canvas: NDArray[Any], top: int, left: int) -> None:
-    """Put a tile on its place; what hangs over is cut."""
+def _insert(tile: NDArray[Any], canvas: NDArray[Any], top: int, left: int) -> None:
+    """Copy a tile into a canvas; the part beyond its edges is dropped."""
     part = canvas[top : top + len(tile), left : left + tile.shape[1]]
     part[...] = tile[: part.shape[0], : part.shape[1]]
 
 
 class _Painter:
-    """Paints the tiles of a section in their order in the file, and keeps what is wanted of them.
+    """Draws the tiles of a section in their order in the file, and fills the reduced images and the map of classes.
 
     Args:
         shape: height and width in pixels.
-        tile: side of the tiles in pixels.
+        tile: size of the tiles in pixels.
         smaller: canvases to fill [h, w, 3], each half as large as the one before, beginning with half of `shape`.
         classes: a canvas to fill [height, width] with the class of each pixel, or None.
         options: of `paint`.
@@ -53,18 +53,18 @@ class _Painter:
         self.shape, self.tile, self.smaller, self.classes, self.options = shape, tile, smaller, classes, options
         self.counts = np.zeros(len(CLASSES), dtype=np.int64)  # pixels of each class so far
 
-    def tiles(self) -> Iterator[Pixels]:
-        """The tiles [tile, tile, 3], row by row; the section goes on where they hang over."""
+    def tiles(self) -> Iterator[SectionPixels]:
+        """The tiles [tile, tile, 3], row by row; those at the edges extend beyond the image."""
         height, width = self.shape
         for top, left in product(range(0, height, self.tile), range(0, width, self.tile)):
             pixels, shown = paint(top, left, self.tile, self.tile, **self.options)
             self.counts += np.bincount(shown[: height - top, : width - left].ravel(), minlength=len(CLASSES))
             if self.classes is not None:
-                _lay(shown, self.classes, top, left)
+                _insert(shown, self.classes, top, left)
             reduced = pixels
             for number, canvas in enumerate(self.smaller, start=1):
                 reduced = _halved(reduced)
-                _lay(reduced, canvas, top >> number, left >> number)
+                _insert(reduced, canvas, top >> number, left >> number)
             yield pixels
 
 
@@ -82,28 +82,28 @@ def write_section(
     micrometres_per_pixel: float | None = None,
     truth: Path | None = None,
 ) -> dict[str, int]:
-    """Write a synthetic section as a tiled TIFF, a BigTIFF where it needs to be, tile by tile.
+    """Write a synthetic section as a tiled TIFF, tile by tile; as a BigTIFF where it is too large for a classic one.
 
-    A JSON file of the same name lies beside it, with the arguments and the areas.
+    A JSON file of the same name in the same folder has the arguments and the areas.
 
     Args:
-        path: of the TIFF; replaced where it exists.
+        path: of the TIFF; it is replaced if it exists.
         height: pixels.
         width: pixels.
         seed: of the section.
-        scale_of_grains: grains are so many times larger than usual.
+        scale_of_grains: factor of the size of the grains.
         bits: 8 or 16 a channel.
-        tile: side of the tiles in pixels, a multiple of 16.
-        compression: by tifffile's names; all but zlib and none need the package imagecodecs.
-        levels: how many smaller pictures follow, each half as large as the one before.
-        micrometres_per_pixel: written into the resolution tags; None leaves the scale unsaid.
-        truth: another TIFF to write, with the class of each pixel [height, width], its number in `CLASSES`.
+        tile: size of the tiles in pixels, a multiple of 16.
+        compression: a name of tifffile's; all but zlib and None need the package imagecodecs.
+        levels: number of reduced images, each half as large as the one before.
+        micrometres_per_pixel: written into the resolution tags; None writes no scale.
+        truth: a second TIFF to write, with the class of each pixel [height, width], its number in `CLASSES`.
 
     Returns:
         Area of each class in pixels.
 
     Raises:
-        UserError: tiles that cannot be, or cannot be halved so often.
+        UserError: an invalid size of the tiles, or one that cannot be halved `levels` times.
     """
     if tile < 16 or tile % 16 or tile % 2**levels:
         raise UserError(f"tile={tile} must be a multiple of 16 that can be halved levels={levels} times.")

@@ -1,11 +1,11 @@
-"""Whole polished sections under the reflected-light microscope, drawn place by place: their grains are known exactly.
+"""Draws whole polished sections under the reflected-light microscope, whose grains are known exactly.
 
-A section is an endless mosaic of opaque minerals and gangue. Small grains lie in fields; most fields are one large
-grain, ragged along its small neighbours. Minerals look as in `fpcn_lightning.data.synthetic.minerals`, which has their
-optical numbers: reflectance and tint, change with orientation, pits, scratches, cleavage. One setting of the camera
-holds for a whole section; light fades slowly across it. Any block can be painted by itself (see
-`fpcn_lightning.data.synthetic.lattice`), so a section of any size can be written, or a picture be cut from it, in
-little memory.
+A section is an endless mosaic of opaque minerals and gangue. It is divided into fields; most fields are one large
+grain, with ragged edges, the others consist of small grains. Minerals look as in
+`fpcn_lightning.data.synthetic.minerals`, which has their optical properties: reflectance and tint, change with
+orientation, pits, scratches, cleavage. A whole section has one setting of the camera; the light varies slowly across
+it. Any block can be drawn alone (see `fpcn_lightning.data.synthetic.lattice`), so that a section of any size can be
+written, or an image be cut from it, in little memory.
 """
 
 import math
@@ -23,35 +23,35 @@ from fpcn_lightning.errors import UserError
 
 GANGUE = "gangue"
 CLASSES: tuple[str, ...] = (*minerals.CLASSES, GANGUE)
-# How much of a section each class covers in the long run.
+# Share of the area of a large section that each class covers.
 SHARES = {"arsenopyrite": 0.13, "chalcopyrite": 0.17, "gold": 0.06, "pyrite": 0.22, "stibnite": 0.10, GANGUE: 0.32}
 
 _SMALL, _LARGE = 240, 960  # usual diameters of small grains and of fields, pixels
 _WHOLE_FIELDS = 0.65  # share of fields that are one grain
-_CLEARANCE = 5  # pixels between the centre of a picture and the next class
-_REACH = 20_000  # pictures are cut from a square of this side, pixels
+_CLEARANCE = 5  # pixels between the centre of an image and the nearest other class
+_REACH = 20_000  # images are cut from a square of this size, pixels
 _CANDIDATES = 256
-_BLOCK = 512  # pixels painted at once
-_LEVELS = 4095  # of light, before the camera's curve
+_BLOCK = 512  # size of the blocks that are drawn at once, pixels
+_LEVELS = 4095  # of light, before the tone curve of the camera
 
 _COUNT = len(CLASSES)
 _SHARES = np.array([SHARES[name] for name in CLASSES])
-# By class: amounts of pits, scratches and cleavage, and how much a grain is mottled.
+# By class: amounts of pits, scratches, cleavage and mottling.
 _PITS = np.array([MINERALS[name].pits for name in minerals.CLASSES] + [0.4], np.float32)
 _SCRATCHES = np.array([MINERALS[name].scratches for name in minerals.CLASSES] + [0.0], np.float32)
 _CLEAVAGE = np.array([MINERALS[name].cleavage for name in minerals.CLASSES] + [0.0], np.float32)
 _MOTTLING = np.array([0.03] * len(minerals.CLASSES) + [0.3], np.float32)
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+SectionPixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 class _Camera(NamedTuple):
-    """How a section was polished and photographed."""
+    """How a section is polished and photographed."""
 
-    exposure: NDArray[np.float32]  # [3] factor of red, green and blue
-    stray: float  # light that falls everywhere
-    curve: Field  # [1 + _LEVELS] what becomes of light, 0 to 1
-    grain: float  # spread of the noise, 0 to 1
+    exposure: NDArray[np.float32]  # [3] factors of red, green and blue
+    stray: float  # stray light, added everywhere
+    curve: Field  # [1 + _LEVELS] tone curve, 0 to 1
+    grain: float  # standard deviation of the noise, 0 to 1
     polish: tuple[float, float]  # cosine and sine of the direction of the scratches
 
 
@@ -68,7 +68,7 @@ def _camera(seed: int) -> _Camera:
 
 
 def _draws(seed: int, stream: str, scale: float, cells: Whole) -> tuple[Field, Field]:
-    """Two random numbers [N] of the grain that each small cell [2, N] belongs to, 0 to below 1."""
+    """Two random numbers [N] of the grain that each small cell [2, N] is part of, 0 to below 1."""
     small, large = Mosaic(key(seed, "small"), _SMALL * scale), Mosaic(key(seed, "large"), _LARGE * scale)
     fields = large.around(small.seeds(cells))
     whole = uniform(key(seed, "whole"), *fields) < _WHOLE_FIELDS
@@ -88,7 +88,7 @@ def _labels(seed: int, scale: float, cells: Whole) -> NDArray[np.uint8]:
 
 
 def _colours(labels: NDArray[np.uint8], turn: Field, variety: Field) -> Field:
-    """Reflectance [N, 3] of cells of these classes, whose grains are turned by `turn` and vary by `variety`, 0 to 1."""
+    """Reflectance [N, 3] of cells of these classes; `turn` is their orientation, `variety` their tone, 0 to 1."""
     colours = np.empty((len(labels), 3), dtype=np.float32)
     tone = np.cos(math.pi * turn)[:, None] ** 2
     for number, name in enumerate(minerals.CLASSES):
@@ -103,7 +103,7 @@ def _colours(labels: NDArray[np.uint8], turn: Field, variety: Field) -> Field:
 
 
 def _pits(seed: int, block: Block, amount: Field) -> Field:
-    """How much light is lost in small holes [height, width], 0 to 1; `amount` is how many there are, 0 to 1."""
+    """Share of the light that is lost in small holes [height, width], 0 to 1; `amount` is their density, 0 to 1."""
     spacing = 22
     row, column = block.rows // spacing, block.columns // spacing
     squares = np.arange(row[0, 0], row[-1, 0] + 1)[:, None], np.arange(column[0, 0], column[0, -1] + 1)[None, :]
@@ -118,13 +118,13 @@ def _pits(seed: int, block: Block, amount: Field) -> Field:
 
 
 def _scratches(seed: int, block: Block, polish: tuple[float, float]) -> Field:
-    """How much fine straight lines of one direction show [height, width], 0 to 1."""
+    """Depth of fine straight lines of one direction [height, width], 0 to 1."""
     spacing, length = np.float32(11), np.float32(240)
     cosine, sine = polish
     along = (cosine * block.columns + sine * block.rows) / length
     across = (cosine * block.rows - sine * block.columns) / spacing
     lane = np.floor(across)
-    # Lanes begin at places of their own; 0.618 spreads them evenly.
+    # Each lane has its own offset; the factor 0.618 spreads the offsets evenly.
     piece = np.floor(along + 0.618 * lane)
     bits = hashes(key(seed, "scratches"), lane.astype(np.int64), piece.astype(np.int64))
     middle = 0.1 + 0.8 * ((bits & np.uint64(0xFFFF)) / np.float32(2**16)).astype(np.float32)
@@ -134,15 +134,15 @@ def _scratches(seed: int, block: Block, polish: tuple[float, float]) -> Field:
 
 
 def _cleavage(block: Block, turn: Field, owner: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Thin lines [height, width] along the grain of each cell."""
+    """Thin lines [height, width] along the orientation of each cell."""
     cosine, sine = (np.asarray(of(math.pi * turn)[owner], np.float64) for of in (np.cos, np.sin))
     across = (cosine * block.rows - sine * block.columns) / 13
     lines: NDArray[np.bool_] = across - np.floor(across) < 0.16
     return lines
 
 
-def _painted(block: Block, seed: int, scale: float, bits: int) -> tuple[Pixels, NDArray[np.uint8]]:
-    """One block in one go."""
+def _paint_block(block: Block, seed: int, scale: float, bits: int) -> tuple[SectionPixels, NDArray[np.uint8]]:
+    """The pixels of one block, and their classes."""
     camera = _camera(seed)
     cells, owner = Mosaic(key(seed, "small"), _SMALL * scale).of(block)
     labels, (turn, variety) = _labels(seed, scale, cells), _draws(seed, "grain", scale, cells)
@@ -158,17 +158,17 @@ def _painted(block: Block, seed: int, scale: float, bits: int) -> tuple[Pixels, 
     seen = (seen + np.float32(camera.stray)) * fall[..., None] * camera.exposure
     graded = camera.curve[np.minimum(seen * _LEVELS + 0.5, _LEVELS).astype(np.int32)]
     parts = hashes(key(seed, "noise"), block.rows, block.columns)[..., None].view(np.uint8)
-    # Two bytes of the hash a channel, together about normal with a spread of 104.5.
+    # The sum of two bytes of the hash for each channel: triangular noise with a standard deviation of 104.5.
     noise = parts[..., :3].astype(np.float32) + parts[..., 3:6] - 255
-    most = 2**bits - 1
-    values = np.clip((graded + noise * np.float32(camera.grain / 104.5)) * most + 0.5, 0, most)
+    white = 2**bits - 1
+    values = np.clip((graded + noise * np.float32(camera.grain / 104.5)) * white + 0.5, 0, white)
     return values.astype(np.uint8 if bits == 8 else np.uint16), classes
 
 
 def paint(
     top: int, left: int, height: int, width: int, *, seed: int, scale_of_grains: float = 1.0, bits: int = 8
-) -> tuple[Pixels, NDArray[np.uint8]]:
-    """Paint one rectangle of a section, a pure function of place and seed: blocks painted apart fit together.
+) -> tuple[SectionPixels, NDArray[np.uint8]]:
+    """Draw one rectangle of a section, a pure function of place and seed: adjacent rectangles fit together.
 
     Args:
         top: row of the first pixel.
@@ -176,12 +176,12 @@ def paint(
         height: pixels.
         width: pixels.
         seed: of the section, not negative.
-        scale_of_grains: grains are so many times larger than usual.
+        scale_of_grains: factor of the size of the grains.
         bits: 8 or 16 a channel.
 
     Returns:
-        The picture [height, width, 3], RGB, uint8 or uint16, and the class of each pixel [height, width], its number
-        in `CLASSES`.
+        The image [height, width, 3], RGB, uint8 or uint16, and the class of each pixel [height, width], its number in
+        `CLASSES`.
     """
     pixels = np.empty((height, width, 3), dtype=np.uint8 if bits == 8 else np.uint16)
     classes = np.empty((height, width), dtype=np.uint8)
@@ -189,24 +189,24 @@ def paint(
         for column in range(0, width, _BLOCK):
             part = slice(row, min(row + _BLOCK, height)), slice(column, min(column + _BLOCK, width))
             block = Block(top + row, left + column, part[0].stop - row, part[1].stop - column)
-            pixels[part], classes[part] = _painted(block, seed, scale_of_grains, bits)
+            pixels[part], classes[part] = _paint_block(block, seed, scale_of_grains, bits)
     return pixels, classes
 
 
 def classes_at(places: NDArray[np.float64] | Whole, *, seed: int, scale_of_grains: float = 1.0) -> NDArray[np.uint8]:
-    """Class [P] at `places` [2, P], rows and columns in pixels, of the section that `paint` paints."""
+    """Class [P] at `places` [2, P], rows and columns in pixels, of the section that `paint` draws."""
     cells = Mosaic(key(seed, "small"), _SMALL * scale_of_grains).around(places)
     return _labels(seed, scale_of_grains, cells)
 
 
 def section_of(label: str, number: int, *, seed: int) -> int:
-    """Seed of the section that shows picture `number` of a class: two pictures that follow an even number share it."""
+    """Seed of the section that image `number` of a class is cut from: numbers 2k and 2k + 1 share it."""
     state = np.random.SeedSequence([seed, CLASSES.index(label), number // VIEWS_PER_SPECIMEN])
     return int(state.generate_state(1, np.uint64)[0])
 
 
 def _centre(label: str, number: int, section: int) -> Whole:
-    """A place [2] of a class in a section, `_CLEARANCE` away from any other class."""
+    """A random place [2] of a class in a section, at least `_CLEARANCE` pixels from any other class."""
     random = np.random.default_rng([section, number % VIEWS_PER_SPECIMEN, 2])
     angles = np.arange(8) * (math.pi / 4)
     ring = _CLEARANCE * np.stack([np.append(0, np.sin(angles)), np.append(0, np.cos(angles))])
@@ -221,32 +221,32 @@ def _centre(label: str, number: int, section: int) -> Whole:
 def draw(
     label: str, number: int, *, size: int = 112, seed: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], str]:
-    """Cut one picture from a section: a pure function of its arguments.
+    """Cut one image from a section: a pure function of its arguments.
 
-    It lies anywhere in a grain, and may show several: its class is that of the pixel in its middle, at row and column
-    size // 2, which is at least 5 pixels from the next class.
+    The image may show several grains: its class is that of the pixel in its middle, at row and column size // 2, which
+    is at least 5 pixels from the nearest other class.
 
     Args:
         label: one of `CLASSES`.
-        number: which picture of the class, from 0; each two that follow an even number show one section.
-        size: side of the square picture in pixels.
+        number: of the image in its class, from 0; numbers 2k and 2k + 1 show one section.
+        size: height and width of the image in pixels.
         seed: not negative.
 
     Returns:
-        The picture uint8 [size, size, 3], RGB; the mask [size, size], true on the class; what surrounds
-        it: the most frequent other class, or the class itself where it is alone.
+        The image uint8 [size, size, 3], RGB; the mask [size, size], true on the class; the most frequent other class,
+        or the class itself where no other is seen.
 
     Raises:
-        UserError: no such class, or a negative number.
+        UserError: unknown class, or a negative number.
     """
     if label not in CLASSES:
-        raise UserError(f"label={label} is no class of the synthetic sections: give one of {', '.join(CLASSES)}.")
+        raise UserError(f"label={label} is not a class of the synthetic sections: give one of {', '.join(CLASSES)}.")
     if number < 0:
-        raise UserError(f"number={number} is negative: pictures are counted from 0.")
+        raise UserError(f"number={number} is negative: pictures are numbered from 0.")
     section = section_of(label, number, seed=seed)
     top, left = (int(place) - size // 2 for place in _centre(label, number, section))
     picture, classes = paint(top, left, size, size, seed=section)
     index = CLASSES.index(label)
     others = np.bincount(classes[classes != index], minlength=_COUNT)
-    beside = CLASSES[int(others.argmax())] if others.any() else label
-    return picture.astype(np.uint8, copy=False), classes == index, beside
+    surrounding = CLASSES[int(others.argmax())] if others.any() else label
+    return picture.astype(np.uint8, copy=False), classes == index, surrounding

@@ -1,52 +1,46 @@
-"""Map a whole section: what `fpcn map` does."""
+"""Maps a whole section: what `fpcn map` does."""
 
 import contextlib
 import importlib.util
-import json
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import Bundle, read_bundle
-from fpcn_lightning.field.mapping.class_map import ClassMap, class_map
-from fpcn_lightning.field.mapping.predictions import WindowPredictions, predict_windows
-from fpcn_lightning.field.mapping.result_folder import FACTS, SUMMARY, result_folder, whole
-from fpcn_lightning.field.mapping.sections import SectionFile
-from fpcn_lightning.field.mapping.summary import MapSummary
-from fpcn_lightning.field.mapping.surface import Surface
-from fpcn_lightning.field.mapping.thumbnail import thumbnail
-from fpcn_lightning.field.mapping.windows import Side, Windows, window_side
-from fpcn_lightning.field.mapping.words import map_text
+from fpcn_lightning.field.mapping.classify.grid import WindowGrid, WindowSize, window_size
+from fpcn_lightning.field.mapping.classify.prediction_store import WindowPredictions
+from fpcn_lightning.field.mapping.classify.windows import predict_windows
+from fpcn_lightning.field.mapping.measure.class_map import CellPredictions, ClassMap, make_class_map
+from fpcn_lightning.field.mapping.read.pyramid import thumbnail
+from fpcn_lightning.field.mapping.read.section import SectionFile
+from fpcn_lightning.field.mapping.write.result_folder import FACTS, SUMMARY, result_folder
+from fpcn_lightning.field.mapping.write.summary import MapSummary, write_summary
 from fpcn_lightning.field.model import BundleModel
 
+if TYPE_CHECKING:  # needs packages that may be missing
+    from fpcn_lightning.field.mapping.measure.tables import MapMeasurements
+
 _PACKAGES = ("tifffile", "scipy", "skimage", "matplotlib")
-_PHOTOGRAPH_PIXELS = 1600  # longer side of the section on the overview, before it is drawn
-_WIDEST_WINDOW = 4  # times the section's longer side: what lies beyond is the mirrored section, and no answer
-
-
-class _Plan(NamedTuple):
-    micrometres_per_pixel: float | None
-    scale_from: str | None
-    side: Side
-    windows: Windows
+_PHOTOGRAPH_SIZE = 1600  # pixels along the longer edge of the section's copy for the overview
+_MAX_WINDOW = 4  # times the section's longer edge: most of a larger window would be the mirrored section
 
 
 @contextlib.contextmanager
-def _enough_memory() -> Iterator[None]:
+def _memory_errors() -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
         raise UserError(
-            "There is not enough memory: say a smaller --batch-size or fewer --threads, or close other programs."
+            "There is not enough memory: pass a smaller --batch-size or fewer --threads, or close other programs."
         ) from error
 
 
-@_enough_memory()
+@_memory_errors()
 def map_section(
     bundle: Path | str,
     section: Path | str,
@@ -62,36 +56,36 @@ def map_section(
     overwrite: bool = False,
     progress: bool = False,
 ) -> MapSummary:
-    """Classify a section window by window, and write maps and measurements; a run that was cut off goes on.
+    """Classify a section window by window, and write maps and measurements; an interrupted run is resumed.
 
     Args:
         bundle: folder of the bundle.
-        section: the picture, as `fpcn_lightning.field.mapping.sections.SectionFile` reads it.
-        output: folder of the results; None takes the section's name with `-map`, in the current folder.
-        micrometres_per_pixel: of the section; None takes what the file itself says.
-        overlap: share of a window's side that its neighbour sees, too, from 0 to less than 1.
-        window: side of a window in pixels of the section; None takes what training had.
-        bits: that the samples of a 16-bit file use; None finds out.
-        file: model file of the bundle; None takes its default.
+        section: the picture, as `fpcn_lightning.field.mapping.read.section.SectionFile` reads it.
+        output: folder of the results; None is the section's name with `-map`, in the current folder.
+        micrometres_per_pixel: of the section; None reads it from the file.
+        overlap: share of a window that its neighbour sees too, from 0 to less than 1.
+        window: size of a window in pixels of the section; None is that of the training.
+        bits: that the samples of a 16-bit file use; None measures them.
+        file: model file of the bundle; None is its default.
         batch_size: windows that are computed together.
-        threads: processor cores; None takes all.
-        overwrite: begin anew, and replace results that are there.
-        progress: show a bar on a terminal.
+        threads: processor cores; None uses all.
+        overwrite: start again, and replace existing results.
+        progress: show a progress bar on a terminal.
 
     Raises:
         UserError: a bundle, section, output or number that cannot be used; damaged parts of a section are no error.
     """
     began = time.monotonic()
     _check_packages()
-    from fpcn_lightning.field.mapping.measurements import measure, write_measurements
+    from fpcn_lightning.field.mapping.measure.tables import measure
+    from fpcn_lightning.field.mapping.write.results import write_results
 
     workers = (os.cpu_count() or 1) if threads is None else threads
     _check_numbers(overlap, batch_size=batch_size, threads=workers)
     output = Path(f"{Path(section).stem}-map" if output is None else output)
-    model = BundleModel(read_bundle(Path(bundle)), file, threads=1)  # each worker brings a thread of its own
-    trained = model.bundle
+    model = BundleModel(read_bundle(Path(bundle)), file, threads=1)  # each worker is a thread of its own
     with SectionFile(Path(section), bits=bits) as opened:
-        plan = _planned(opened, trained, micrometres_per_pixel, window, overlap)
+        plan = _plan(opened, model.bundle, micrometres_per_pixel, window, overlap)
         windows = plan.windows
         with _writing(output), result_folder(output, opened.path, overwrite=overwrite) as unfinished:
             predicted = predict_windows(
@@ -104,51 +98,85 @@ def map_section(
                 workers=workers,
                 progress=progress,
             )
-            found = _mapped(predicted, model, plan)
-            measured = measure(found, windows.resolution)
-            photograph = thumbnail(opened, _PHOTOGRAPH_PIXELS)
-            write_measurements(output, found, measured, windows.resolution, photograph)
-            summary = MapSummary(
-                output=output,
-                section=opened.path,
-                bundle=trained.name,
-                digest=trained.digest,
-                file=model.file,
-                height=opened.height,
-                width=opened.width,
-                pictures=opened.pictures,
-                stretched=opened.stretched,
-                micrometres_per_pixel=plan.micrometres_per_pixel,
-                scale_from=plan.scale_from,
-                window=windows.side,
-                window_from=plan.side.why,
-                network_side=trained.views.evaluation_side,
-                magnification_checked=plan.side.checked,
-                stride=windows.stride,
-                resolution=windows.resolution,
-                cell=found.cell,
-                windows=windows.rows * windows.columns,
-                windows_without_data=int(np.isnan(predicted.scores).sum()),
-                damaged_segments=predicted.damaged,
-                grains=len(measured.grains),
-                areas=measured.areas,
-                contacts=measured.contacts,
-                grain_sizes=measured.grain_sizes,
-                seconds=round(time.monotonic() - began, 3),
-            )
-            del predicted  # Windows lets nobody remove what is mapped
-            _write_summary(summary)
+            class_map = _class_map(predicted, model, plan)
+            measured = measure(class_map, windows.resolution)
+            photograph = thumbnail(opened, _PHOTOGRAPH_SIZE)
+            write_results(output, class_map, measured, windows.resolution, photograph)
+            summary = _summary(output, opened, model, plan, predicted, class_map, measured, time.monotonic() - began)
+            del predicted  # Windows does not remove files that are memory-mapped
+            write_summary(summary, output / SUMMARY, output / FACTS)
     return summary
 
 
-def _mapped(predicted: WindowPredictions, model: BundleModel, plan: _Plan) -> ClassMap:
+class _MapPlan(NamedTuple):
+    micrometres_per_pixel: float | None
+    scale_from: str | None
+    size: WindowSize
+    windows: WindowGrid
+
+
+def _plan(section: SectionFile, bundle: Bundle, given: float | None, window: int | None, overlap: float) -> _MapPlan:
+    scale = section.micrometres_per_pixel if given is None else given
+    size = window_size(bundle, scale, window)
+    if size.pixels > _MAX_WINDOW * max(section.height, section.width):
+        raise UserError(
+            f"A window of {size.pixels} px is more than {_MAX_WINDOW} times as wide as the section, which has "
+            f"{section.width} x {section.height} px: check the scale (--um-per-px), or pass --window-px."
+        )
+    stride = max(1, round(size.pixels * (1 - overlap)))
+    scale_from = "option" if given is not None else None if scale is None else "file"
+    return _MapPlan(scale, scale_from, size, WindowGrid(section.height, section.width, size.pixels, stride))
+
+
+def _class_map(predicted: WindowPredictions, model: BundleModel, plan: _MapPlan) -> ClassMap:
     threshold = model.bundle.files[model.file]["threshold"]
-    surface = Surface(predicted, model.bundle.classes, threshold, plan.micrometres_per_pixel)
-    return class_map(surface, plan.windows.side)
+    cells = CellPredictions(predicted, model.bundle.classes, threshold, plan.micrometres_per_pixel)
+    return make_class_map(cells, plan.size.pixels)
+
+
+def _summary(
+    output: Path,
+    section: SectionFile,
+    model: BundleModel,
+    plan: _MapPlan,
+    predicted: WindowPredictions,
+    class_map: ClassMap,
+    measured: "MapMeasurements",
+    seconds: float,
+) -> MapSummary:
+    windows = plan.windows
+    return MapSummary(
+        output=output,
+        section=section.path,
+        bundle=model.bundle.name,
+        digest=model.bundle.digest,
+        file=model.file,
+        height=section.height,
+        width=section.width,
+        pictures=section.pictures,
+        stretched=section.stretched,
+        micrometres_per_pixel=plan.micrometres_per_pixel,
+        scale_from=plan.scale_from,
+        window=windows.size,
+        window_from=plan.size.reason,
+        network_side=model.bundle.views.evaluation_side,
+        magnification_checked=plan.size.checked,
+        stride=windows.stride,
+        resolution=windows.resolution,
+        cell=class_map.cell,
+        windows=windows.rows * windows.columns,
+        windows_without_data=int(np.isnan(predicted.scores).sum()),
+        damaged_segments=predicted.damaged,
+        grains=len(measured.grains),
+        areas=measured.areas,
+        contacts=measured.contacts,
+        grain_sizes=measured.grain_sizes,
+        seconds=round(seconds, 3),
+    )
 
 
 def _check_packages() -> None:
-    """Now, and not when hours of classifying are over."""
+    """At the start, not after hours of classifying."""
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"Maps need more packages ({', '.join(missing)}): pip install 'fpcn-lightning[map]'.")
@@ -162,30 +190,10 @@ def _check_numbers(overlap: float, **counts: int) -> None:
             raise UserError(f"{name}={count} must be at least 1.")
 
 
-def _planned(section: SectionFile, bundle: Bundle, given: float | None, window: int | None, overlap: float) -> _Plan:
-    scale = section.micrometres_per_pixel if given is None else given
-    side = window_side(bundle, scale, window)
-    if side.pixels > _WIDEST_WINDOW * max(section.height, section.width):
-        raise UserError(
-            f"A window of {side.pixels} px is more than {_WIDEST_WINDOW} times as wide as the section, which has "
-            f"{section.width} x {section.height} px: check the scale (--um-per-px), or say --window-px."
-        )
-    stride = max(1, round(side.pixels * (1 - overlap)))
-    origin = "option" if given is not None else None if scale is None else "file"
-    return _Plan(scale, origin, side, Windows(section.height, section.width, side.pixels, stride))
-
-
 @contextlib.contextmanager
 def _writing(output: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"{output} cannot be written ({reason}): make room, or name another folder.") from error
-
-
-def _write_summary(summary: MapSummary) -> None:
-    with whole(summary.output / SUMMARY) as path:
-        path.write_text(map_text(summary) + "\n", encoding="utf-8")
-    with whole(summary.output / FACTS) as path:
-        path.write_text(json.dumps(summary.facts(), indent=2, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+        raise UserError(f"{output} cannot be written ({reason}): make room, or choose another folder.") from error

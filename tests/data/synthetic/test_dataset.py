@@ -16,13 +16,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fpcn_lightning.data.images import open_image
+from fpcn_lightning.data.index import find
 from fpcn_lightning.data.synthetic import dataset as synthetic
 from fpcn_lightning.data.synthetic import minerals, rocks, sections
 from fpcn_lightning.data.synthetic.dataset import folder_name, make_synthetic
 from fpcn_lightning.data.synthetic.rocks import BACKGROUNDS, CLASSES, draw
 from fpcn_lightning.errors import UserError
 
-SIDES = ("train", "validation", "test")
+SPLITS = ("train", "val", "test")
 IMAGES_PER_CLASS = 60
 
 
@@ -103,7 +104,7 @@ def test_number_of_workers_changes_nothing(tmp_path: Path) -> None:
     assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "three")
 
 
-def test_index_describes_what_lies_there(index: Path) -> None:
+def test_the_index_describes_the_files(index: Path) -> None:
     rows = rows_of(index)
     assert tuple(rows[0]) == synthetic.COLUMNS
     assert len({row["path"] for row in rows}) == len(rows) == IMAGES_PER_CLASS * len(CLASSES)
@@ -118,14 +119,14 @@ def test_index_describes_what_lies_there(index: Path) -> None:
 def test_split_is_stratified_and_keeps_specimens_together(index: Path) -> None:
     rows = rows_of(index)
     for label in CLASSES:
-        counts = [sum(row["label"] == label and row["split"] == side for row in rows) for side in SIDES]
+        counts = [sum(row["label"] == label and row["split"] == split for row in rows) for split in SPLITS]
         assert counts == [36, 12, 12]
     groups = {(row["group"], row["label"], row["split"]) for row in rows}
     assert len(groups) == len({group for group, _, _ in groups}) == len(rows) / 2
 
 
 def accuracy(features: NDArray[np.float64], labels: NDArray[np.str_], classifier: object) -> float:
-    """Cross-validated without shuffling: the two views of a specimen follow each other and share a fold."""
+    """Cross-validated without shuffling: the two views of a specimen are consecutive and in one fold."""
     return float(cross_val_score(make_pipeline(StandardScaler(), classifier), features, labels, cv=5).mean())
 
 
@@ -146,7 +147,7 @@ def texture(picture: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.f
     return np.array(statistics)
 
 
-def test_texture_tells_the_classes_apart_and_colour_does_not(index: Path) -> None:
+def test_the_classes_differ_in_texture_and_not_in_colour(index: Path) -> None:
     pairs, labels = opened(index)
     chance = 1 / len(CLASSES)
     error = np.sqrt(chance * (1 - chance) / len(labels))
@@ -157,13 +158,13 @@ def test_texture_tells_the_classes_apart_and_colour_does_not(index: Path) -> Non
     assert accuracy(textures, labels, LinearDiscriminantAnalysis()) > chance + 6 * error
 
 
-def families(rows: list[dict[str, str]], label: str, *sides: str) -> set[str]:
-    return {row["background"] for row in rows if row["label"] == label and row["split"] in sides}
+def families(rows: list[dict[str, str]], label: str, *splits: str) -> set[str]:
+    return {row["background"] for row in rows if row["label"] == label and row["split"] in splits}
 
 
 def test_shortcut_holds_in_training_and_misleads_at_test(tmp_path: Path, index: Path) -> None:
     rows = rows_of(make_synthetic(tmp_path / "rocks", images_per_class=40, size=32, shortcut=True))
-    seen = {label: families(rows, label, "train", "validation") for label in CLASSES}
+    seen = {label: families(rows, label, "train", "val") for label in CLASSES}
     assert sorted(family for owned in seen.values() for family in owned) == sorted(BACKGROUNDS)
     for label, following in zip(CLASSES, (*CLASSES[1:], CLASSES[0]), strict=True):
         assert families(rows, label, "test") == seen[following]
@@ -177,7 +178,7 @@ def test_second_call_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert make_synthetic(root, images_per_class=6, size=32) == first == root / "index.csv"
 
 
-def test_failure_leaves_nothing_and_debris_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".rocks.debris" / "images" / "veined").mkdir(parents=True)
     with monkeypatch.context() as broken:
         broken.setattr(rocks, "draw", None)
@@ -206,30 +207,30 @@ def test_folder_of_other_content_is_refused_and_kept(tmp_path: Path) -> None:
     root = tmp_path / "rocks"
     make_synthetic(root, images_per_class=6, size=32)
     before = bytes_of(root)
-    with pytest.raises(UserError, match="made otherwise"):
+    with pytest.raises(UserError, match="other parameters"):
         make_synthetic(root, images_per_class=6, size=32, seed=1)
     assert bytes_of(root) == before
     parameters = json.loads((root / "synthetic.json").read_text())
     (root / "synthetic.json").write_text(json.dumps(parameters | {"generator": -1}))
-    with pytest.raises(UserError, match="made otherwise"):
+    with pytest.raises(UserError, match="other parameters"):
         make_synthetic(root, images_per_class=6, size=32)
     (root / "synthetic.json").unlink()
-    with pytest.raises(UserError, match="no synthetic set"):
+    with pytest.raises(UserError, match="not a synthetic set"):
         make_synthetic(root, images_per_class=6, size=32)
 
 
-def test_rocks_say_of_themselves_what_they_said_before_there_were_minerals(tmp_path: Path) -> None:
-    """Or every set that was drawn before would be refused."""
+def test_the_parameters_of_rocks_are_those_of_earlier_versions(tmp_path: Path) -> None:
+    """Or every set that an earlier version drew would be refused."""
     make_synthetic(tmp_path / "rocks", images_per_class=6, size=32, seed=2)
-    said = {"images_per_class": 6, "size": 32, "seed": 2, "shortcut": False, "validation": 0.2, "test": 0.2}
-    assert json.loads((tmp_path / "rocks" / "synthetic.json").read_text()) == {**said, "generator": 1}
+    parameters = {"images_per_class": 6, "size": 32, "seed": 2, "shortcut": False, "validation": 0.2, "test": 0.2}
+    assert json.loads((tmp_path / "rocks" / "synthetic.json").read_text()) == {**parameters, "generator": 1}
 
 
 @pytest.mark.parametrize(
     ("kind", "painter", "bits", "suffix"),
     [("minerals", minerals, 8, ".jpg"), ("minerals", minerals, 16, ".tif"), ("sections", sections, 8, ".jpg")],
 )
-def test_others_are_laid_out_like_rocks(tmp_path: Path, kind: str, painter: Any, bits: int, suffix: str) -> None:
+def test_other_kinds_have_the_same_files(tmp_path: Path, kind: str, painter: Any, bits: int, suffix: str) -> None:
     index = make_synthetic(tmp_path / "set", kind=kind, images_per_class=6, size=48, bits=bits)
     rows = rows_of(index)
     assert tuple(rows[0]) == synthetic.COLUMNS
@@ -241,7 +242,7 @@ def test_others_are_laid_out_like_rocks(tmp_path: Path, kind: str, painter: Any,
         np.testing.assert_array_equal(np.asarray(Image.open(index.parent / row["mask"])) == 255, mask)
         difference = np.abs(open_image(index.parent / row["path"]).astype(int) - picture)
         assert difference.mean() < 10 if bits == 8 else difference.max() <= 1
-    with pytest.raises(UserError, match="made otherwise"):
+    with pytest.raises(UserError, match="other parameters"):
         make_synthetic(tmp_path / "set", kind=kind, images_per_class=6, size=64, bits=bits)
 
 
@@ -256,10 +257,19 @@ def test_others_are_laid_out_like_rocks(tmp_path: Path, kind: str, painter: Any,
         ({"kind": "sections", "bits": 16}, "bits=16: .*others with 8"),
     ],
 )
-def test_what_a_kind_cannot_do_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+def test_options_that_a_kind_does_not_have_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_synthetic(tmp_path / "set", **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_set_of_an_earlier_version_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its index calls the split val validation."""
+    index = make_synthetic(tmp_path / "rocks", images_per_class=6, size=32)
+    index.write_text(index.read_text().replace(",val,", ",validation,"))
+    monkeypatch.setattr(rocks, "draw", None)
+    assert make_synthetic(tmp_path / "rocks", images_per_class=6, size=32) == index
+    assert {file.published for file in find(index)} == set(SPLITS)
 
 
 def test_folders_of_rocks_keep_their_names() -> None:
@@ -272,7 +282,7 @@ def test_folders_of_rocks_keep_their_names() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("images_per_class", 0), ("images_per_class", 4), ("size", 8), ("seed", -1), ("validation", 1.0), ("test", -0.1)],
+    [("images_per_class", 0), ("images_per_class", 4), ("size", 8), ("seed", -1), ("val", 1.0), ("test", -0.1)],
 )
 def test_parameter_out_of_range_is_named(tmp_path: Path, key: str, value: float) -> None:
     with pytest.raises(UserError, match=f"{key}={value}"):
@@ -282,4 +292,4 @@ def test_parameter_out_of_range_is_named(tmp_path: Path, key: str, value: float)
 
 def test_too_few_pictures_for_the_shares_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="images_per_class=6"):
-        make_synthetic(tmp_path / "rocks", images_per_class=6, size=32, validation=0.5, test=0.4)
+        make_synthetic(tmp_path / "rocks", images_per_class=6, size=32, val=0.5, test=0.4)

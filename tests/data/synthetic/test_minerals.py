@@ -1,4 +1,4 @@
-"""Minerals are a function of their key, and neither colour nor texture alone tells them apart."""
+"""Minerals are a function of their key, and neither colour nor texture alone identifies them."""
 
 import numpy as np
 import pytest
@@ -41,15 +41,15 @@ def test_a_picture_is_a_function_of_its_key() -> None:
 
 
 @pytest.mark.parametrize("label", CLASSES)
-def test_sixteen_bits_show_the_same_more_finely(label: str) -> None:
-    """And the opener of pictures, which must guess the range of deep samples, guesses it right."""
+def test_sixteen_bits_show_the_same_at_a_finer_resolution(label: str) -> None:
+    """And `to_eight_bits`, which must guess the range of the samples, guesses it right."""
     eight, sixteen = (draw(label, 1, size=64, bits=bits)[0] for bits in (8, 16))
     assert sixteen.dtype == np.uint16
     assert len(np.unique(sixteen)) > 4 * len(np.unique(eight))
     assert np.abs(to_eight_bits(sixteen).astype(int) - eight).max() <= 1
 
 
-def test_two_views_of_a_specimen_lie_in_the_same_gangue() -> None:
+def test_two_views_of_a_specimen_have_the_same_gangue() -> None:
     gangues = [draw("gold", number, size=32)[2] for number in range(24)]
     assert gangues[::2] == gangues[1::2]
     assert set(gangues) == set(GANGUES)
@@ -63,8 +63,8 @@ def test_unknown_label_or_number_is_refused() -> None:
 
 
 @pytest.mark.slow
-def test_the_mineral_is_what_shines(drawn: Drawn) -> None:
-    """In every picture there is enough of it, brighter than the ground, and the area does not give the class away."""
+def test_the_mineral_is_bright(drawn: Drawn) -> None:
+    """In every image there is enough of it, brighter than the ground, and the area does not depend on the class."""
     shares = np.array([mask.mean() for _, mask in drawn])
     assert shares.min() > 0.08
     assert shares.max() < 0.65
@@ -75,7 +75,7 @@ def test_the_mineral_is_what_shines(drawn: Drawn) -> None:
 
 
 def spread_between_grains(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float:
-    """How much patches of the mineral differ in brightness, relative to it; pits and scratches are smoothed away."""
+    """The relative spread of the brightness of patches of the mineral; pits and scratches are smoothed away."""
     inside = ndimage.binary_erosion(mask, iterations=4)
     smooth = ndimage.median_filter(picture.mean(axis=2), 7)[inside]
     return float(smooth.std() / smooth.mean()) if inside.sum() > 50 else float("nan")
@@ -89,7 +89,7 @@ def test_stibnite_has_the_strongest_bireflectance(drawn: Drawn) -> None:
 
 
 def accuracy(features: NDArray[np.float64], classifier: object) -> float:
-    """Cross-validated without shuffling: the two views of a specimen follow each other and share a fold."""
+    """Cross-validated without shuffling: the two views of a specimen are consecutive and in one fold."""
     return float(cross_val_score(make_pipeline(StandardScaler(), classifier), features, LABELS, cv=5).mean())
 
 
@@ -100,7 +100,7 @@ def colours(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def texture(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How rough the mineral is and how its edge winds, at several scales; neither brightness nor tint enters."""
+    """Roughness of the mineral and of its outline at several scales; neither brightness nor tint matters."""
     grey = picture.mean(axis=2)
     grey = grey / grey[mask].mean()
     statistics = []

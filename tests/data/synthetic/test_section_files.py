@@ -31,7 +31,7 @@ def test_a_file_holds_what_is_painted(tmp_path: Path, bits: int) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["classes.tif", "section.json", "section.tif"]
 
 
-def test_smaller_pictures_are_means_of_the_large_one(tmp_path: Path) -> None:
+def test_reduced_images_are_means_of_the_large_one(tmp_path: Path) -> None:
     path = tmp_path / "section.tif"
     write_section(path, 300, 422, seed=7, tile=64, levels=2, compression=None)
     picture = Image.fromarray(paint(0, 0, 300, 424, seed=7)[0])
@@ -44,7 +44,7 @@ def test_smaller_pictures_are_means_of_the_large_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("tile", "levels"), [(100, 0), (0, 0), (16, 5)])
-def test_tiles_that_cannot_be_are_refused(tmp_path: Path, tile: int, levels: int) -> None:
+def test_invalid_tiles_are_refused(tmp_path: Path, tile: int, levels: int) -> None:
     with pytest.raises(UserError, match=f"tile={tile}"):
         write_section(tmp_path / "section.tif", 64, 64, seed=0, tile=tile, levels=levels)
     assert not list(tmp_path.iterdir())

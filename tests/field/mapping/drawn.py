@@ -1,4 +1,4 @@
-"""Maps that are drawn by the tests, so that the truth about them is known."""
+"""Maps that the tests draw, so that the true values are known."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,8 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fpcn_lightning.field.mapping.class_map import NO_DATA, ClassMap, Share
-from fpcn_lightning.field.mapping.surface import Band, Surface
+from fpcn_lightning.field.mapping.measure.class_map import (
+    NO_DATA,
+    CellBand,
+    CellPredictions,
+    ClassMap,
+    ClassShare,
+)
 
 CLASSES = ("quartz", "mica, dark", "Glaukonit \u03b4")
 
@@ -15,7 +20,7 @@ CLASSES = ("quartz", "mica, dark", "Glaukonit \u03b4")
 def drawn_map(codes: NDArray[Any], **changes: Any) -> ClassMap:
     """A map of these codes with cells of one pixel and an unknown scale, unless `changes` say otherwise."""
     cell = changes.get("cell", 1)
-    height, width = (cell * side for side in codes.shape)
+    height, width = (cell * length for length in codes.shape)
     values = {
         "classes": CLASSES,
         "height": height,
@@ -27,40 +32,40 @@ def drawn_map(codes: NDArray[Any], **changes: Any) -> ClassMap:
         "unfamiliar": np.zeros(codes.shape, np.bool_),
         **changes,
     }
-    values.setdefault("shares", tuple(Share(1 / len(values["classes"]), 0.01) for _ in values["classes"]))
+    values.setdefault("shares", tuple(ClassShare(1 / len(values["classes"]), 0.01) for _ in values["classes"]))
     return ClassMap(**values)
 
 
-def disc(side: int, y: float, x: float, radius: float) -> NDArray[np.bool_]:
-    """bool [side, side]: the pixels whose middles lie in a disc."""
-    rows, columns = np.mgrid[:side, :side] + 0.5
+def disc(size: int, y: float, x: float, radius: float) -> NDArray[np.bool_]:
+    """bool [size, size]: the pixels whose centres are in a disc."""
+    rows, columns = np.mgrid[:size, :size] + 0.5
     inside: NDArray[np.bool_] = np.hypot(rows - y, columns - x) <= radius
     return inside
 
 
-class DrawnSurface(Surface):
-    """A surface that says what it is told, with cells of `cell` pixels.
+class DrawnPredictions(CellPredictions):
+    """The given predictions for cells of `cell` pixels.
 
     Args:
-        probabilities: [rows, columns, C]; NaN where there are no data.
+        probabilities: [rows, columns, C]; NaN where there is no data.
         scores: [rows, columns]; those below 0 are unfamiliar.
     """
 
     def __init__(
-        self, probabilities: NDArray[Any], scores: NDArray[Any] | None = None, cell: int = 1, **sides: int
+        self, probabilities: NDArray[Any], scores: NDArray[Any] | None = None, cell: int = 1, **lengths: int
     ) -> None:
         self.rows, self.columns, classes = probabilities.shape
         self.classes = tuple(f"class {code}" for code in range(classes))
         self.micrometres_per_pixel = None
         self.cell = cell
-        self.height, self.width = sides.get("height", cell * self.rows), sides.get("width", cell * self.columns)
+        self.height, self.width = lengths.get("height", cell * self.rows), lengths.get("width", cell * self.columns)
         known = ~np.isnan(probabilities).any(-1)
         unfamiliar = np.zeros_like(known) if scores is None else (scores < 0) & known
-        self._all = Band(0, np.nan_to_num(probabilities).astype(np.float32), unfamiliar, known)
+        self._all = CellBand(0, np.nan_to_num(probabilities).astype(np.float32), unfamiliar, known)
 
-    def bands(self, rows_of_cells: int | None = None) -> Iterator[Band]:
+    def bands(self, rows_of_cells: int | None = None) -> Iterator[CellBand]:
         step = rows_of_cells or 7
         _, probabilities, unfamiliar, known = self._all
         for top in range(0, self.rows, step):
             rows = slice(top, top + step)
-            yield Band(top, probabilities[rows], unfamiliar[rows], known[rows])
+            yield CellBand(top, probabilities[rows], unfamiliar[rows], known[rows])

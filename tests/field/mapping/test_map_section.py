@@ -15,9 +15,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.field.mapping.class_map import NO_DATA
 from fpcn_lightning.field.mapping.map_section import map_section
-from fpcn_lightning.field.mapping.result_folder import RESULTS, UNFINISHED
+from fpcn_lightning.field.mapping.measure.class_map import NO_DATA
+from fpcn_lightning.field.mapping.write.result_folder import RESULTS, UNFINISHED
 from tests.field.conftest import COLOURS, MakeBundle
 from tests.field.mapping.drawn import disc
 
@@ -25,20 +25,27 @@ SIDE = 640
 NAMES = ("r\u00f6tlich, grob", "green", "blue")
 
 
-def draw_section(path: Path, *, spoil: bool = False) -> NDArray[np.uint8]:
-    """Write a section of a blue ground with a red and a green disc; its codes. `spoil` breaks one of its tiles."""
+def draw_section(path: Path, *, damage: bool = False) -> NDArray[np.uint8]:
+    """Write a section of a blue ground with a red and a green disc; its codes. `damage` damages one of its tiles."""
     codes = np.full((SIDE, SIDE), 2, np.uint8)
     codes[disc(SIDE, 200, 220, 150)] = 0
     codes[disc(SIDE, 480, 420, 80)] = 1
     pixels = np.array(list(COLOURS.values()), np.uint8)[codes]
     tifffile.imwrite(path, pixels, tile=(128, 128), compression="zlib", photometric="rgb")
-    if spoil:
+    if damage:
         with tifffile.TiffFile(path) as file:
             offset = file.pages[0].dataoffsets[24]
         with path.open("r+b") as raw:
             raw.seek(offset)
             raw.write(b"\xff" * 8)
     return codes
+
+
+@pytest.fixture
+def small_section(tmp_path: Path) -> Path:
+    """A black section of 64 px."""
+    tifffile.imwrite(tmp_path / "section.tif", np.zeros((64, 64, 3), np.uint8), photometric="rgb")
+    return tmp_path / "section.tif"
 
 
 def names(folder: Path) -> list[str]:
@@ -51,7 +58,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def test_a_section_becomes_maps_and_tables(make_bundle: MakeBundle, tmp_path: Path) -> None:
-    codes = draw_section(tmp_path / "section.tif", spoil=True)
+    codes = draw_section(tmp_path / "section.tif", damage=True)
     output = tmp_path / "maps" / "section"
     bundle = make_bundle(NAMES, micrometres_per_pixel=4.0)
     summary = map_section(bundle, tmp_path / "section.tif", output, micrometres_per_pixel=4.0, threads=1)
@@ -73,41 +80,42 @@ def test_a_section_becomes_maps_and_tables(make_bundle: MakeBundle, tmp_path: Pa
     facts = json.loads((output / "map.json").read_text(encoding="utf-8"))
     assert facts["damaged_segments"] == 1
     assert facts["areas"] == summary.areas
-    assert "4.0 % of the section gave no data" in (output / "summary.txt").read_text(encoding="utf-8").replace("\n", "")
+    assert "4.0 % of the section has no data" in (output / "summary.txt").read_text(encoding="utf-8").replace("\n", "")
 
 
-def test_a_finished_map_is_refused_and_overwritten(bundle_folder: Path, tmp_path: Path) -> None:
-    draw_section(tmp_path / "section.tif")
+@pytest.mark.usefixtures("without_figures")
+def test_a_finished_map_is_refused_and_overwritten(bundle_folder: Path, small_section: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"window": 64, "threads": 1, "output": tmp_path / "map"}
-    first = map_section(bundle_folder, tmp_path / "section.tif", **options)
+    first = map_section(bundle_folder, small_section, **options)
     assert first.micrometres_per_pixel is None
     assert first.areas[0]["area_mm2"] is None
-    with pytest.raises(UserError, match="holds results already"):
-        map_section(bundle_folder, tmp_path / "section.tif", **options)
-    second = map_section(bundle_folder, tmp_path / "section.tif", overwrite=True, **{**options, "window": 80})
+    with pytest.raises(UserError, match="already contains results"):
+        map_section(bundle_folder, small_section, **options)
+    second = map_section(bundle_folder, small_section, overwrite=True, **{**options, "window": 80})
     assert (first.window, second.window) == (64, 80)
 
 
-def test_the_file_says_the_scale_unless_the_user_does(make_bundle: MakeBundle, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("without_figures")
+def test_the_scale_is_from_the_file_unless_the_user_passes_one(make_bundle: MakeBundle, tmp_path: Path) -> None:
     path = tmp_path / "section.tif"
     resolution = {"resolution": (5000, 5000), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(path, np.zeros((64, 64, 3), np.uint8), photometric="rgb", **resolution)  # type: ignore[arg-type]
     bundle = make_bundle(micrometres_per_pixel=2.0)
-    said = map_section(bundle, path, tmp_path / "file", threads=1)
-    assert (said.micrometres_per_pixel, said.scale_from, said.window) == (2, "file", 32)
-    told = map_section(bundle, path, tmp_path / "option", micrometres_per_pixel=1.0, threads=1)
-    assert (told.micrometres_per_pixel, told.scale_from, told.window) == (1, "option", 64)
+    of_file = map_section(bundle, path, tmp_path / "file", threads=1)
+    assert (of_file.micrometres_per_pixel, of_file.scale_from, of_file.window) == (2, "file", 32)
+    given = map_section(bundle, path, tmp_path / "option", micrometres_per_pixel=1.0, threads=1)
+    assert (given.micrometres_per_pixel, given.scale_from, given.window) == (1, "option", 64)
 
 
 @pytest.mark.parametrize("options", [{"overlap": 1.0}, {"overlap": -0.1}, {"batch_size": 0}, {"threads": 0}])
-def test_numbers_that_make_no_sense(options: dict[str, Any], bundle_folder: Path, tmp_path: Path) -> None:
-    draw_section(tmp_path / "section.tif")
+def test_invalid_numbers(options: dict[str, Any], bundle_folder: Path, small_section: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=next(iter(options))):
-        map_section(bundle_folder, tmp_path / "section.tif", tmp_path / "map", **options)
+        map_section(bundle_folder, small_section, tmp_path / "map", **options)
     assert not (tmp_path / "map").exists()
 
 
-def test_what_lies_outside_a_transparent_section_is_no_mineral(bundle_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("without_figures")
+def test_transparent_parts_are_no_mineral(bundle_folder: Path, tmp_path: Path) -> None:
     pixels = np.zeros((256, 256, 4), np.uint8)
     pixels[..., :3] = COLOURS["green"]
     pixels[:, 128:, 3] = 255
@@ -118,25 +126,26 @@ def test_what_lies_outside_a_transparent_section_is_no_mineral(bundle_folder: Pa
     assert (summary.percent_no_data, summary.damaged_segments) == (50, 0)
 
 
-@pytest.mark.parametrize("options", [{"micrometres_per_pixel": 1e-3}, {"window": 10**8}, {"window": 161}], ids=str)
-def test_windows_far_larger_than_the_section_are_refused(
-    options: dict[str, Any], make_bundle: MakeBundle, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("without_figures")
+def test_windows_far_larger_than_the_section_are_refused(make_bundle: MakeBundle, tmp_path: Path) -> None:
     bundle = make_bundle(micrometres_per_pixel=1.0)
     tifffile.imwrite(tmp_path / "section.tif", np.zeros((30, 40, 3), np.uint8), photometric="rgb")
-    with pytest.raises(UserError, match=r"40 x 30 px: check the scale"):
-        map_section(bundle, tmp_path / "section.tif", tmp_path / "map", **options, threads=1)
+    far_larger: list[dict[str, Any]] = [{"micrometres_per_pixel": 1e-3}, {"window": 10**8}, {"window": 161}]
+    for options in far_larger:
+        with pytest.raises(UserError, match=r"40 x 30 px: check the scale"):
+            map_section(bundle, tmp_path / "section.tif", tmp_path / "map", **options, threads=1)
     map_section(bundle, tmp_path / "section.tif", tmp_path / "map", window=160, threads=1)
 
 
-def test_too_little_memory_is_said(bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_reported(
+    bundle_folder: Path, small_section: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*arguments: object, **options: object) -> None:
         raise MemoryError
 
-    draw_section(tmp_path / "section.tif")
     monkeypatch.setattr("fpcn_lightning.field.mapping.map_section.predict_windows", full)
     with pytest.raises(UserError, match="not enough memory"):
-        map_section(bundle_folder, tmp_path / "section.tif", tmp_path / "map", threads=1)
+        map_section(bundle_folder, small_section, tmp_path / "map", threads=1)
 
 
 @pytest.mark.parametrize("name", ["tifffile", "skimage", "matplotlib"])
@@ -147,8 +156,8 @@ def test_packages_that_are_missing_are_named(name: str, tmp_path: Path, monkeypa
 
 
 @pytest.mark.slow
-def test_a_killed_map_goes_on(bundle_folder: Path, tmp_path: Path) -> None:
-    """The command, cut off in the middle, ends with what it would have said at once."""
+def test_a_killed_map_resumes(bundle_folder: Path, tmp_path: Path) -> None:
+    """The command, killed in the middle, has the same result as an uninterrupted run."""
     draw_section(tmp_path / "section.tif")
     command = [sys.executable, "-c", "from fpcn_lightning.field.command import main; raise SystemExit(main())", "map"]
     words = ["bundle", "section.tif", "--window-px", "24", "--threads", "1", "--batch-size", "2"]

@@ -1,0 +1,173 @@
+"""The subcommands and options of `fpcn`, with their help."""
+
+import argparse
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from fpcn_lightning import __version__
+
+DESCRIPTION = """\
+Name the rocks on photographs, on this computer alone: no network, no GPU.
+You need a bundle: a folder with a trained model, which you received or `task=export` wrote.
+"""
+
+EXAMPLES = """\
+examples:
+  fpcn info rocks-bundle                     which rocks does the model know, and how well?
+  fpcn predict rocks-bundle outcrop.jpg      one photograph; prints the prediction
+  fpcn predict rocks-bundle photographs      a folder and all folders in it; writes predictions.csv
+  fpcn map rocks-bundle section.tif          a whole thin section or slab: which mineral is where, and how much of it
+  fpcn serve rocks-bundle                    a page in your browser to drop photographs on
+"""
+
+PREDICT = """\
+Name the rock on each photograph. Photographs that cannot be read are listed with the reason.
+
+Each line of the results has the path, the most likely classes with their probabilities, and
+  unknown         true if the photograph does not look like those that the model was trained with: do not trust it
+  score           what `unknown` is derived from: the lower, the less familiar
+  prediction_set  with --sets: all classes that cannot be ruled out at that coverage
+  error           why a file could not be read
+"""
+
+PREDICT_EXAMPLES = """\
+examples:
+  fpcn predict rocks-bundle photographs --output predictions.csv
+  fpcn predict rocks-bundle list.csv --output predictions.parquet     list.csv has a column path
+  fpcn predict rocks-bundle photographs --sets 0.9 --top 5
+
+If it is interrupted, run the same command again: it resumes where it stopped.
+"""
+
+MAP = """\
+Map a whole section: a mosaic of a thin section, a polished section or a slab, as a TIFF of any size (or JPEG, PNG).
+
+A window is moved over it, and the predictions are combined into a map. The result is a folder with:
+  summary.txt         what to read first, also printed
+  overview.png        photograph, map and confidence in one picture, with a legend and a scale bar
+  areas.csv           area and percent of each class with an interval, number and size of its grains
+  grains.csv          a line for each grain: where it is, how large, how long and how wide
+  grain_sizes.csv     how many grains there are of each size, drawn in grain_sizes.png
+  contacts.csv        the length of contact between each two classes
+  class_map.tif       the map at full size, for QGIS or QuPath; confidence_map.tif likewise, in percent
+  map.json            all numbers for programs
+
+Make everything outside the section transparent: an opaque white or black border is taken for a mineral.
+"""
+
+MAP_EXAMPLES = """\
+examples:
+  fpcn map rocks-bundle section.tif --um-per-px 1.2          a pixel of the section is 1.2 micrometres wide
+  fpcn map rocks-bundle section.tif --overlap 0.75           smoother edges, four times as slow
+  fpcn map rocks-bundle section.tif --output maps/section-7
+
+Pass the scale: the windows then show as many micrometres as in training, and areas are in mm2.
+If it is interrupted, run the same command again: it resumes where it stopped.
+"""
+
+SERVE = """\
+Open a page in your browser to drop photographs on. It works without a network; nothing leaves this computer.
+"""
+
+INFO = "Print what a bundle knows, and how well."
+
+_FORMATTER = argparse.RawDescriptionHelpFormatter  # keeps the lines of the texts above
+Run = Callable[[argparse.Namespace], int]
+AddArgument = Callable[..., argparse.Action]  # a parser's `add_argument`
+
+
+def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
+    """The parser of the command line; the option `run` of its result is the entry of `run` for the subcommand."""
+    parser = argparse.ArgumentParser("fpcn", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=_FORMATTER)
+    parser.add_argument("--version", action="version", version=f"fpcn {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add_command(name: str, help: str, description: str, epilog: str = "") -> AddArgument:
+        added = commands.add_parser(name, help=help, description=description, epilog=epilog, formatter_class=_FORMATTER)
+        added.set_defaults(run=run[name])
+        added.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder of the bundle")
+        return added.add_argument
+
+    _add_predict_options(add_command("predict", "name the rocks on photographs", PREDICT, PREDICT_EXAMPLES))
+    _add_map_options(add_command("map", "map a whole section: areas, grains, contacts", MAP, MAP_EXAMPLES))
+    _add_serve_options(add_command("serve", "open a page to drop photographs on", SERVE))
+    add_command("info", "print what a bundle knows, and how well", INFO)
+    return parser
+
+
+def _add_predict_options(add: AddArgument) -> None:
+    add("source", type=Path, metavar="SOURCE", help="a photograph, a folder of them, or a .csv with a column path")
+    add(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="results as .csv, .jsonl, .json or .parquet (default: predictions.csv; printed for one photograph)",
+    )
+    add("--top", type=_positive, default=3, metavar="N", help="classes named for each photograph (default: 3)")
+    add(
+        "--sets",
+        type=float,
+        metavar="SHARE",
+        help="add prediction sets that include the true class in this share of photographs, such as 0.9",
+    )
+    add("--no-recursive", dest="recursive", action="store_false", help="skip the folders in a folder")
+    add("--overwrite", action="store_true", help="replace existing results instead of resuming")
+    add("--file", metavar="NAME", help="another model file of the bundle, such as model.int8.onnx")
+    add("--batch-size", type=_positive, default=8, metavar="N", help="views computed together (default: 8)")
+    add("--threads", type=_positive, metavar="N", help="processor cores for the network (default: all)")
+
+
+def _add_map_options(add: AddArgument) -> None:
+    add("section", type=Path, metavar="SECTION", help="the picture of the section: a TIFF of any size, JPEG or PNG")
+    add(
+        "--um-per-px",
+        type=_above_zero,
+        dest="micrometres_per_pixel",
+        metavar="X",
+        help="width of a pixel of the section in micrometres (default: from the file, if it has a scale)",
+    )
+    add(
+        "--overlap",
+        type=float,
+        default=0.5,
+        metavar="SHARE",
+        help="share of a window that the next one sees again: more is smoother and slower (default: 0.5)",
+    )
+    add(
+        "--window-px",
+        type=_positive,
+        dest="window",
+        metavar="N",
+        help="width of a window in pixels of the section (default: as in training)",
+    )
+    add("--bits", type=_positive, metavar="N", help="bits that the camera used of a 16-bit file, such as 12")
+    add("--output", type=Path, metavar="FOLDER", help="folder of the results (default: SECTION's name with -map)")
+    add("--overwrite", action="store_true", help="replace an existing map instead of resuming")
+    add("--file", metavar="NAME", help="another model file of the bundle, such as model.int8.onnx")
+    add("--batch-size", type=_positive, default=8, metavar="N", help="windows computed together (default: 8)")
+    add("--threads", type=_positive, metavar="N", help="processor cores for the network (default: all)")
+
+
+def _add_serve_options(add: AddArgument) -> None:
+    add("--port", type=int, default=7860, help="port of the page (default: 7860)")
+    add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this computer alone)")
+    add("--no-browser", dest="browser", action="store_false", help="do not open a browser")
+    add("--max-megabytes", type=_positive, default=20, metavar="N", help="largest photograph (default: 20)")
+    add("--file", metavar="NAME", help="another model file of the bundle, such as model.int8.onnx")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be an integer from 1 on")
+    return int(text)
+
+
+def _above_zero(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} must be a number above 0")
+    return number

@@ -1,0 +1,70 @@
+"""The text that `fpcn predict` and `fpcn info` print."""
+
+from collections.abc import Mapping
+
+from fpcn_lightning.data.tiles import Tiling
+from fpcn_lightning.field.bundle import Bundle
+from fpcn_lightning.field.classify import Prediction
+from fpcn_lightning.field.manifest import ModelFile
+from fpcn_lightning.field.predict import PredictionSummary
+from fpcn_lightning.field.results import PredictionTable, shown
+
+
+def summary_text(summary: PredictionSummary) -> str:
+    """How many pictures of each kind there are, and where the predictions are."""
+    counts = {**summary.classes, "(unknown)": summary.unknown, "(not readable)": summary.unreadable}
+    lines = _aligned({name: str(count) for name, count in counts.items() if count})
+    return f"{summary.pictures} pictures in {shown(summary.output)}\n{lines}"
+
+
+def prediction_text(prediction: Prediction, table: PredictionTable) -> str:
+    """The prediction for one picture."""
+    row = table.row(prediction)
+    if prediction.error is not None:
+        return f"{row['path']}: {row['error']}"
+    lines = [str(row["path"])]
+    if prediction.unknown:
+        lines.append("  unknown: this does not look like the pictures that the model was trained with. Its best guess:")
+    lines.append(_aligned({str(row[f"class_{rank}"]): f"{row[f'probability_{rank}']:.1%}" for rank in table.ranks}))
+    if prediction.prediction_set is not None:
+        lines.append(f"  prediction set: {', '.join(prediction.prediction_set) or 'none'}")
+    return "\n".join(lines)
+
+
+def bundle_text(bundle: Bundle) -> str:
+    """What a bundle contains, and its model card.
+
+    Raises:
+        UserError: it has no model card.
+    """
+    facts = {
+        "classes": ", ".join(bundle.classes),
+        "input": _views_text(bundle),
+        "unknown": f"a picture whose score ({bundle.score}) is below that of {bundle.coverage:.0%} of known pictures",
+        **{name: _file_text(file) for name, file in bundle.files.items()},
+        "default": bundle.default,
+    }
+    return f"{bundle.name}\n{_aligned(facts)}\n\n{bundle.card()}"
+
+
+def _views_text(bundle: Bundle) -> str:
+    views = bundle.views
+    size = f"{views.evaluation_side} x {views.evaluation_side} pixels"
+    if bundle.micrometres_per_pixel is not None:
+        size += f" of {bundle.micrometres_per_pixel:.3g} micrometres"
+    return f"up to {views.max_tiles} tiles of {size}" if isinstance(views, Tiling) else f"one view of {size}"
+
+
+def _file_text(file: ModelFile) -> str:
+    parts = [file["precision"], f"{file['bytes'] / 1e6:.1f} MB", f"for {file['runtime']}"]
+    if file["accuracy"] is not None:
+        parts.append(f"{file['accuracy']:.1%} of test pictures right")
+    parts.append(f"threshold {file['threshold']:g}")
+    if file["quantiles"]:
+        parts.append(f"prediction sets of coverage {', '.join(file['quantiles'])}")
+    return ", ".join(parts)
+
+
+def _aligned(cells: Mapping[str, str]) -> str:
+    width = max(map(len, cells), default=0)
+    return "\n".join(f"  {name:{width}}  {cell}" for name, cell in cells.items())

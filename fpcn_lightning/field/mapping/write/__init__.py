@@ -1,0 +1,1 @@
+"""Stage 4: the result folder with its maps, tables, figures and summary."""
