@@ -257,7 +257,7 @@ def test_a_misspelt_key_in_a_yaml_file_is_an_error(tmp_path: Path) -> None:
 
 def test_a_key_unknown_to_a_built_class_is_an_error() -> None:
     model = {"_target_": "fpcn_lightning.models.plain.Plain", "backbon": "test_resnet"}
-    with pytest.raises(UserError, match=r"model\.backbon is unknown .* did you mean backbone"):
+    with pytest.raises(UserError, match=r"model\.backbon is not an argument of .* did you mean backbone"):
         build.network(model, 3, 64)
 
 

@@ -195,7 +195,7 @@ def test_a_store_of_another_configuration_is_an_error(train: Train, teacher: Pat
     ("words", "message"),
     [
         (("distillation=kd",), "teacher is not set"),
-        (("distillation=kd", "teacher=nowhere.ckpt"), "give the checkpoint of a finished training"),
+        (("distillation=kd", "teacher=nowhere.ckpt"), "pass the checkpoint of a finished training"),
         (("distillation=kd", "teacher=TEACHER", "data.resize=80"), r"data\.resize=72, the student has 80"),
         (("distillation=kd", "teacher=TEACHER", "distillation.method=hope"), "unknown"),
         (("distillation=kd", "teacher=TEACHER", "distillation.temperature=0"), "above 0"),
