@@ -1,4 +1,4 @@
-"""From the composed config to objects: the only file that calls `hydra.utils.instantiate`."""
+"""Builds objects from the composed config: the only file that calls `hydra.utils.instantiate`."""
 
 import copy
 import dataclasses
@@ -33,33 +33,33 @@ MakeOptimizer = Callable[[list[dict[str, Any]]], "Optimizer"]
 MakeScheduler = Callable[["Optimizer", int], "LRScheduler | ReduceLROnPlateau"]
 """Makes the schedule of an optimiser, given the length of the whole training in the schedule's own interval."""
 
-LENGTH = "length"  # stands for the length of the whole training among the arguments of a learning-rate schedule
+LENGTH = "length"  # argument of a learning-rate schedule that is replaced by the length of the whole training
 
 
 def config(cfg: DictConfig) -> Config:
     """The config as objects, every interpolation resolved.
 
     Raises:
-        UserError: a mandatory key is not set, or one was added (`+key=value`) that nothing reads.
+        UserError: a mandatory key is not set, or an unknown key was added (`+key=value`).
     """
     cfg = copy.deepcopy(cfg)
     try:
         OmegaConf.resolve(cfg)
         with open_dict(cfg):
-            # A shortcut that is not set has done its work: the keys that refer to it have their defaults.
+            # A shortcut may be unset: the keys that refer to it have their defaults by now.
             for key in SHORTCUTS:
                 if OmegaConf.is_missing(cfg, key):
                     cfg[key] = None
         plain = cast(dict[str, Any], OmegaConf.to_container(cfg, throw_on_missing=True))
     except MissingMandatoryValue as error:
         key = error.full_key or str(error).split(":")[-1].strip()
-        raise UserError(f"{key} is not set: give it on the command line, {key}=VALUE.") from error
+        raise UserError(f"{key} is not set: set it on the command line, {key}=VALUE.") from error
     _check_known(plain, Config, "")
     return cast(Config, OmegaConf.to_object(cfg))
 
 
 def as_record(config: Config) -> dict[str, Any]:
-    """The config as plain data, without the shortcuts, whose values other keys have."""
+    """The config as plain data, without the shortcuts: their values are in the keys that refer to them."""
     return {key: value for key, value in dataclasses.asdict(config).items() if key not in SHORTCUTS}
 
 
@@ -80,14 +80,14 @@ def network(model: Target, classes: int, image_size: int, *, trusted: bool = Tru
     Args:
         model: the section, with `_target_`.
         classes: number of classes C.
-        image_size: side of the pictures in pixels; some transformers are built for one size.
-        trusted: False for a section that came out of a file (checkpoint, bundle): then `_target_` must be one that our
-            own `conf/model` names, or the `model` folder of the command line's `--config-dir`, and nothing is
+        image_size: height and width of the images, pixels; some transformers are built for one size.
+        trusted: False for a section that was read from a file (checkpoint, bundle): then `_target_` must be one of
+            those in `conf/model` or in the folder `model` of the command line's `--config-dir`, and nothing is
             downloaded, because the weights are in the file.
 
     Raises:
-        UserError: a key that the network does not know, a target that is not ours, weights that are not to be had.
-        ValueError: an untrusted section holds what no section of ours holds.
+        UserError: a key or an untrusted target is unknown, or weights cannot be loaded.
+        ValueError: an untrusted section has values that are not plain.
     """
     section = dict(model)
     if not trusted:
@@ -152,7 +152,7 @@ def loss_terms(section: Mapping[str, Target], classes: int, feature_dim: int) ->
     terms = {}
     for name, node in section.items():
         if not isinstance(node, Mapping):
-            raise UserError(f"loss.{name}={node} is not a section: set its weight with loss.{name}.weight={node}.")
+            raise UserError(f"loss.{name}={node} is not a section: to set the weight, use loss.{name}.weight={node}.")
         if node.get("weight") != 0:
             wanted = _parameters(node, f"loss.{name}")
             terms[name] = _instantiate(node, f"loss.{name}", **{key: known[key] for key in known if key in wanted})
@@ -160,19 +160,22 @@ def loss_terms(section: Mapping[str, Target], classes: int, feature_dim: int) ->
 
 
 def optimizer(section: Target) -> MakeOptimizer:
-    """What makes the optimiser of parameter groups, from a section `optimizer`.
+    """A function that makes the optimiser of parameter groups, from a section `optimizer`.
 
     Raises:
-        UserError: the section names no class, or a key that the class does not take.
+        UserError: the section names no class, or has a key that the class does not accept.
     """
     return partial(_called, "optimizer", _instantiate(section, "optimizer"))
 
 
 def lr_scheduler(section: LRSchedulerConfig) -> MakeScheduler | None:
-    """What makes the learning-rate schedule of an optimiser and the length of the training; None: a constant rate.
+    """A function that makes the learning-rate schedule from an optimiser and the length of the training.
+
+    Returns:
+        None for a constant learning rate.
 
     Raises:
-        UserError: the section names no class, or a key that the class does not take.
+        UserError: the section names no class, or has a key that the class does not accept.
     """
     if section.scheduler is None:
         return None
@@ -185,7 +188,7 @@ def _scheduled(make: Any, waiting: Sequence[str], optimizer: "Optimizer", length
 
 
 def _called(key: str, make: Any, *arguments: Any) -> Any:
-    """What a partial gives, whose last arguments are checked by its own class."""
+    """The result of a partial; its class checks the values of the arguments."""
     try:
         return make(*arguments)
     except (TypeError, ValueError) as error:
@@ -193,7 +196,7 @@ def _called(key: str, make: Any, *arguments: Any) -> Any:
 
 
 def loggers(section: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> "list[Logger]":
-    """The loggers by name, which have logged the hyperparameters; null removes one."""
+    """The loggers of a section `logger`, without those that are null; the hyperparameters are logged with each."""
     made = [_instantiate(node, f"logger.{name}") for name, node in section.items() if node is not None]
     for logger in made:
         logger.log_hyperparams(dict(hyperparameters))
@@ -201,7 +204,7 @@ def loggers(section: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> "
 
 
 def callbacks(section: Mapping[str, Any], *, progress_bar: bool = True) -> "list[Callback]":
-    """The callbacks by name; null removes one, and a run without progress bar needs no callback for it."""
+    """The callbacks of a section `callbacks`, without those that are null, and `progress` only with a progress bar."""
     wanted = {name: node for name, node in section.items() if node is not None}
     if not progress_bar:
         wanted.pop("progress", None)
@@ -209,7 +212,7 @@ def callbacks(section: Mapping[str, Any], *, progress_bar: bool = True) -> "list
 
 
 def trainer(section: Mapping[str, Any], **parts: Any) -> "Trainer":
-    """The trainer, given its loggers, callbacks and root folder."""
+    """The trainer; `parts` are its loggers, callbacks and root folder."""
     return cast("Trainer", _instantiate(section, "trainer", **parts))
 
 
@@ -225,20 +228,20 @@ def _instantiate(section: Mapping[str, Any], key: str, **extra: Any) -> Any:
 
 
 def _check_keys(section: Mapping[str, Any], key: str, target: str) -> None:
-    """A key that the class does not take is an invalid key of the user's, not a TypeError of a library."""
+    """Raise a UserError for a key that the class does not accept, instead of a TypeError of a library."""
     parameters = _parameters(section, key)
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
     for name in section:
         if not name.startswith("_") and name not in parameters:
-            raise UserError(f"{key}.{name} is unknown to {target}{closest(name, parameters)}.")
+            raise UserError(f"{key}.{name} is not an argument of {target}{closest(name, parameters)}.")
 
 
 def _parameters(section: Mapping[str, Any], key: str) -> Mapping[str, inspect.Parameter]:
-    """What the class of a section takes, by name."""
+    """The parameters of the class of a section, by name."""
     target = section.get("_target_")
     if target is None:
-        raise UserError(f"{key} has no _target_: it must name the class that is built.")
+        raise UserError(f"{key}._target_ is not set: it must be the class to build.")
     try:
         return inspect.signature(hydra.utils.get_object(target)).parameters
     except Exception as error:
@@ -246,17 +249,20 @@ def _parameters(section: Mapping[str, Any], key: str) -> Mapping[str, inspect.Pa
 
 
 def _check_untrusted(section: Mapping[str, Any]) -> None:
-    """Refuse what could name code: a foreign target, and anything nested, because Hydra builds that, too."""
+    """Raise an error for what could run foreign code: an unknown target, or nested values, which Hydra builds, too."""
     for key, value in section.items():
         if (key.startswith("_") and key != "_target_") or not isinstance(value, str | int | float | None):
-            raise ValueError(f"model.{key} is no plain value")
+            raise ValueError(f"model.{key} is not a plain value")
     known = _known_targets()
     if section.get("_target_") not in known:
-        raise UserError(f"the file asks for the network {section.get('_target_')!r}, which is none of {sorted(known)}.")
+        raise UserError(
+            f"the file describes a network of the class {section.get('_target_')!r}, which is not one of "
+            f"{', '.join(sorted(known))}: for a network of your own, pass --config-dir=FOLDER with its model/NAME.yaml."
+        )
 
 
 def _known_targets() -> set[str]:
-    """What the files of the group `model` name: our own, and those of a folder that the command line brings."""
+    """The targets of the files of the group `model`, in `conf` and in the folders of `--config-dir`."""
     folders = [CONF]
     if HydraConfig.initialized():
         sources = HydraConfig.get().runtime.config_sources

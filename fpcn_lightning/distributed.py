@@ -1,4 +1,4 @@
-"""The batch of all processes as one: what pairs and centres need when each process holds a share of it."""
+"""Gathers and sums over the batches of all processes, for pairs and centres under distributed training."""
 
 from typing import Any
 
@@ -32,8 +32,8 @@ def gather_with_gradient(x: Tensor) -> Tensor:
 
     The gradient of each process's rows is the sum of the gradients that the losses of all processes send to them. Once
     DistributedDataParallel has averaged over the processes, that is the gradient of the mean of their losses.
-    Forward and backward are collective: every process must come through both, with a loss that is connected to the
-    result even where it has no pairs.
+    Forward and backward are collective: every process must run both, with a loss that is connected to the result even
+    where it has no pairs.
 
     Args:
         x: [N, ...], of the same shape on every process.
@@ -56,6 +56,6 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(_ctx: Any, gradient: Tensor) -> Tensor:
-        # Not reduce-scatter, which gloo does not have; what travels is no larger than the pooled features of a batch.
+        # Not reduce-scatter, which gloo does not support; the tensor is no larger than the pooled features of a batch.
         total = sum_over_ranks(gradient)
         return total.chunk(dist.get_world_size())[dist.get_rank()]

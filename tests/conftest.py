@@ -1,4 +1,4 @@
-"""What all tests share: composed configs, and a set of images small enough to train on in seconds."""
+"""Fixtures of all tests: composed configs, and a set of images small enough to train on in seconds."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -28,14 +28,14 @@ def rocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No test reads or leaves anything in the user's cache."""
+    """No test reads or writes the user's cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     yield
     GlobalHydra.instance().clear()
 
 
 def composed(*overrides: str, folder: Path = Path("run-folder")) -> DictConfig:
-    """The config that the command line would compose for a run in `folder`, which Hydra then knows, too."""
+    """The config that the command line would compose for a run in `folder`; also set as Hydra's current one."""
     register()
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         whole = compose("config", overrides=list(overrides), return_hydra_config=True)
@@ -52,7 +52,7 @@ def _config(*overrides: str) -> config.Config:
 
 
 def config_of(*overrides: str) -> config.Config:
-    """The config of these words as objects, the caller's own."""
+    """The config of these overrides as objects, a new copy for each call."""
     return copy.deepcopy(_config(*overrides))
 
 

@@ -1,4 +1,4 @@
-"""A network costs one file and one yaml: the README's promise, kept from outside of the package."""
+"""A network from outside the package needs one Python file and one yaml file, as the README says."""
 
 import os
 import subprocess
@@ -83,7 +83,7 @@ def test_a_network_from_outside_trains_sweeps_and_is_tested(tmp_path: Path) -> N
     assert wide["metrics"] is not None
     assert again["metrics"]["test"] == wide["metrics"]["test"]
 
-    # Without the folder that names it, a checkpoint is a stranger's, and its network is not imported.
+    # Without --config-dir the network of the checkpoint is unknown, and is not imported.
     refused = _program(tmp_path, "task=evaluate", f"checkpoint={checkpoint}")
     assert refused.returncode == 2
     assert "toy_network.Toy" in refused.stderr

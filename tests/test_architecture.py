@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted(
     path.relative_to(ROOT) for folder in ("fpcn_lightning", "hydra_plugins") for path in (ROOT / folder).rglob("*.py")
 )
-# From the lowest layer to the highest. A room imports rooms of lower layers and itself, and none beside it.
+# From the lowest layer to the highest. A folder imports folders of lower layers and itself, none of its own layer.
 LAYERS = (
     {"errors", "config", "distributed", "library_warnings"},
     {"runs"},
@@ -27,10 +27,10 @@ LAYERS = (
     {"cli"},
     {"hydra_plugins", "__main__"},
 )
-LAYER_OF = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
-# What a light room may use of others, by the start of the dotted name below fpcn_lightning.
+LAYER_OF = {name: number for number, folders in enumerate(LAYERS) for name in folders}
+# What `field` may import, as prefixes of the dotted name below fpcn_lightning.
 FIELD_KNOWS = ("errors", "runs.atomic_write", "data.images", "data.augment", "data.tiles", "field")
-# Rooms, or modules of them, that must not import a library, wherever the import is written.
+# Libraries that a folder must not import, wherever the import is written.
 WITHOUT = {
     "config": ("hydra", "omegaconf", "torch"),
     "runs": ("hydra", "omegaconf", "torch", "lightning"),
@@ -50,7 +50,7 @@ WITHOUT = {
 }
 
 
-def room(path: Path) -> str:
+def top_level(path: Path) -> str:
     """The folder of a module, or the module itself at the top of the package."""
     if path.parts[0] == "hydra_plugins":
         return "hydra_plugins"
@@ -73,8 +73,8 @@ def imported(path: Path) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def rooms_imported(path: Path) -> set[str]:
-    """The rooms of ours that a file imports."""
+def folders_imported(path: Path) -> set[str]:
+    """The folders of this package that a file imports."""
     found = set()
     for name in imported(path):
         first, _, rest = name.partition(".")
@@ -85,17 +85,17 @@ def rooms_imported(path: Path) -> set[str]:
     return found
 
 
-def test_every_room_has_a_layer() -> None:
-    assert {room(path) for path in MODULES} - {"__init__"} == LAYER_OF.keys()
+def test_every_folder_has_a_layer() -> None:
+    assert {top_level(path) for path in MODULES} - {"__init__"} == LAYER_OF.keys()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
-def test_no_import_leads_up_or_beside(path: Path) -> None:
-    own = room(path)
+def test_imports_lead_to_lower_layers_only(path: Path) -> None:
+    own = top_level(path)
     if own == "__init__":
-        assert not rooms_imported(path)
+        assert not folders_imported(path)
         return
-    others = rooms_imported(path) - {own}
+    others = folders_imported(path) - {own}
     assert {name for name in others if LAYER_OF[name] >= LAYER_OF[own]} == set()
 
 
@@ -121,12 +121,12 @@ def test_no_module_imports_itself_through_others() -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
-def test_a_room_does_without_the_libraries_of_higher_ones(path: Path) -> None:
+def test_a_folder_does_not_import_the_libraries_of_higher_layers(path: Path) -> None:
     roots = {name.partition(".")[0] for name in imported(path)}
-    assert roots & set(WITHOUT.get(room(path), ())) == set()
+    assert roots & set(WITHOUT.get(top_level(path), ())) == set()
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if room(path) == "field"], ids=str)
+@pytest.mark.parametrize("path", [path for path in MODULES if top_level(path) == "field"], ids=str)
 def test_the_field_uses_images_views_and_the_atomic_write_alone(path: Path) -> None:
     ours = [name.removeprefix("fpcn_lightning.") for name in imported(path) if name.startswith("fpcn_lightning.")]
     known = ("data", "runs", "__version__", *FIELD_KNOWS)

@@ -81,7 +81,7 @@ def train(case: tuple[str, dict[str, Any]], rank: int, ranks: int) -> dict[str, 
 
 
 def gather_of_a_rank(rank: int) -> dict[str, Tensor]:
-    """The rows of both ranks, and the gradient when each rank sums them with a weight of its own."""
+    """The rows of both ranks, and the gradient when each rank sums them with its own weight."""
     rows = (torch.arange(6.0).view(2, 3) + 10 * rank).requires_grad_()
     gathered = gather_with_gradient(rows)
     torch.autograd.backward((gathered * (1 + rank) * torch.arange(12.0).view(4, 3)).sum())
@@ -98,7 +98,7 @@ def work(rank: int, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_ranks_do_what_one_process_does_on_the_whole_batch(tmp_path: Path) -> None:
+def test_two_ranks_equal_one_process_on_the_whole_batch(tmp_path: Path) -> None:
     spawn(work, (tmp_path,), nprocs=RANKS)  # type: ignore[no-untyped-call]
     results = [torch.load(tmp_path / f"rank-{rank}.pt") for rank in range(RANKS)]
 
@@ -116,7 +116,7 @@ def test_two_ranks_do_what_one_process_does_on_the_whole_batch(tmp_path: Path) -
         assert torch.equal(*centers)
 
 
-def test_one_process_is_its_own_pool() -> None:
+def test_one_process_gathers_only_its_own_rows() -> None:
     x = torch.randn(3, 2, requires_grad=True)
     assert world_size() == 1
     assert gather_with_gradient(x) is x

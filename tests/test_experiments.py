@@ -1,4 +1,4 @@
-"""Every experiment of `conf/experiment` runs from end to end as a person would start it; new files are found."""
+"""Every experiment of `conf/experiment` runs from end to end from its command line; new files are found."""
 
 import json
 import os
@@ -13,16 +13,16 @@ from fpcn_lightning.config import CONF
 from fpcn_lightning.runs.results import find_results
 from tests.conftest import composed
 
-# Of a long grid, two values of each key show as much.
+# Of a long grid, two values of each key are enough.
 FEWER = {
-    # The only backbone that needs no weights: the rows are what is tried.
+    # The backbone that needs no weights: this tests the rows.
     "backbones": ["model.backbone=test_resnet"],
-    # tests/models/test_every_network.py has all networks: here those that train in a way of their own.
+    # tests/models/test_every_network.py has all networks: here those whose training differs.
     "comparison": ["model=majority,mmal_net"],
     "authors_recipes": ["model=bilinear_cnn,mmal_net"],  # two steps of training, and another schedule
     "opaque_minerals": ["model=swin"],
     "distillation": ["model=mobilenetv2"],
-    "ablation": ["ablation=plain,full"],  # tests/test_config.py holds what each row switches off
+    "ablation": ["ablation=plain,full"],  # tests/test_config.py tests what each row switches off
     "localisation": ["ablation=plain,full", "background=shortcut", "hydra.sweeper.first=[]"],  # gradcam has students
     "pairs": ["model.pairs_per_image=2,4", "model=api_net"],
     "search": ["search.trials=2"],
@@ -39,7 +39,7 @@ def test_an_experiment_runs_all_its_rows(experiment: str, rocks: Path, tmp_path:
     words = [f"+experiment={experiment}", "trainer=smoke", "trainer.max_epochs=1"]
     words += FEWER.get(experiment, [])
     if cfg.data.synthetic is None:
-        # Without the published sides, so that the experiment's own shares are cut.
+        # Without the published splits, so that the experiment's own shares are used.
         photographs = tmp_path / "photographs"
         shutil.copytree(rocks.parent / "images", photographs)
         words.append(f"data.root={photographs}")

@@ -1,4 +1,4 @@
-"""What the README's table 'To add' promises, kept from outside of the package: each extension and its files."""
+"""The README's table 'To add', tested from outside the package: each extension needs the files that it lists."""
 
 import sys
 from pathlib import Path
@@ -31,7 +31,7 @@ class Entropy(LossTerm):
 
 @pytest.fixture
 def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that Python imports from, as the folder of somebody's own code."""
+    """A folder outside the package from which Python imports."""
     folder = tmp_path / "outside"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
@@ -49,7 +49,7 @@ def test_a_loss_is_one_file(outside: Path, train: Train) -> None:
     del sys.modules["entropy_loss"]
 
 
-def test_an_optimiser_and_a_schedule_are_no_file() -> None:
+def test_an_optimiser_and_a_schedule_need_no_file() -> None:
     optimizer = ("optimizer=other", "optimizer._target_=torch.optim.Adagrad", "+optimizer.lr_decay=0.01")
     schedule = (
         "lr_scheduler=other",

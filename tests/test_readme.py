@@ -1,4 +1,4 @@
-"""What README and notebook tell people to type: every command composes, every place that the README names is there."""
+"""Commands and paths in README and notebook: every command composes, every path in the README exists."""
 
 import re
 import runpy
@@ -25,7 +25,7 @@ GROUPS = "model|loss|data|recipe|start|optimizer|lr_scheduler|training|trainer|l
 
 
 def commands(text: str) -> list[str]:
-    """The words of each command for this program in the code blocks of a text, with continued lines joined."""
+    """The arguments of each command for this program in the code blocks of a text, with continued lines joined."""
     joined = text.replace("\\\n", " ")
     variables = dict(re.findall(r'^([A-Z]+)="([^"]*)"$', joined, re.MULTILINE))
     found = re.findall(r"^python -m fpcn_lightning (.+)$", joined, re.MULTILINE)
@@ -35,13 +35,13 @@ def commands(text: str) -> list[str]:
 
 
 def words_of(command: str) -> list[str]:
-    """The words that the program gets from the shell, which fills in what looks like its own variables."""
+    """The arguments after expansion by the shell, which also expands what looks like its own variables."""
     split = subprocess.run(["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, text=True, check=True)
     return [word for word in split.stdout.split("\0")[:-1] if word != "-m"]
 
 
 def jobs_of(words: list[str]) -> list[list[str]]:
-    """The words of each job of a sweep; those of the only job where it is none."""
+    """The overrides of each job of a sweep, or of the only job of a single run."""
     overrides = OverridesParser.create().parse_overrides(seeds_as_sweep(words))
     jobs: list[list[str]] = BasicSweeper.split_arguments(overrides, None)[0]
     return jobs
@@ -80,7 +80,7 @@ def test_a_choice_of_the_readme_exists(choice: str) -> None:
     composed(choice)
 
 
-def test_the_words_of_the_readme_are_those_of_this_version() -> None:
+def test_the_keys_in_the_readme_are_current() -> None:
     words = re.findall(r"[\w.]+=[^\s`'\"]*", README)
     assert [sentence for word in words if (sentence := renamed(word))] == []
 
@@ -93,7 +93,7 @@ def test_an_extension_of_the_readme_composes(extension: str) -> None:
 @pytest.mark.parametrize(
     "place", re.findall(r"`((?:fpcn_lightning|hydra_plugins|conf|docs|experiments)/[\w/.]*)`", README)
 )
-def test_a_place_that_the_readme_names_is_there(place: str) -> None:
+def test_a_path_in_the_readme_exists(place: str) -> None:
     assert (ROOT / place).exists()
 
 

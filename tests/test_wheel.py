@@ -1,4 +1,4 @@
-"""The wheel, built and installed elsewhere, runs from another folder: it carries `conf` and the launchers."""
+"""The wheel, built and installed elsewhere, runs from another folder: it contains `conf` and the launchers."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What a run has told W&B offline, read back with W&B's own tool."""
+"""What a run has logged to W&B offline, read with W&B's own tool."""
 
 import json
 import subprocess
@@ -14,12 +14,12 @@ class Recorded(NamedTuple):
     run: dict[str, Any]  # run_id, display_name, run_group, job_type, project
     config: dict[str, Any]
     history: list[dict[str, Any]]
-    summary: dict[str, Any]  # media are spelt out: `val/pictures.count`
-    exit_code: int | None  # None: W&B was never told the end
+    summary: dict[str, Any]  # media have nested names: `val/pictures.count`
+    exit_code: int | None  # None: the run was not finished at W&B
 
     @property
     def keys(self) -> set[str]:
-        """Everything that was logged, media by their own name."""
+        """Names of everything that was logged; media without their nested parts."""
         logged = {key for row in self.history for key in row} | set(self.summary)
         return logged | {key.rpartition(".")[0] for key in logged if key.endswith("._type")}
 
@@ -30,7 +30,7 @@ class Recorded(NamedTuple):
 
 
 def offline_runs(folder: Path) -> list[Recorded]:
-    """All offline runs below `folder`, in the order in which they began."""
+    """All offline runs below `folder`, in the order of their start."""
     found = [_recorded(path.parent) for path in folder.rglob("run-*.wandb")]
     return sorted(found, key=lambda recorded: recorded.run["start_time"])
 

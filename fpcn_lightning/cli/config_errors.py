@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf say about a config, as one sentence for the person at the keyboard."""
+"""Turns errors of Hydra and OmegaConf about a config into one sentence for the user."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from fpcn_lightning.errors import closest
 
 
 def explain_config_error(error: Exception) -> str:
-    """One line out of what Hydra and OmegaConf say in several: the key, what is wrong with it, the way out."""
+    """One line for an error of Hydra or OmegaConf: the key, what is wrong with it, what to do."""
     text = str(error.__cause__ or error)
     unknown = re.search(r"[Kk]ey '([^']+)' (?:is not in struct|not in '(\w+)')", f"{error}\n{text}")
     if unknown:
@@ -24,21 +24,23 @@ def explain_config_error(error: Exception) -> str:
     lines = [line.strip() for line in str(error).split("Config search path")[0].splitlines() if line.strip()]
     if isinstance(error, OverrideParseException):
         first = lines[0].rstrip(".:;")
-        return f"{first}: put a value with spaces, commas, brackets or accents into quotes, \"data.root='/my photos'\"."
+        return (
+            f"{first}: put quotes around a value with spaces, commas, brackets or accents: \"data.root='/my photos'\"."
+        )
     if error.__cause__ is not None:
         lines.append(text.splitlines()[0].strip())
     return "; ".join(line.rstrip(".;:") for line in dict.fromkeys(lines)) or type(error).__name__
 
 
 def first_error(error: Exception, words: Sequence[str]) -> Exception:
-    """The error that comes first in the eyes of the person at the keyboard.
+    """The error that the user has to fix first.
 
-    Whether several values of a key are meant as a sweep stands in the config itself. Where a word keeps it from being
-    composed, Hydra takes it for a single run and complains of the commas instead of that word.
+    Whether several values of a key are a sweep is decided by the config itself. If an argument prevents the config from
+    being composed, Hydra assumes a single run and reports the commas instead of that argument.
 
     Args:
-        error: what Hydra raised.
-        words: of the command line.
+        error: raised by Hydra.
+        words: the arguments of the command line.
     """
     if "Ambiguous value for argument" not in str(error):
         return error

@@ -1,4 +1,4 @@
-"""What `--help` prints. Hydra's own takes seconds, because it composes the config once for every group."""
+"""The text of `--help`. Hydra's own help takes seconds, because it composes the config once for every group."""
 
 import re
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from fpcn_lightning.errors import UserError, closest
 
 TASKS = {
     "train": "train one network (the default)",
-    "evaluate": "test a checkpoint: checkpoint=FILE, on other images with data.root=PHOTOS",
+    "evaluate": "test a checkpoint: checkpoint=FILE; on other images with data.root=PHOTOS",
     "explain": "heat maps of a checkpoint: checkpoint=FILE source=PHOTOS",
-    "export": "a bundle for the field: checkpoint=FILE",
+    "export": "export a checkpoint as a bundle for the field: checkpoint=FILE",
     "report": "tables, figures and a page of all runs in a folder: runs=outputs/EXPERIMENT",
-    "search": "look for better values of some keys with Optuna: search.space",
-    "dashboard": "the project's W&B workspaces",
+    "search": "search better values of the keys in search.space with Optuna",
+    "dashboard": "write the project's W&B workspaces",
 }
-# Groups without an entry in conf/config.yaml: a choice has to be added.
+# Groups without an entry in conf/config.yaml: they are added with +GROUP=NAME.
 ADDED = ("experiment", "ablation", "background")
 
 _COMMANDS = """\
@@ -26,24 +26,24 @@ Classify rocks and minerals from photographs: FPCN, the networks it is compared 
   python -m fpcn_lightning data=folder data.root=PHOTOS          train FPCN on a folder of class folders, or a CSV
   python -m fpcn_lightning +experiment=photographs data.root=PHOTOS
   python -m fpcn_lightning +experiment=NAME                      all rows of conf/experiment/NAME.yaml, then their table
-  python -m fpcn_lightning -m seed=0,1,2 model=plain,fpcn        any sweep of your own
+  python -m fpcn_lightning -m seed=0,1,2 model=plain,fpcn        any other sweep
   python -m fpcn_lightning task=TASK ...                         one of the tasks below
 """
 _KEYS = """\
---help GROUP, such as --help model, has a line for each choice of a group; --cfg job prints every key with its value,
-and fpcn_lightning/config.py says what each one means. A key is set as KEY=VALUE, such as model.theta=0.25 seed=1.
---hydra-help shows what Hydra itself can do.
+--help GROUP, such as --help model, prints a line for each choice of a group; --cfg job prints every key with its value;
+fpcn_lightning/config.py describes every key. A key is set as KEY=VALUE, such as model.theta=0.25 seed=1. --hydra-help
+prints Hydra's own options.
 """
 
 
 def help_text(words: Sequence[str] = ()) -> str:
-    """The help, or that about one group where a word names it.
+    """The help, or the help of the groups that are named.
 
     Args:
-        words: of the command line, without the program.
+        words: the arguments of the command line, without the program.
 
     Raises:
-        UserError: a word is not a group.
+        UserError: an argument is not a group.
     """
     groups = [word for word in words if not word.startswith("-") and "=" not in word]
     if groups:
@@ -75,7 +75,7 @@ def _about(group: str) -> str:
 
 
 def first_comment(path: Path) -> str:
-    """The first sentence of the comment that a yaml file begins with."""
+    """The first sentence of the comment at the beginning of a yaml file."""
     words: list[str] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("# @package"):

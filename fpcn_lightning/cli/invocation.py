@@ -1,4 +1,4 @@
-"""How the program was called, out of Hydra's own part of a config, and words that it takes in a way of our own."""
+"""How the program was called, from the `hydra` part of a config, and the argument `seeds=`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,18 +13,18 @@ from fpcn_lightning.runs.invocation import Invocation
 
 
 def running_invocation() -> Invocation:
-    """Of the job that Hydra is running in this process."""
+    """The invocation of the job that Hydra is running in this process."""
     hydra = HydraConfig.get()
     return _invocation(hydra, Path(hydra.runtime.output_dir))
 
 
 def sweep_invocation(sweep: DictConfig) -> Invocation:
-    """Of a sweep, from its own config with Hydra's part; the output folder is that of the sweep."""
+    """The invocation of a sweep, from its own config with the part `hydra`; the output folder is that of the sweep."""
     return _invocation(sweep.hydra, Path(sweep.hydra.sweep.dir))
 
 
 def _invocation(hydra: Any, output_dir: Path) -> Invocation:
-    # Overrides as they were written: an interpolation in them belongs to the job that they compose.
+    # Overrides as they were written: interpolations in them are resolved in the job that is composed from them.
     written = cast(dict[str, list[str]], OmegaConf.to_container(hydra.overrides, resolve=False))
     sources = [source for source in hydra.runtime.config_sources if source.provider == "command-line"]
     return Invocation(
@@ -39,9 +39,9 @@ def _invocation(hydra: Any, output_dir: Path) -> Invocation:
 
 
 def seeds_as_sweep(words: Sequence[str]) -> list[str]:
-    """The words of a command line, with `seeds=0,1,2` as the sweep over `seed` that it stands for.
+    """The arguments of a command line, with `seeds=0,1,2` replaced by the sweep `seed=0,1,2`.
 
-    Hydra would take it for a sweep over the key `seeds`, whose value the rows of an experiment are repeated for.
+    Hydra would run a sweep over the key `seeds`, which lists the seeds of every row of an experiment.
 
     Raises:
         UserError: `seeds` and `seed` are both given.

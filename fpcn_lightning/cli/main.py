@@ -1,6 +1,6 @@
-"""The entry: compose a config, hand it to its task, turn errors that the user can fix into one sentence.
+"""The entry point: compose a config, pass it to its task, print errors that the user can fix as one sentence.
 
-Nothing heavy is imported here before a task runs, so that `--help` and `--cfg job` answer at once.
+Nothing that is slow to import is imported before a task runs, so that `--help` and `--cfg job` print at once.
 """
 
 import io
@@ -25,7 +25,7 @@ from fpcn_lightning.errors import UserError, check_choice
 
 
 def register() -> None:
-    """Make the schema known to Hydra under the name that `conf/config.yaml` lists first."""
+    """Register the schema with Hydra under the name that is first in the defaults of `conf/config.yaml`."""
     ConfigStore.instance().store(name="schema", node=config.Config)
 
 
@@ -33,7 +33,7 @@ def run_task(cfg: DictConfig) -> None:
     """Run `cfg.task`.
 
     Raises:
-        UserError: the task is unknown, the config is not complete, or what the task raises.
+        UserError: the task is unknown, the config is incomplete, or the task raises it.
     """
     check_choice("task", cfg.task, TASKS)
     invocation = running_invocation()
@@ -54,7 +54,7 @@ def main() -> None:
     except UserError as error:
         sys.exit(_complain(str(error)))
     register()
-    # Hydra would print a shortened stack trace and exit by itself; with this it raises, and we say it in one sentence.
+    # Without this Hydra prints a shortened stack trace and exits; with it the error is raised, and handled below.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         hydra.main(config_path=str(config.CONF), config_name="config", version_base="1.3")(run_task)()
@@ -85,18 +85,18 @@ def _check_renamed(words: Sequence[str]) -> None:
 
 
 def _library_error(error: Exception) -> str | None:
-    """A sentence for an error of a library that the user can fix; None for any other."""
-    # Lightning's class for invalid settings of its own; importing it for the name would cost seconds.
+    """A sentence for an error of a library that the user can fix; None for any other error."""
+    # Lightning's class for invalid settings; compared by name, because importing it takes seconds.
     if type(error).__name__ == "MisconfigurationException":
         return " ".join(str(error).split())
-    # OmegaConf's for a key below a section that is null, such as data.synthetic.size with data=folder.
+    # OmegaConf's error for a key below a section that is null, such as data.synthetic.size with data=folder.
     if isinstance(error, AssertionError) and "Unexpected type for root" in str(error):
-        return "a key on the command line is below a section that is null here: give the whole section, or none of it."
+        return "a key on the command line is below a section that is null: set the whole section, or remove the key."
     return None
 
 
 def _print_any_name() -> None:
-    """File names out of old archives need not be UTF-8."""
+    """Print file names that are not valid UTF-8, such as those from old archives, with escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -104,7 +104,7 @@ def _print_any_name() -> None:
 
 def _complain(text: str) -> int:
     if text.startswith("Caught UserError in DataLoader worker"):
-        # It comes with the stack trace of the worker process before it.
+        # The message begins with the stack trace of the worker process.
         text = text.rstrip().splitlines()[-1].removeprefix("fpcn_lightning.errors.UserError: ")
     print(f"error: {text}", file=sys.stderr)
     return 2

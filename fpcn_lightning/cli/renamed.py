@@ -1,8 +1,8 @@
-"""Config keys and choices of earlier versions, and what they are called today."""
+"""Config keys and choices of earlier versions, and their current names."""
 
 from fpcn_lightning.runs.upgrade import RENAMED_CONFIG_KEYS
 
-# Keys whose value means something else today, or which are Hydra's.
+# Keys whose values have another meaning today, and keys of Hydra.
 HINTS = {
     "optimisation.schedule": "lr_scheduler, such as lr_scheduler=cosine",
     "optimisation.every": "lr_scheduler.scheduler.step_size, with lr_scheduler=step",
@@ -12,7 +12,7 @@ HINTS = {
     "hydra.launcher.cards": "hydra.launcher.gpus",
     "hydra.launcher.cards_per_slot": "hydra.launcher.gpus_per_job",
 }
-# Choices by group=NAME.
+# Choices, as GROUP=NAME.
 CHOICES = {
     "model=plain_official": "model=plain recipe=fpcn_authors",
     **{
@@ -23,7 +23,7 @@ CHOICES = {
 
 
 def renamed(word: str) -> str | None:
-    """The sentence about a word of the command line, `KEY=VALUE` or `GROUP=NAME`, that an earlier version took."""
+    """The message for an argument, `KEY=VALUE` or `GROUP=NAME`, of an earlier version; None for any other argument."""
     key, _, value = word.lstrip("+~").partition("=")
     if word in CHOICES:
         return f"{word} is called {CHOICES[word]} now."

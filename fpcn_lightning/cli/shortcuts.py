@@ -1,4 +1,4 @@
-"""Shortcuts of the command line, such as `backbone=`: one that would have no effect is refused."""
+"""Shortcuts of the command line, such as `backbone=`: one that has no effect is an error."""
 
 from collections.abc import Sequence
 
@@ -10,24 +10,24 @@ from fpcn_lightning.runs.invocation import Invocation
 INSTEAD = {
     "backbone": "this model has its own backbone: choose another model, such as model=plain or model=fpcn",
     "pretrained": "this model has no pretrained weights",
-    "teacher": "no teacher is asked for: choose a method, such as distillation=kd",
+    "teacher": "this run has no teacher: choose a method of distillation, such as distillation=kd",
     "slots": "it is for sweeps, and this is one run",
 }
 
 
 def check_shortcuts(cfg: DictConfig, invocation: Invocation, words: Sequence[str]) -> None:
-    """Refuse a shortcut on the command line of a single run that no key refers to.
+    """Check that every shortcut on the command line of a single run is used by a key.
 
     A job of a sweep is not checked: there a shortcut is meant for the jobs that can use it.
 
     Args:
         cfg: as composed, with its interpolations.
         invocation: how the program was called.
-        words: of the command line. Our launchers end that of a job with `hydra.mode=RUN`; Hydra adds the same word to
-            the overrides of every single run, so that the invocation cannot tell.
+        words: the arguments of the command line. The launchers of this package append `hydra.mode=RUN` to those of a
+            job; Hydra adds it to the overrides of every single run, too, so `invocation` cannot be used for this.
 
     Raises:
-        UserError: names the shortcut.
+        UserError: a shortcut has no effect.
     """
     if invocation.multirun or "hydra.mode=RUN" in words or cfg.task != "train":
         return

@@ -1,4 +1,4 @@
-"""Centre loss (Wen et al., ECCV 2016), which draws features to the centre of their class, and what moves a centre."""
+"""Centre loss (Wen et al., ECCV 2016), which pulls features to the centre of their class, and the update of centres."""
 
 from typing import Literal, NamedTuple
 
@@ -43,7 +43,7 @@ def center_loss(
 def batch_mean_centers(features: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
     """New centres [C, D] by FPCN, equation 10: c + sum_i (x_i - c) / m, which is the mean of the class in the batch.
 
-    m is read as the number of images of the class in the batch. Absent classes keep their centre.
+    m is taken to be the number of images of the class in the batch. Absent classes keep their centre.
 
     Args:
         features: [B, D].
@@ -71,10 +71,10 @@ def wen_centers(features: Tensor, labels: Tensor, centers: Tensor, rate: float =
 def moving_average_centers(features: Tensor, labels: Tensor, centers: Tensor, rate: float = 0.05) -> Tensor:
     """New centres [C, D] by PCA-Net (Zhang et al. 2021, arXiv 2101.08527): c + rate * (mean of the class - c / |c|).
 
-    Features are compared with the direction c / |c|, of which a centre of zeros has none: it counts as zero. The step,
-    too, is taken from the direction, as in the authors' code: a centre stays short, about as long as a step, and
-    follows the last few batches. Their code adds one difference an image, but of the images of one class only the last
-    one arrives; here it is their mean. Absent classes keep their centre.
+    Features are compared with the direction c / |c|, which counts as zero for a centre of zeros. The step, too, is
+    taken from the direction, as in the authors' code: the norm of a centre stays about that of a step, and the centre
+    follows the last few batches. Their code adds one difference per image, but of the images of one class only the last
+    one takes effect; here it is their mean. Absent classes keep their centre.
 
     Args:
         features: [B, D], of norm 1.
@@ -88,13 +88,14 @@ def moving_average_centers(features: Tensor, labels: Tensor, centers: Tensor, ra
 class CenterLoss(nn.Module):
     """Centre loss with its centres; the gradient reaches the features only.
 
-    In training the centres move after the loss is taken, by the sums over the batches of all processes, so that every
-    process holds the centres that one process would have after the whole batch. In evaluation they rest.
+    In training the centres are updated after the loss is computed, from the sums over the batches of all processes, so
+    that every process holds the centres that one process would have after the whole batch. In evaluation they stay.
 
-    A class that was never seen is measured against its mean in the batch, instead of against the zero it was made with,
-    towards which it would be pulled. The papers do not say where centres begin; this is ours. So is the L2 norm: the
-    papers leave the scale of the features open, on which the weight of this loss depends. The moving average follows
-    its authors' code instead: centres begin at zero, and features are compared with their directions.
+    Features of a class that was not seen before are compared with their mean in the batch, instead of with the initial
+    zeros, towards which they would be pulled. The papers give no initial centres; this choice is ours. So is the L2
+    normalisation: the papers do not give the scale of the features, on which the weight of this loss depends. The
+    moving average follows its authors' code instead: centres start at zero, and features are compared with their
+    directions.
 
     Computed in float32, or in float64 where features or centres are.
 
@@ -107,7 +108,7 @@ class CenterLoss(nn.Module):
         reduction: "mean", or "sum" as equation 11 is printed; a sum is over the batches of all processes.
 
     Raises:
-        UserError: update or reduction has another name.
+        UserError: update or reduction is unknown, or rate is not in 0..1.
     """
 
     centers: Tensor

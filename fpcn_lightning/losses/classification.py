@@ -8,7 +8,7 @@ from fpcn_lightning.losses.views import Views
 
 
 class ClassificationTerm(LossTerm):
-    """Cross-entropy of `Views.logits`, each view weighted as the network asks (`Views.weights`), in float32."""
+    """Cross-entropy of `Views.logits`, each view weighted by the network (`Views.weights`), in float32."""
 
     def forward(self, views: Views, labels: Tensor) -> Tensor:  # noqa: ARG002 - views carry their own targets
         """Scalar >= 0: the mean over the views, or their weighted sum."""

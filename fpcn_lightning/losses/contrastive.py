@@ -1,4 +1,4 @@
-"""Contrastive loss: embeddings of one class lie close together, those of two classes at least a margin apart."""
+"""Contrastive loss: pulls embeddings of one class together, pushes those of two classes at least a margin apart."""
 
 import torch
 from torch import Tensor
@@ -14,21 +14,21 @@ class ContrastiveTerm(LossTerm):
 
     Args:
         weight: of the term.
-        margin: of distance.
+        margin: Euclidean distance.
     """
 
     def __init__(self, weight: float, margin: float = 0.5) -> None:
         super().__init__(weight)
         self.margin = margin
 
-    def forward(self, views: Views, labels: Tensor) -> Tensor:  # noqa: ARG002 - the pairs know their classes
+    def forward(self, views: Views, labels: Tensor) -> Tensor:  # noqa: ARG002 - `same_class` replaces the labels
         """Scalar >= 0.
 
         Raises:
-            UserError: the network embeds no pairs.
+            UserError: the network has no embeddings of pairs.
         """
         if views.contrasted is None:
-            raise UserError("this network embeds no pairs: set loss.contrastive.weight=0.")
+            raise UserError("this network has no embeddings of pairs: set loss.contrastive.weight=0.")
         return contrastive_loss(*views.contrasted, self.margin)
 
 
@@ -42,14 +42,14 @@ def contrastive_loss(anchors: Tensor, partners: Tensor, same_class: Tensor, marg
         anchors: [P, E].
         partners: [P, E].
         same_class: bool [P].
-        margin: of distance.
+        margin: Euclidean distance.
 
     Returns:
         Scalar >= 0; 0 where there are no pairs, still connected to the graph.
     """
     wide = torch.promote_types(anchors.dtype, torch.float32)
     squared = (anchors.to(wide) - partners.to(wide)).square().sum(1)
-    # The square root has no slope at 0, where two pictures of different classes are told apart by nothing.
+    # The gradient of the square root is infinite at 0, where two images of different classes have the same embedding.
     distance = squared.clamp(min=1e-12).sqrt()
     terms = torch.where(same_class, squared, functional.relu(margin - distance).square())
     return terms.sum() / max(len(terms), 1)

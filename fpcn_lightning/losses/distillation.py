@@ -1,24 +1,26 @@
-"""Distillation losses: a student's logits are drawn to those of a teacher.
+"""Distillation losses: pull a student's logits to those of a teacher.
 
-All are computed in float32 or wider and from logarithms, so that they stay finite where a network is fully confident.
+All are computed in float32 or wider and from log-probabilities, so that they stay finite where a network is fully
+confident.
 """
 
 import torch
 from torch import Tensor
 
-_EPSILON = 1e-8  # added to the product of two lengths by the authors of DIST
+_EPSILON = 1e-8  # added to the product of two norms by the authors of DIST
 
 
 def kd(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """T^2 KL(p_t || p_s) of the softmax of logits over T, summed over classes: knowledge distillation.
 
-    Source: Hinton, Vinyals, Dean 2015 (arXiv 1503.02531), whose T^2 keeps the gradient of one size whatever T is; FPCN
-    (Electronics 2023, 12(23), 4805), equations 13 and 14, which leave T^2 open.
+    Source: Hinton, Vinyals, Dean 2015 (arXiv 1503.02531), whose T^2 makes the size of the gradient independent of T;
+    FPCN (Electronics 2023, 12(23), 4805), equations 13 and 14, which do not mention T^2.
 
-    The published code of FPCN computes something else. It gives `nn.KLDivLoss` the student's softmax, where its
-    logarithm belongs, and divides by B C instead of B: T^2 mean_bc p_t (log p_t - p_s). That is no divergence. It is
-    negative where both agree, it is least where the student is certain of the teacher's likeliest class, and with the
-    authors' head of 200 classes its gradient is 1e-3 to 1e-5 of the one here: next to the label loss it does nothing.
+    The published code of FPCN computes something else. It passes the student's softmax to `nn.KLDivLoss`, which expects
+    its logarithm, and divides by B C instead of B: T^2 mean_bc p_t (log p_t - p_s). That is not a divergence. It is
+    negative where both agree, its minimum is where the student is certain of the teacher's most likely class, and with
+    the authors' head of 200 classes its gradient is 1e-3 to 1e-5 of the one here: it has no effect next to the label
+    loss.
 
     Args:
         student: logits [B, C].
@@ -39,11 +41,11 @@ def dkd(
     target_weight: float = 1.0,
     other_weight: float = 8.0,
 ) -> Tensor:
-    """T^2 (target_weight TCKD + other_weight NCKD): `kd` taken apart (Zhao et al., CVPR 2022).
+    """T^2 (target_weight TCKD + other_weight NCKD): `kd` decomposed (Zhao et al., CVPR 2022).
 
     TCKD is the divergence of (p_y, 1 - p_y), NCKD that of the probabilities of the other classes among themselves.
     KL(p_t || p_s) = TCKD + (1 - p_t[y]) NCKD: the weights replace the teacher's own confidence. With two classes NCKD
-    is 0. The authors let the whole loss grow over the first epochs; that factor is the caller's.
+    is 0. The authors scale the whole loss up over the first epochs; the caller applies that factor.
 
     Args:
         student: logits [B, C], C >= 2.
@@ -63,14 +65,14 @@ def dkd(
 
 
 def dist(student: Tensor, teacher: Tensor, temperature: float, between: float = 1.0, within: float = 1.0) -> Tensor:
-    """T^2 (between * inter + within * intra): one less Pearson's correlation of both sides' probabilities.
+    """T^2 (between * inter + within * intra): one minus Pearson's correlation of the probabilities of both networks.
 
-    inter correlates the classes of each picture, intra the pictures of each class over the batch; both are means.
-    Source: DIST (Huang et al., NeurIPS 2022). The factor T^2 is that of the authors' code; the listing in the appendix
-    of their paper has none. So is the 1e-8 beside the product of lengths.
+    inter correlates the classes of each image, intra the images of each class over the batch; both are means. Source:
+    DIST (Huang et al., NeurIPS 2022). The factor T^2 is that of the authors' code; the listing in the appendix of their
+    paper has none. The 1e-8 added to the product of norms is from their code, too.
 
-    Wants batches of some size: with one picture intra is 1 whatever the student says, with two every correlation of
-    intra is 1 or -1; with two classes so is every correlation of inter.
+    Needs batches of more than two images: with one image intra is 1 for any prediction of the student, with two every
+    correlation of intra is 1 or -1; with two classes so is every correlation of inter.
 
     Args:
         student: logits [B, C].
@@ -89,16 +91,16 @@ def dist(student: Tensor, teacher: Tensor, temperature: float, between: float = 
 
 
 def mixed(images: Tensor, share: float, partners: Tensor) -> Tensor:
-    """Each image with some of another of the batch, as function matching shows them to both networks.
+    """Each image mixed with another of the batch, as function matching passes them to both networks.
 
     Source: Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", CVPR 2022. Its loss is
-    `kd` without labels; what matters is that teacher and student see the same mixed view.
+    `kd` without labels; the essential point is that teacher and student see the same mixed view.
 
     Args:
         images: [B, ...], of any type.
-        share: 0..1, of each image itself.
-        partners: long [B], the place of the other image of each. The authors take the one before it in a batch that is
-            shuffled.
+        share: 0..1, weight of each image; that of its partner is 1 - share.
+        partners: long [B], position of the partner of each image. The authors take the image before it in a shuffled
+            batch.
 
     Returns:
         [B, ...], floating point.
@@ -107,7 +109,7 @@ def mixed(images: Tensor, share: float, partners: Tensor) -> Tensor:
 
 
 def mixup_share(generator: torch.Generator | None = None) -> float:
-    """Draw the share for `mixed`, one a batch: Beta(1, 1), folded to 0.5..1; by default from the global generator."""
+    """Draw the share for `mixed`, one per batch: Beta(1, 1), folded to 0.5..1; by default from the global generator."""
     share = float(torch.rand((), generator=generator))
     return max(share, 1 - share)
 
@@ -136,8 +138,8 @@ def _others(logs: Tensor, labels: Tensor) -> Tensor:
 def _correlation(first: Tensor, second: Tensor) -> Tensor:
     """Pearson's correlation [N] of the rows of two matrices [N, M]."""
     first, second = first - first.mean(1, keepdim=True), second - second.mean(1, keepdim=True)
-    lengths: Tensor = torch.linalg.vector_norm(first, dim=1) * torch.linalg.vector_norm(second, dim=1)
-    return (first * second).sum(1) / (lengths + _EPSILON)
+    norms: Tensor = torch.linalg.vector_norm(first, dim=1) * torch.linalg.vector_norm(second, dim=1)
+    return (first * second).sum(1) / (norms + _EPSILON)
 
 
 def _mean(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The hint: a student's features are drawn to those of a teacher."""
+"""The hint loss: pulls a student's features to those of a teacher."""
 
 import torch
 from torch import Tensor, nn
@@ -6,12 +6,12 @@ from torch.nn import functional
 
 
 class Hint(nn.Module):
-    """A linear map from the student's features to the teacher's, and the mean squared error of what it gives.
+    """A linear map from the student's features to the teacher's, and the mean squared error of its output.
 
     Source: FitNets (Romero et al., ICLR 2015, arXiv 1412.6550). There the hint is a feature map from the middle of the
     networks, the regressor a convolution, the error half a sum of squares, and the student is trained on it before it
-    sees a label. Here it is the pooled features, which any two networks have whatever their maps measure, and the term
-    stands beside the label loss all along. The regressor learns with the student and is not deployed.
+    is trained on labels. Here it is the pooled features, which any two networks have whatever the size of their maps,
+    and the term is added to the label loss in all epochs. The regressor is trained with the student and not deployed.
 
     Args:
         student_dim: Ds.

@@ -14,21 +14,23 @@ class RankingTerm(LossTerm):
 
     Args:
         weight: of the term.
-        margin: of probability.
+        margin: difference of probabilities.
     """
 
     def __init__(self, weight: float, margin: float = 0.05) -> None:
         super().__init__(weight)
         self.margin = margin
 
-    def forward(self, views: Views, labels: Tensor) -> Tensor:  # noqa: ARG002 - the scores know their classes
+    def forward(self, views: Views, labels: Tensor) -> Tensor:  # noqa: ARG002 - the scores are of the true classes
         """Scalar >= 0.
 
         Raises:
-            UserError: the network ranks no scores.
+            UserError: the network has no scores to rank.
         """
         if views.better is None or views.worse is None:
-            raise UserError("this network ranks no scores: set loss.ranking.weight=0, or model.gate=residual for FPCN.")
+            raise UserError(
+                "this network has no scores to rank: set loss.ranking.weight=0, or model.gate=residual for FPCN."
+            )
         return score_ranking(views.better, views.worse, self.margin)
 
 

@@ -1,4 +1,4 @@
-"""The contract of a term of the loss: one file, a weight, and a call with views and labels."""
+"""The interface of a term of the loss: one file, a weight, and a call with views and labels."""
 
 from abc import ABC, abstractmethod
 
@@ -11,16 +11,16 @@ from fpcn_lightning.losses.views import Views
 class LossTerm(nn.Module, ABC):
     """A term of the total loss, which is the sum of weight * term.
 
-    A term is made of a section below `loss` in the config: `loss.NAME._target_` names its class and the other keys are
-    its arguments. Where its constructor has the parameters `classes` (number of classes C) or `feature_dim` (channels D
-    of `Views.features`), they are filled in. A term may keep buffers, such as the centres of classes; they are saved in
-    checkpoints. A term whose weight is 0 is not built.
+    A term is built from a section below `loss` in the config: `loss.NAME._target_` names its class and the other keys
+    are its arguments. If its constructor has the parameters `classes` (number of classes C) or `feature_dim` (channels
+    D of `Views.features`), they are filled in. A term may have buffers, such as the centres of classes; they are saved
+    in checkpoints. A term whose weight is 0 is not built.
 
     Args:
         weight: at least 0.
 
     Attributes:
-        needs_labels: the term makes no sense for images that were mixed from images of several classes.
+        needs_labels: whether the term is undefined for images that were mixed from images of several classes.
 
     Raises:
         UserError: the weight is negative.
@@ -36,4 +36,4 @@ class LossTerm(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, views: Views, labels: Tensor) -> Tensor:
-        """The term, a scalar without its weight, of what the network shows of images with labels, long [B]."""
+        """The term, a scalar without its weight, of the views of images with labels, long [B]."""

@@ -1,4 +1,4 @@
-"""What a network shows the terms of the loss in a training step."""
+"""What a network returns for the terms of the loss in a training step."""
 
 from typing import NamedTuple
 
@@ -14,15 +14,15 @@ class ContrastedPairs(NamedTuple):
 
 
 class Views(NamedTuple):
-    """What a training step sees. B images, V classified views, R ranked pairs, C classes, D channels."""
+    """Input of the loss in a training step. B images, V classified views, R ranked pairs, C classes, D channels."""
 
     logits: Tensor  # [V, C] every classified view
     targets: Tensor  # [V] its class
-    own_logits: Tensor  # [B, C] one prediction an image, for the training accuracy
-    features: Tensor  # [B, D] what the centre loss draws together
+    own_logits: Tensor  # [B, C] one prediction per image, for the training accuracy
+    features: Tensor  # [B, D] pooled features, for the centre loss
     better: Tensor | None = None  # [R] scores that should be higher ...
     worse: Tensor | None = None  # [R] ... than these, 0..1
     mask: Tensor | None = None  # [B, H, W] 1 on the object, theta elsewhere
     object_ratio: Tensor | None = None  # [B] alpha of FPCN's equation 4, 0..1
     weights: Tensor | None = None  # [V] weight of each view in the classification loss; None: 1 / V each
-    contrasted: ContrastedPairs | None = None  # what the contrastive loss draws together and pushes apart
+    contrasted: ContrastedPairs | None = None  # embeddings of pairs, for the contrastive loss

@@ -12,20 +12,21 @@ from fpcn_lightning.models.on_backbone import OnBackbone, SingleView
 
 
 class APINet(OnBackbone, SingleView):
-    """Learns from pairs of pictures, each weighed by its own gate and by its partner's, and ranks the two.
+    """Trained on pairs of images: features are weighted by the own and by the partner's gate, and the scores ranked.
 
-    The network that is deployed is `Plain`: no partner, no gate. Fusion without activation and residual gates are
-    those of the authors' code; FPCN took them over, and both share `fpcn_lightning.models.contrast.PairContrast`.
-    Where the authors pair a picture that is alone in its class with picture 0, here it gets no pair.
+    At inference it is the same network as `Plain`: no partner, no gate. Fusion without activation and residual gates
+    are those of the authors' code; FPCN's code reuses them, and both networks share
+    `fpcn_lightning.models.contrast.PairContrast`. The authors' code pairs an image that is alone in its class with
+    image 0; here it gets no pair.
 
     Args:
         classes: number of classes C.
-        image_size: side of the pictures, pixels.
+        image_size: height and width of the images, pixels.
         backbone, pretrained, weights: see `fpcn_lightning.models.backbones.Backbone`.
         pairs, pairs_per_image, fusion_hidden, dropout: see `fpcn_lightning.models.contrast.PairContrast`.
 
     Raises:
-        UserError: a value that its part does not know.
+        UserError: an argument has an unknown value.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class APINet(OnBackbone, SingleView):
         )
 
     def views(self, images: Tensor, labels: Tensor) -> Views:
-        """Every picture with its partners in the batch of all processes; by itself where nobody fits."""
+        """Every image with its partners in the batch of all processes; single images where there are no partners."""
         return self.contrast.paired(super().views(images, labels), self.head)
 
     def features(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Attention maps beside the feature maps of a backbone: PCA-Net (arXiv 2101.08527), after WS-DAN."""
+"""Attention maps in addition to the feature maps of a backbone: PCA-Net (arXiv 2101.08527), after WS-DAN."""
 
 from typing import NamedTuple
 
@@ -18,18 +18,18 @@ class Attended(NamedTuple):
 
 
 class AttentionMaps(nn.Module):
-    """Takes 32 attention maps, and features beside them, out of the last map of a backbone.
+    """Computes features and 32 attention maps from the last stage of a backbone.
 
     A ResNet of bottleneck blocks is cut in its last stage, as in the authors' code of PCA-Net: its second block stops
-    after the 3 x 3 convolution. The features are what comes out of that block's first convolution, the attention maps
-    are the first 32 channels of its second one, each after batch norm and ReLU. The block's last convolution and the
-    blocks behind it, which the authors keep in part and never use, are thrown away.
+    after the 3 x 3 convolution. The features are the output of that block's first convolution, the attention maps are
+    the first 32 channels of its second one, each after batch norm and ReLU. The block's last convolution and the
+    blocks after it are removed; the authors' code keeps some of them and never uses them.
 
     Every other backbone keeps its last map as features; a 1 x 1 convolution, batch norm and ReLU make the attention
-    maps, as in WS-DAN (Hu et al. 2019, arXiv 1901.09891). This reading is ours.
+    maps, as in WS-DAN (Hu et al. 2019, arXiv 1901.09891). This extension is ours.
 
     Args:
-        backbone: whose maps they are, with its weights; a ResNet is cut in place. It is no part of this module.
+        backbone: with its weights; a ResNet is cut in place. It does not become a submodule.
 
     Attributes:
         channels: D.
@@ -49,14 +49,14 @@ class AttentionMaps(nn.Module):
             )
 
     def forward(self, maps: Tensor) -> Attended:
-        """Both, out of the backbone's last maps [B, C, H, W]."""
+        """Features and attention maps from the backbone's last maps [B, C, H, W]."""
         if self.convolution is None:
             return Attended(maps[:, : self.channels], maps[:, self.channels :])
         return Attended(maps, self.convolution(maps))
 
 
 class _StoppedBottleneck(nn.Module):
-    """What is left of a bottleneck block: its features, and behind them its attention maps, as one map."""
+    """The first two convolutions of a bottleneck block; returns features and attention maps, concatenated."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class _StoppedBottleneck(nn.Module):
 
 
 def _stop_in_second_bottleneck(backbone: Backbone) -> bool:
-    """Cut the last stage of a ResNet; say whether this backbone is one."""
+    """Cut the last stage of a ResNet; return whether this backbone is one."""
     from timm.models.resnet import Bottleneck
     from torchvision.models.resnet import Bottleneck as TorchvisionBottleneck
 

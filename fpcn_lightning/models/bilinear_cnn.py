@@ -12,13 +12,13 @@ class BilinearCNN(OnBackbone, SingleView):
     """Backbone, the outer product of its map with itself pooled over the positions, one linear layer.
 
     The symmetric variant ("D, D"). Its map is that of the last convolution: the pooling after it, which VGG and AlexNet
-    have, is taken out. Published training has two steps, the linear layer alone and then everything
-    (`recipe=bilinear_cnn_authors`). What the linear layer sees has length 1, in many small entries: it needs a learning
-    rate about a hundred times that of the backbone; the authors train it at a rate of 1.0.
+    have, is removed. Published training has two steps, the linear layer alone and then all layers
+    (`recipe=bilinear_cnn_authors`). The input of the linear layer has L2 norm 1, spread over many small entries: the
+    layer needs a learning rate about a hundred times that of the backbone; the authors use 1.0.
 
     Args:
         classes: number of classes C.
-        image_size: side of the pictures, pixels.
+        image_size: height and width of the images, pixels.
         backbone, pretrained, weights: see `fpcn_lightning.models.backbones.Backbone`. With D channels the linear layer
             has C * D * D weights: 0.8 million for three classes and VGG-16, 12.6 million for ResNet-50.
     """
@@ -42,7 +42,7 @@ class BilinearCNN(OnBackbone, SingleView):
 
 
 def _drop_last_pooling(layers: nn.Module) -> None:
-    """Put nothing in the place of a max-pooling that a sequence of layers ends with."""
+    """Replace a max-pooling at the end of a sequence of layers by an identity."""
     while isinstance(layers, nn.Sequential) and len(layers):
         last = layers[-1]
         if isinstance(last, nn.MaxPool2d):

@@ -1,4 +1,4 @@
-"""Bilinear pooling: which channels are active in the same places, as one vector a picture."""
+"""Bilinear pooling: which channels are active at the same positions, as one vector per image."""
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ def bilinear_pool(left: Tensor, right: Tensor) -> Tensor:
 
     Returns:
         [B, D * E], row by row of the products, in float32 or wider also under mixed precision: sums of squares of
-        activations pass what half precision holds. Maps of zeros give the vector of equal entries.
+        activations exceed the range of half precision. Maps of zeros give a vector of equal entries.
     """
     wide = torch.promote_types(left.dtype, torch.float32)
     with torch.autocast(left.device.type, enabled=False):

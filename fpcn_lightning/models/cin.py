@@ -14,52 +14,52 @@ from fpcn_lightning.models.network import NetworkOutput
 from fpcn_lightning.models.on_backbone import OnBackbone
 from fpcn_lightning.models.pairs import select_pairs
 
-NEIGHBOURS = 9  # that a 3 x 3 convolution sees ...
-CENTRE = 4  # ... the fifth of them is the position itself
+NEIGHBOURS = 9  # positions in the window of a 3 x 3 convolution
+CENTRE = 4  # index of the window's centre
 
 
 class _Interaction(NamedTuple):
-    """What interaction needs of pictures: W = softmax(-X X^T) [B, D, D], and `neighbour_means` of X [B, D, 9]."""
+    """Inputs of channel interaction: W = softmax(-X X^T) [B, D, D], and `neighbour_means` of X [B, D, 9]."""
 
     weights: Tensor
     means: Tensor
 
 
 class CIN(OnBackbone):
-    """Adds to each channel what complements it (self-channel interaction); embeds pairs by how their channels differ.
+    """Adds complementary channels to each channel (self-channel interaction); embeds pairs by how channels differ.
 
     With X the last map: W = softmax(-X X^T), Y = W X, Z = phi(Y) + X, phi a 3 x 3 convolution; the mean of Z is
     classified, in training as in inference. For a pair (A, B) of the batch, contrastive channel interaction takes
-    W_AB = |W_A - eta W_B| with eta = psi([Y_A, Y_B]) in the place of W, which gives Z'_A; h embeds it for the
+    W_AB = |W_A - eta W_B| with eta = psi([Y_A, Y_B]) in place of W, which gives Z'_A; h embeds it for the
     contrastive loss (`loss.contrastive`).
 
     Of Z and Z' only the mean is used, and the mean of a convolution is linear in the means of X at its nine offsets.
-    So phi is computed as the linear layer that it is between means, with the same weights and the same result, at a
-    small part of the cost.
+    So phi is computed as a linear layer on these means, with the same weights and the same result, at a small fraction
+    of the cost.
 
-    The authors published no code. Ours, where the paper leaves it open:
+    The authors published no code. Our choices where the paper gives no details:
 
-    - `attention_scale`: X X^T reaches the hundreds, where its softmax is all but one-hot; its mean over the positions
-      does not;
-    - psi and h act after global average pooling, so that pictures of any size fit, and h has 1 million weights instead
-      of 205;
-    - embeddings have norm 1, on which a margin of 0.5 means something: with free norms the loss starts at a hundred
+    - `attention_scale`: entries of X X^T reach the hundreds, where the softmax is almost one-hot; averaged over the
+      positions they do not;
+    - psi and h act after global average pooling, so that images of any size can be used, and h has 1 million weights
+      instead of 205;
+    - embeddings have norm 1, for which a margin of 0.5 is meaningful: with free norms the loss starts at a hundred
       times the margin, and SGD at 0.01 diverges within a few steps;
-    - pairs are those that `pairs` names, among the pictures of the process, whose weights would be too much to send;
-      of them `max_pairs` are drawn, because a pair keeps about six matrices of D x D numbers for the backward pass,
-      16 MB each with the 2048 channels of a ResNet-101.
+    - pairs are chosen by `pairs` among the images of one process, because W is too large to gather from all processes;
+      at most `max_pairs` of them are drawn, because a pair keeps about six D x D matrices for the backward pass, 16 MB
+      each with the 2048 channels of a ResNet-101.
 
     Args:
         classes: number of classes C.
-        image_size: side of the pictures, pixels.
+        image_size: height and width of the images, pixels.
         backbone, pretrained, weights: see `fpcn_lightning.models.backbones.Backbone`.
         attention_scale: products of channels are their `mean` over the positions, or their sum (`none`).
-        embedding_dim: of h.
+        embedding_dim: output size of h.
         pairs, pairs_per_image: see `fpcn_lightning.models.pairs.select_pairs`.
-        max_pairs: of a batch.
+        max_pairs: largest number of pairs in the batch of one process.
 
     Raises:
-        UserError: a value that is unknown, or an embedding without dimensions.
+        UserError: an argument has an unknown value, or `max_pairs` or `embedding_dim` is below 1.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class CIN(OnBackbone):
         return NetworkOutput({"plain": self.head(self._pooled(seen.weights, seen.means))})
 
     def views(self, images: Tensor, labels: Tensor) -> Views:
-        """Every picture once, by itself; beside them the embeddings of pairs."""
+        """Every image once, and the embeddings of pairs."""
         seen = self._interaction(images)
         features = self._pooled(seen.weights, seen.means)
         logits = self.head(features)
@@ -119,16 +119,16 @@ class CIN(OnBackbone):
         a, b = pairs.anchors[drawn], pairs.partners[drawn]
         return ContrastedPairs(self._embedded(seen, a, b), self._embedded(seen, b, a), pairs.same_class[drawn])
 
-    def _embedded(self, seen: _Interaction, pictures: Tensor, partners: Tensor) -> Tensor:
-        """h of Z' [P, E], of norm 1, of pictures at positions [P] in contrast to partners at positions [P]."""
+    def _embedded(self, seen: _Interaction, anchors: Tensor, partners: Tensor) -> Tensor:
+        """h of Z' [P, E], of norm 1, of images at positions [P] in contrast to partners at positions [P]."""
         mixed = (seen.weights @ seen.means)[:, :, CENTRE]
-        eta = self.psi(torch.cat([mixed[pictures], mixed[partners]], dim=1)).unsqueeze(2)
-        weights = (seen.weights[pictures] - eta * seen.weights[partners]).abs()
-        return functional.normalize(self.embed(self._pooled(weights, seen.means[pictures])), dim=1)
+        eta = self.psi(torch.cat([mixed[anchors], mixed[partners]], dim=1)).unsqueeze(2)
+        weights = (seen.weights[anchors] - eta * seen.weights[partners]).abs()
+        return functional.normalize(self.embed(self._pooled(weights, seen.means[anchors])), dim=1)
 
 
 def neighbour_means(maps: Tensor) -> Tensor:
-    """Means [B, D, 9] of what a 3 x 3 convolution with a border of zeros sees of maps [B, D, H, W] at its nine offsets.
+    """Means [B, D, 9] of maps [B, D, H, W], shifted by each of the nine offsets of a zero-padded 3 x 3 convolution.
 
     They are ordered as the convolution's weights, row by row. In float32 or wider also under mixed precision.
     """

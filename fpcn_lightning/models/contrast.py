@@ -1,4 +1,4 @@
-"""Feature contrast: what two images have in common, and how it weighs the features of each."""
+"""Feature contrast: the mutual vector of two images, and the gates by which it weights the features of each."""
 
 from typing import Literal, NamedTuple
 
@@ -15,21 +15,21 @@ from fpcn_lightning.models.pairs import select_pairs
 class Fusion(nn.Module):
     """The pair network: the mutual vector of two images (FPCN, Electronics 2023, 12(23), 4805, equation 6).
 
-    Linear 2D -> hidden, activation, dropout, linear hidden -> D. The paper says MLP and leaves its shape open. The
-    authors' code, like API-Net (Zhuang, Wang, Qiao, AAAI 2020), has hidden 512, dropout 0.5 and no activation, which
-    makes it one linear map of rank 512 at most.
+    Linear 2D -> hidden, activation, dropout, linear hidden -> D. The paper calls it an MLP and does not give its sizes.
+    The authors' code, like API-Net (Zhuang, Wang, Qiao, AAAI 2020), has hidden 512, dropout 0.5 and no activation,
+    which makes it one linear map of rank 512 at most.
 
     Args:
         dim: D, features of an image.
         hidden: width between the two layers.
-        activation: "relu" (an MLP, as the paper says) or "none" (authors' code).
+        activation: "relu" (an MLP, as in the paper) or "none" (authors' code).
         dropout: probability, 0..1.
-        open_gate: the last bias starts at one, so that a product with the mutual vector starts as the features
-            themselves. With PyTorch's own start a product of two small vectors begins next to a saddle at zero, where
-            it hardly learns: the papers do not say how they begin, this is ours.
+        open_gate: initialise the last bias with ones, so that the product with the mutual vector is close to the
+            features themselves at first. With PyTorch's default initialisation the product of two small vectors starts
+            next to a saddle point at zero, where it hardly learns. The papers give no initialisation; this one is ours.
 
     Raises:
-        UserError: the activation has another name.
+        UserError: the activation is unknown, or `hidden` is below 1.
     """
 
     def __init__(
@@ -54,22 +54,22 @@ class Fusion(nn.Module):
             nn.init.ones_(self.expand.bias)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Mutual vectors [P, D] of the pairs of rows of a [P, D] and b [P, D]; (b, a) gives others than (a, b)."""
+        """Mutual vectors [P, D] of the pairs of rows of a [P, D] and b [P, D]; the order within a pair matters."""
         hidden = self.activation(self.reduce(torch.cat([a, b], dim=1)))
         mutual: Tensor = self.expand(self.dropout(hidden))
         return mutual
 
 
 def product_gate(a: Tensor, b: Tensor, mutual: Tensor) -> tuple[Tensor, Tensor]:
-    """Both images weighed with their mutual vector, all [P, D] (FPCN, equations 8 and 9).
+    """Both images weighted with their mutual vector, all [P, D] (FPCN, equations 8 and 9).
 
-    Equation 9 is printed as X_bf = X_b * X_bf; it is read here as X_b * X_f, the counterpart of equation 8.
+    Equation 9 is printed as X_bf = X_b * X_bf; here it is X_b * X_f, the counterpart of equation 8.
     """
     return a * mutual, b * mutual
 
 
 class Gated(NamedTuple):
-    """Features of both images of P pairs, each [P, D], weighed by their own gate and by that of the other image."""
+    """Features of both images of P pairs, each [P, D], weighted by their own gate and by that of the other image."""
 
     self_a: Tensor
     self_b: Tensor
@@ -89,19 +89,19 @@ def residual_gates(a: Tensor, b: Tensor, mutual: Tensor) -> Gated:
 
 
 class PairContrast(nn.Module):
-    """Classifies the pictures of a batch two by two, each weighed with what it shares with the other one.
+    """Classifies pairs of images of a batch, the features of each weighted with the mutual vector of the pair.
 
-    Pairs are sought in the batch of all processes; every process takes those whose first picture is its own.
+    Pairs are chosen in the batch of all processes; every process classifies those whose first image is its own.
 
     Args:
-        dim: D, features of a picture.
+        dim: D, features of an image.
         hidden, activation, open_gate: see `Fusion`.
         dropout: probability, 0..1, in the fusion, and with the residual gate before the linear layer.
         gate: `product` (FPCN) or `residual` (API-Net: by its own gate and by its partner's, which are ranked).
         pairs, pairs_per_image: see `fpcn_lightning.models.pairs.select_pairs`.
 
     Raises:
-        UserError: a gate, a policy of pairs or an activation that is unknown.
+        UserError: the gate, the policy of pairs or the activation is unknown.
     """
 
     def __init__(
@@ -124,16 +124,16 @@ class PairContrast(nn.Module):
         self.gate, self.pairs, self.pairs_per_image = gate, pairs, pairs_per_image
 
     def with_itself(self, features: Tensor) -> Tensor:
-        """Features [B, D] of pictures that are their own partners, so that their self and other gates are the same."""
+        """Gated features [B, D] of images paired with themselves, for which self and other gates are the same."""
         gated = product_gate if self.gate == "product" else residual_gates
         return gated(features, features, self.fusion(features, features))[0]
 
     def paired(self, alone: Views, head: nn.Module) -> Views:
-        """The views of pictures, each by itself so far, with the logits of their pairs in the place of its own.
+        """The views of single images with their logits replaced by those of their pairs.
 
         Args:
-            alone: B pictures with their features [B, D]; the answers stay where the batch holds nobody to pair with.
-            head: what gives logits [N, C] of features [N, D].
+            alone: views of B single images with features [B, D]; their logits are kept if the batch has no pairs.
+            head: returns logits [N, C] of features [N, D].
         """
         features, labels = gather_with_gradient(alone.features), gather_with_gradient(alone.targets)
         anchors = rank_slice(len(alone.targets), labels.device)

@@ -1,4 +1,4 @@
-"""From cells of a feature map to pixels of the picture, and from pixels to crops: whole batches at once."""
+"""Boxes in cells of a feature map, the pixels they cover, and crops of them: for whole batches at once."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch.nn import functional
 
 
 def enclosing_cells(inside: Tensor) -> Tensor:
-    """The smallest rectangle of cells around what was located.
+    """The smallest rectangle around the cells that are True.
 
     Args:
         inside: bool [B, H, W], True somewhere in each map.
@@ -20,16 +20,16 @@ def enclosing_cells(inside: Tensor) -> Tensor:
 
 
 def pixel_boxes(cells: Tensor, map_size: tuple[int, int], picture_size: tuple[int, int]) -> Tensor:
-    """The pixels that rectangles of cells stand for.
+    """The pixels that rectangles of cells cover.
 
-    Source: MMAL-Net (arXiv 2003.09150), whose code has a stride of 32 wired in: cells r0 to r1 (exclusive) are the
+    Source: MMAL-Net (arXiv 2003.09150), whose code has a hard-coded stride of 32: cells r0 to r1 (exclusive) are the
     pixels max(0, 32 r0 - 1) to 32 r1 - 1, both inclusive. So a box that touches neither the upper nor the left edge is
-    one pixel longer than its cells. Here the stride is picture by map, rounded down where it leaves a remainder.
+    one pixel longer than its cells. Here the stride is image size / map size, and 32 r is rounded down.
 
     Args:
-        cells: long [..., 4], as `enclosing_cells` gives them.
+        cells: long [..., 4], as `enclosing_cells` returns them.
         map_size: height and width of the feature map.
-        picture_size: height and width of the picture, no smaller than the map.
+        picture_size: height and width of the image, no smaller than the map.
 
     Returns:
         long [..., 4]: first row, first column, last row, last column, inclusive.
@@ -40,14 +40,14 @@ def pixel_boxes(cells: Tensor, map_size: tuple[int, int], picture_size: tuple[in
 
 
 def crop_and_resize(images: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Cut N boxes out of each picture and bring them all to one size.
+    """Crop N boxes from each image and resize them to one size.
 
     The same as cropping and `interpolate(mode="bilinear", align_corners=True)`, box by box.
 
     Args:
         images: [B, C, H, W].
-        boxes: long [B, N, 4], as `pixel_boxes` gives them.
-        size: side of the crops, pixels.
+        boxes: long [B, N, 4], as `pixel_boxes` returns them.
+        size: height and width of the crops, pixels.
 
     Returns:
         [B, N, C, size, size].
@@ -61,18 +61,18 @@ def crop_and_resize(images: Tensor, boxes: Tensor, size: int) -> Tensor:
     grid = torch.stack(
         [columns.unsqueeze(2).expand(-1, -1, size, -1), rows.unsqueeze(3).expand(-1, -1, -1, size)], dim=4
     )
-    # The crops of a picture lie below each other, so that no copy of the picture is made for each.
+    # The crops of an image are sampled below each other, so that the image is not copied for each of them.
     crops = functional.grid_sample(images.to(wide), grid.flatten(1, 2), padding_mode="border", align_corners=True)
     return crops.to(images.dtype).reshape(*images.shape[:2], -1, size, size).transpose(1, 2)
 
 
 def _span(occupied: Tensor) -> tuple[Tensor, Tensor]:
-    """The first True place of each row of [B, N], and the place after the last."""
-    places = torch.arange(occupied.shape[1], device=occupied.device)
-    first = torch.where(occupied, places, len(places)).amin(dim=1)
-    return first, torch.where(occupied, places + 1, 0).amax(dim=1)
+    """The first True position of each row of [B, N], and the position after the last."""
+    positions = torch.arange(occupied.shape[1], device=occupied.device)
+    first = torch.where(occupied, positions, len(positions)).amin(dim=1)
+    return first, torch.where(occupied, positions + 1, 0).amax(dim=1)
 
 
-def _from_minus_one_to_one(places: Tensor, length: int) -> Tensor:
-    """Places in pixels as `grid_sample` counts them: -1 is the first, 1 the last."""
-    return places * (2 / max(length - 1, 1)) - 1
+def _from_minus_one_to_one(pixels: Tensor, length: int) -> Tensor:
+    """Pixel positions in the coordinates of `grid_sample`: -1 is the first pixel, 1 the last."""
+    return pixels * (2 / max(length - 1, 1)) - 1

@@ -14,51 +14,52 @@ from fpcn_lightning.models.positioning import Alpha, Located, PoolOver, Position
 
 
 class FPCN(OnBackbone):
-    """Positions the rock, weighs it by its area, contrasts pairs of pictures of the batch.
+    """Locates the rock, weights the features by its area, and contrasts pairs of images of the batch.
 
-    With mask, alpha and contrast off it computes what `Plain` computes, bit for bit. The centre loss belongs to the
-    training (`loss.center`).
+    With mask, alpha and contrast off it computes what `Plain` computes, bit for bit. The centre loss is a term of the
+    training loss (`loss.center`).
 
-    **As the paper has it** (`model=fpcn`): mask by threshold at the mean (equations 1 to 3), alpha (4, 5), fusion of a
-    pair (6), X_af = X_a * X_f (8). Mended: equation 1 counts C + 1 channels, here C; equation 7 prints a sum and calls
-    it global average pooling, here the mean over the mask (`pool_over`: with the mean over the whole map, features
-    shrink with alpha squared and the network learns slowly); equation 9 prints X_bf = X_b * X_bf, here X_b * X_f, as
-    its twin. Left open by the paper and chosen here: theta 0, a gate that starts open (`open_gate`: without it the
-    product of two small vectors hardly learns), a ReLU between the two linear layers, dropout 0.5, one pair of the same
-    and one of another class for each picture, and inference.
+    **As in the paper** (`model=fpcn`): mask by threshold at the mean (equations 1 to 3), alpha (4, 5), fusion of a pair
+    (6), X_af = X_a * X_f (8). Corrected misprints: equation 1 counts C + 1 channels, here C; equation 7 prints a sum
+    and calls it global average pooling, here the mean over the mask (`pool_over`: with the mean over the whole map,
+    features shrink with alpha squared and the network learns slowly); equation 9 prints X_bf = X_b * X_bf, here
+    X_b * X_f, the counterpart of equation 8. Not given in the paper and chosen here: theta 0, a gate that starts open
+    (`open_gate`: without it the product of two small vectors hardly learns), a ReLU between the two linear layers,
+    dropout 0.5, one pair of the same and one of another class for each image, and the computation at inference.
 
-    **As the authors' code has it** (`model=fpcn_official`): the largest 8-connected component above the mean, and the
-    same of the previous block's map; alpha as the area share (features shrink with alpha squared); the pair head, the
-    ranking loss and the pairs of API-Net; no centre loss; inference on the unmasked map. Its bugs are left out:
+    **As in the authors' code** (`model=fpcn_official`): the largest 8-connected component above the mean, intersected
+    with the previous block's map above its mean; alpha as the area share (features shrink with alpha squared); the pair
+    head, the ranking loss and the pairs of API-Net; no centre loss; inference on the unmasked map. Its bugs are not
+    reproduced:
 
     - nine convolutions of the last stage were in no optimiser, because it chose parameters by name: here all learn;
     - a constant or NaN map stopped the run: here it gives the full mask;
-    - 14 x 14 maps, a GPU and batches of two or more were wired in: here any size, device and batch;
-    - a picture alone in its class was paired with picture 0: here it gets no pair;
-    - squared distances cancelled in float32: here they do not;
-    - masks were made picture by picture in NumPy, also at inference, where they were thrown away: here in one batch;
-    - the head had 200 classes: here as many as there are;
-    - the first epochs froze all but the last stage, whose convolutions never learned: here `optimisation.freeze_epochs`
-      freezes the whole backbone, as in API-Net, where the code comes from.
+    - 14 x 14 maps, a GPU and batches of two or more were hard-coded: here any size, device and batch works;
+    - an image alone in its class was paired with image 0: here it gets no pair;
+    - squared distances were computed with cancellation in float32: here without;
+    - masks were made image by image in NumPy, also at inference, where they were discarded: here in one batch;
+    - the head had 200 classes: here as many as the data set;
+    - the first epochs froze all but the last stage, whose convolutions never learned: here `training.freeze_epochs`
+      freezes the whole backbone, as in API-Net, from which the code is derived.
 
-    Two readings of inference, both reported: `as_trained` sends the one picture through positioning and, with contrast,
-    through fusion and gate paired with itself (ours: the paper does not say what a single picture does); `unmasked` is
-    the linear layer on the mean of the unmasked map (authors' code).
+    Two inference modes, both reported: `as_trained` applies positioning to the single image and, with contrast, fusion
+    and gate with the image as its own partner (ours: the paper does not describe inference on a single image);
+    `unmasked` is the linear layer on the mean of the unmasked map (authors' code).
 
     Args:
         classes: number of classes C.
-        image_size: side of the pictures, pixels.
+        image_size: height and width of the images, pixels.
         backbone, pretrained, weights: see `fpcn_lightning.models.backbones.Backbone`.
         mask, theta, alpha, strict_threshold, largest_component, previous_block: see
             `fpcn_lightning.models.positioning.Positioning`.
         pool_over: divide the masked sum by the area of the `map`, by that of the `mask`, or by `nothing`.
-        contrast: train on gated pairs instead of on single pictures.
+        contrast: train on gated pairs instead of on single images.
         gate, pairs, pairs_per_image, fusion_hidden, fusion_activation, open_gate, dropout: see
             `fpcn_lightning.models.contrast.PairContrast`.
-        inference: the reading that `forward` uses.
+        inference_mode: the one that `forward` uses.
 
     Raises:
-        UserError: a value that its part does not know.
+        UserError: an argument has an unknown value.
     """
 
     inference_modes = ("as_trained", "unmasked")
@@ -96,7 +97,7 @@ class FPCN(OnBackbone):
         super().__init__(image_size, backbone, pretrained, weights, previous_block=previous_block)
         channels = self.backbone.channels
         self.head = nn.Linear(channels, classes)
-        # Made last, so that a network without contrast draws the same initial weights as `Plain`.
+        # Created last, so that a network without contrast draws the same initial weights as `Plain`.
         self.contrast: PairContrast | None = None
         if contrast:
             self.contrast = PairContrast(
@@ -117,36 +118,36 @@ class FPCN(OnBackbone):
             largest_component=largest_component,
             previous_block=previous_block,
         )
-        # Without a mask both areas are the same, but only the mean over the map is that of `Plain` to the last bit: a
-        # GPU takes a mean as the sum times 1 / (H * W).
+        # Without a mask both areas are the same, but only the mean over the map equals that of `Plain` bit for bit: a
+        # GPU computes a mean as the sum times 1 / (H * W).
         self.pool_over: PoolOver = "map" if pool_over == "mask" and not mask else pool_over
         self.choose_inference_mode(inference_mode)
 
     def predict(self, images: Tensor) -> NetworkOutput:
-        """Logits [B, C] of both readings, and where the object was found, also where the mask is off."""
+        """Logits [B, C] of both inference modes and the located object, also where the mask is off."""
         features, located, maps = self._positioned(images)
         logits = {"as_trained": self._alone(features), "unmasked": self.head(average(maps))}
         return NetworkOutput(logits, located.inside, located.inside.float().mean((1, 2)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [B, C] of the configured reading; an unmasked one does not look for the object at all."""
+        """Logits [B, C] of the configured inference mode; `unmasked` does not compute positioning at all."""
         if self.inference_mode == "unmasked":
             logits: Tensor = self.head(average(self.backbone(images).last))
             return logits
         return self._alone(self._positioned(images)[0])
 
     def explained(self, images: Tensor) -> Explained | None:
-        """Logits [B, C] and class activation maps [B, C, H, W]; None where a gate stands between the two."""
+        """Logits [B, C] and class activation maps [B, C, H, W]; None where the logits depend on a gate."""
         if self.inference_mode == "unmasked":
             return explained_average(self.head, self.backbone(images).last)
         if self.contrast is not None:
             return None
         features, located, maps = self._positioned(images)
-        weighed = contributions(self.head, maps * located.weights, area(located, self.pool_over))
-        return Explained(self._alone(features), weighed)
+        weighted = contributions(self.head, maps * located.weights, area(located, self.pool_over))
+        return Explained(self._alone(features), weighted)
 
     def views(self, images: Tensor, labels: Tensor) -> Views:
-        """Every picture with its partners in the batch of all processes; alone where contrast is off or nobody fits."""
+        """Every image with its partners in the batch of all processes; single images without contrast or partners."""
         features, located, _ = self._positioned(images)
         own = self._alone(features)
         alone = Views(own, labels, own, features, mask=located.mask, object_ratio=located.object_ratio)
@@ -158,6 +159,6 @@ class FPCN(OnBackbone):
         return pool(maps.last, located, self.pool_over), located, maps.last
 
     def _alone(self, features: Tensor) -> Tensor:
-        """Logits of single pictures; with contrast, each one is its own partner."""
+        """Logits of single images; with contrast, each one is its own partner."""
         logits: Tensor = self.head(features if self.contrast is None else self.contrast.with_itself(features))
         return logits

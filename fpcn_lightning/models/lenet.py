@@ -7,27 +7,27 @@ from torch.nn import functional
 
 from fpcn_lightning.models.on_backbone import SingleView
 
-SIDE = 32  # pixels
+SIZE = 32  # height and width of the input, pixels
 
 
 class LeNet(SingleView):
-    """Two convolutions and three linear layers on pictures of 32 x 32 pixels; larger ones are shrunk by averaging.
+    """Two convolutions and three linear layers on images of 32 x 32 pixels; larger images are reduced by averaging.
 
-    As in the article: 5 x 5 kernels, tanh, pooling by the mean, 6, 16, 120 and 84 features. Three colours instead of
-    one. Its trainable pooling, partly connected second convolution and radial basis functions are left out, as
-    nearly everywhere since: each feature of the second layer sees all six of the first, and the last layer is linear.
-    The rock paper does not say how it fed LeNet; its 50.5 % is hardly more than the 50.12 % of its largest class.
+    As in the article: 5 x 5 kernels, tanh, average pooling, 6, 16, 120 and 84 features. Three colours instead of one.
+    Its trainable pooling, partly connected second convolution and radial basis functions are omitted, as in most later
+    implementations: each feature of the second layer depends on all six of the first, and the last layer is linear.
+    The rock paper does not describe its input to LeNet; its 50.5 % barely exceeds the 50.12 % of the largest class.
 
     Args:
         classes: number of classes C.
-        image_size: side of the pictures, pixels; any.
+        image_size: height and width of the images, pixels; any.
     """
 
     mean, std = (0.5,) * 3, (0.5,) * 3
     weights_source = "random"
     feature_dim = 84
 
-    def __init__(self, classes: int, image_size: int) -> None:  # noqa: ARG002 - every network is told the size
+    def __init__(self, classes: int, image_size: int) -> None:  # noqa: ARG002 - every network takes the size
         super().__init__()
         self.body = nn.Sequential(
             OrderedDict(
@@ -49,7 +49,7 @@ class LeNet(SingleView):
 
     @property
     def trunk(self) -> nn.Module:
-        """Nothing: there are no weights for it that could rest."""
+        """An empty module: there are no pretrained weights to freeze."""
         return self.pretrained_part
 
     @property
@@ -59,6 +59,6 @@ class LeNet(SingleView):
 
     def features(self, images: Tensor) -> Tensor:
         """The activations [B, 84] before the last layer."""
-        # `area` is the mean of the pixels that fall into each cell; smaller pictures are enlarged by it, too.
-        features: Tensor = self.body(functional.interpolate(images, size=(SIDE, SIDE), mode="area"))
+        # `area` averages the pixels of each cell; it also enlarges smaller images.
+        features: Tensor = self.body(functional.interpolate(images, size=(SIZE, SIZE), mode="area"))
         return features

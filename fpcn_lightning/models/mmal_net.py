@@ -16,35 +16,36 @@ from fpcn_lightning.models.windows import WINDOWS, WindowSet, choose_parts
 
 
 class MMALNet(OnBackbone):
-    """Looks at the picture, then at the object in it, in training then at parts of the object, with the same weights.
+    """Classifies the image, a crop of the object and, in training, crops of its parts, with the same weights.
 
-    One backbone, global average pooling, dropout and one linear layer serve three branches. The **raw** branch sees the
-    whole picture. The **object** branch sees the box around what `Positioning` locates on its feature maps (above the
-    mean, largest connected region, and above the mean of the block before, too), enlarged to the size of the picture.
-    The **part** branch sees windows of the object picture whose features respond most. Boxes and windows carry no
-    gradient.
+    One backbone, global average pooling, dropout and one linear layer are shared by three branches. The input of the
+    **raw** branch is the whole image. That of the **object** branch is the box around the object that `Positioning`
+    locates on the feature maps (above the mean, largest connected region, and above the mean in the block before, too),
+    enlarged to the size of the image. That of the **part** branch are the windows of the object crop with the highest
+    activation. Boxes and windows carry no gradient.
 
     In training every branch has its own mean cross-entropy, and the three are summed; in the first `raw_epochs` the raw
-    branch trains alone, because boxes of an untrained network mean nothing. Inference asks the object branch, the
-    authors' way, and does not look at parts; the raw branch is reported beside it.
+    branch trains alone, because boxes of an untrained network are meaningless. Inference uses the object branch, as in
+    the authors' code, and no parts; the raw branch is reported in addition.
 
     Cost in passes through the backbone: 2 for inference; in training 2 and one of a quarter of the pixels for each
-    part, 3.75 with the seven parts of `cub`. A backbone of a fixed size sees the parts at full size, which makes 9.
+    part, 3.75 with the seven parts of `cub`. A backbone of a fixed size takes the parts at full size, which makes 9.
 
-    Where the authors' code stops or is tied to one size, this does not: a constant or NaN map gives the whole picture,
-    windows grow and shrink with the map, and all boxes of a batch are cut out at once.
+    Unlike the authors' code, which fails on some maps and supports one size only: a constant or NaN map gives the whole
+    image, windows scale with the map, and all boxes of a batch are cropped at once.
 
     Args:
         classes: number of classes C.
-        image_size: side of the pictures, pixels.
+        image_size: height and width of the images, pixels.
         backbone, pretrained, weights: see `fpcn_lightning.models.backbones.Backbone`; it needs a block before its last.
         windows: the authors' windows for birds (`cub`, seven parts) or for `cars` and aircraft (six larger ones).
-        raw_epochs: so many epochs at the start train the raw branch alone.
+        raw_epochs: number of epochs at the start that train the raw branch alone.
         dropout: before the linear layer.
-        inference: the reading that `forward` uses.
+        inference_mode: the one that `forward` uses.
 
     Raises:
-        UserError: unknown windows or reading, a negative number of epochs, a backbone without a block before its last.
+        UserError: `windows` or `inference_mode` is unknown, `raw_epochs` is negative, or the backbone has no block
+            before its last.
     """
 
     inference_modes = ("object", "raw")
@@ -75,7 +76,7 @@ class MMALNet(OnBackbone):
 
     @property
     def heat_inference_mode(self) -> str:
-        """The raw branch: the object branch takes a mere box from the map of the whole picture."""
+        """`raw`: the object branch uses only a box from the map of the whole image."""
         return "raw"
 
     def begin_epoch(self, epoch: int) -> None:
@@ -83,20 +84,20 @@ class MMALNet(OnBackbone):
         self.raw_alone = epoch < self.raw_epochs
 
     def predict(self, images: Tensor) -> NetworkOutput:
-        """Logits [B, C] of both readings, and where the object was found."""
+        """Logits [B, C] of both inference modes and the located object."""
         maps = self.backbone(images)
         located = self.positioning(*maps)
         logits = {"object": self._classify(self._object(images, located)[1]), "raw": self._classify(maps.last)}
         return NetworkOutput(logits, located.inside, located.object_ratio)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [B, C] of the configured reading; the raw one does not look for the object at all."""
+        """Logits [B, C] of the configured inference mode; `raw` does not locate the object at all."""
         if self.inference_mode == "raw":
             return self._classify(self.backbone(images).last)
         return super().forward(images)
 
     def views(self, images: Tensor, labels: Tensor) -> Views:
-        """Raw pictures, then object pictures, then the parts picture by picture; features are the raw branch's."""
+        """Raw images, then object crops, then the parts image by image; features are those of the raw branch."""
         maps: FeatureMaps = self.backbone(images)
         located = self.positioning(*maps)
         features = average(maps.last)
@@ -113,14 +114,14 @@ class MMALNet(OnBackbone):
         return alone._replace(logits=torch.cat(logits), targets=targets, weights=torch.cat(weights))
 
     def _object(self, images: Tensor, located: Located) -> tuple[Tensor, Tensor]:
-        """Pictures [B, 3, S, S] of the object alone, and their feature maps."""
+        """Crops [B, 3, S, S] of the object, and their feature maps."""
         inside, size = located.inside, (images.shape[2], images.shape[3])
         boxes = pixel_boxes(enclosing_cells(inside), (inside.shape[1], inside.shape[2]), size)
         object_images = crop_and_resize(images, boxes.unsqueeze(1), size[0]).squeeze(1)
         return object_images, self.backbone(object_images).last
 
     def _parts(self, object_images: Tensor, object_maps: Tensor) -> Tensor:
-        """Pictures [B * N, 3, S / 2, S / 2] of N parts of each object; S wide for a backbone that sees no other."""
+        """Crops [B * N, 3, S / 2, S / 2] of N parts of each object; of size S for a backbone of a fixed size."""
         size = object_images.shape[2]
         boxes = choose_parts(object_maps, self.scales, (size, object_images.shape[3]))
         return crop_and_resize(object_images, boxes, size if self.fixed_size else size // 2).flatten(0, 1)

@@ -1,4 +1,4 @@
-"""Images as a network expects them."""
+"""Normalisation of images with the mean and the standard deviation of a network."""
 
 from torch import Tensor, nn, tensor
 
@@ -8,10 +8,10 @@ from fpcn_lightning.models.network import Network
 class Normalisation(nn.Module):
     """Scales images to the mean and the standard deviation that a network was pretrained with.
 
-    It has no parameters, and nothing of it is saved in checkpoints.
+    It has no parameters, and its buffers are not saved in checkpoints.
 
     Args:
-        network: has the numbers, `mean` and `std`.
+        network: its `mean` and `std` are used.
     """
 
     mean: Tensor

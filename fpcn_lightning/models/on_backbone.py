@@ -1,4 +1,4 @@
-"""What networks share that stand on a pretrained backbone, and those that see each picture by itself."""
+"""Base classes for networks on a pretrained backbone, and for networks that classify single images."""
 
 from abc import abstractmethod
 from pathlib import Path
@@ -11,34 +11,34 @@ from fpcn_lightning.models.network import Network, NetworkOutput
 
 
 class SingleView(Network):
-    """A network that makes one vector of each picture, and classifies it with one linear layer."""
+    """A network that computes one vector for each image, and classifies it with one linear layer."""
 
     head: nn.Linear
 
     @abstractmethod
     def features(self, images: Tensor) -> Tensor:
-        """The vectors [B, D] of pictures [B, 3, S, S]."""
+        """The vectors [B, D] of images [B, 3, S, S]."""
 
     def predict(self, images: Tensor) -> NetworkOutput:
         """Logits [B, C]."""
         return NetworkOutput({"plain": self.head(self.features(images))})
 
     def views(self, images: Tensor, labels: Tensor) -> Views:
-        """Every picture once, by itself."""
+        """Every image once."""
         features = self.features(images)
         logits = self.head(features)
         return Views(logits, labels, own_logits=logits, features=features)
 
 
 class OnBackbone(Network):
-    """A network whose pretrained part is one backbone, which says how pictures are normalised.
+    """A network whose pretrained part is one backbone, which determines how images are normalised.
 
     Args:
-        image_size: side of the pictures, pixels.
+        image_size: height and width of the images, pixels.
         backbone, pretrained, weights, previous_block: see `fpcn_lightning.models.backbones.Backbone`.
 
     Raises:
-        UserError: no such backbone, or weights that are not to be had.
+        UserError: the backbone is unknown, or its weights cannot be loaded.
     """
 
     def __init__(
@@ -70,5 +70,5 @@ class OnBackbone(Network):
 
     @property
     def heat_layer(self) -> nn.Module:
-        """What the last map of the backbone passes through."""
+        """The module whose output is the last map of the backbone."""
         return self.backbone.last

@@ -1,7 +1,7 @@
 """Which images of a batch are contrasted with which.
 
-Every function answers for the whole pool of images or, with `anchors`, for the share of one process: the pairs of all
-processes together are those that one process would make of the whole pool.
+Every function returns the pairs of the whole pool of images or, with `anchors`, those of one process: the pairs of all
+processes together are those that one process would choose from the whole pool.
 """
 
 from typing import NamedTuple
@@ -37,15 +37,15 @@ def select_pairs(
     """Choose pairs by the name of the policy: "nearest", "random" or "all".
 
     Args:
-        policy: which of the functions below decides; "all" takes no heed of `per_image`.
-        features: [N, D], read by "nearest" only.
+        policy: which of the functions below is used; "all" ignores `per_image`.
+        features: [N, D], used by "nearest" only.
         labels: long [N].
         per_image: pairs of each anchor.
-        generator: read by "random" only.
+        generator: used by "random" only.
         anchors: long [A], positions of the anchors; None takes all N.
 
     Raises:
-        UserError: the policy has another name.
+        UserError: the policy is unknown, or `per_image` is below 1.
     """
     if policy == "nearest":
         return nearest_pairs(features, labels, per_image, anchors)
@@ -85,12 +85,12 @@ def nearest_pairs(features: Tensor, labels: Tensor, per_image: int = 2, anchors:
 def random_pairs(
     labels: Tensor, per_image: int = 2, generator: torch.Generator | None = None, anchors: Tensor | None = None
 ) -> Pairs:
-    """Pair each anchor with random images: as `nearest_pairs`, with chance in the place of distance.
+    """Pair each anchor with random images: as `nearest_pairs`, with random numbers instead of distances.
 
     Args:
         labels: long [N].
         per_image: partners of each anchor, at least 1.
-        generator: the source of chance; processes that share its state agree with one process on the whole pool.
+        generator: of the random numbers; processes that share its state agree with one process on the whole pool.
         anchors: long [A], positions of the anchors; None takes all N.
 
     Raises:
@@ -105,10 +105,10 @@ def random_pairs(
 def all_pairs(labels: Tensor, anchors: Tensor | None = None) -> Pairs:
     """Every pair of different images once, N (N - 1) / 2 in the whole pool.
 
-    FPCN (Electronics 2023, 12(23), 4805) speaks of any two samples in each batch.
+    FPCN (Electronics 2023, 12(23), 4805) pairs any two samples in each batch.
 
-    Images i < j form the pair (i, j) where i + j is odd and (j, i) where it is even, so that every image, and with it
-    every process, is the anchor of the same number of pairs to within one an image.
+    Images i < j form the pair (i, j) where i + j is odd and (j, i) where it is even, so that the numbers of pairs of
+    which two images are the anchor differ by one at most, and every process has about the same number of pairs.
 
     Args:
         labels: long [N].
@@ -124,7 +124,7 @@ def all_pairs(labels: Tensor, anchors: Tensor | None = None) -> Pairs:
 
 
 def _closest(distances: Tensor, labels: Tensor, per_image: int, anchors: Tensor) -> Pairs:
-    """Partners of the least distance [A, N], per_image // 2 of the anchor's class, then the rest of other classes."""
+    """Partners at the smallest distances [A, N]: per_image // 2 of the anchor's class, the others of other classes."""
     if per_image < 1:
         raise UserError(f"model.pairs_per_image is {per_image}: an image needs at least 1 pair.")
     same = labels[anchors].unsqueeze(1) == labels
@@ -138,7 +138,7 @@ def _closest(distances: Tensor, labels: Tensor, per_image: int, anchors: Tensor)
 
 
 def _least(distances: Tensor, allowed: Tensor, count: int, anchors: Tensor) -> tuple[Tensor, Tensor]:
-    # A stable sort, because the smallest of equal values is any of them to `topk` and `argmin`.
+    # A stable sort, because `topk` and `argmin` may return any of several equal values.
     order = distances.masked_fill(~allowed, torch.inf).sort(dim=1, stable=True).indices[:, :count]
     found = allowed.gather(1, order)
     return anchors.unsqueeze(1).expand_as(order)[found], order[found]

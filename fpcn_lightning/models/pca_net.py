@@ -16,35 +16,35 @@ from fpcn_lightning.models.network import NetworkOutput
 from fpcn_lightning.models.on_backbone import OnBackbone
 from fpcn_lightning.models.pairs import random_pairs
 
-FEATURE_NORM = 100.0  # what the linear layer is given
-ERASE_FROM, ERASE_TO = 0.2, 0.5  # shares of the map's maximum, from which on a picture is erased
+FEATURE_NORM = 100.0  # L2 norm of the input of the linear layer
+ERASE_FROM, ERASE_TO = 0.2, 0.5  # range of the threshold of erasing, as shares of the map's maximum
 LEAST_CHANCE = 1e-12  # so that attention maps of zeros can be drawn, too
 
 
 class PCANet(OnBackbone):
-    """Bilinear pooling of features and attention maps; learns from erased pictures and from pairs of one class.
+    """Bilinear pooling of features and attention maps; learns from erased images and from pairs of one class.
 
-    Each picture goes through the network twice, as it is and with the place erased that one of its attention maps
-    shines on. A random other picture of its class in the batch of the process (each has a balanced one) is its partner:
-    the attention maps of both are mixed by how little their channels overlap (`co_attention`), which gives two more
-    views. The loss is the mean of the paper's six: anchor, erased anchor, positive, erased positive, and both of the
-    co-attention. The four passes an anchor that the authors' code makes, two for the anchor and two for its positive,
-    are two passes a drawn picture; here every drawn picture is an anchor, and the positive of others, so that its own
-    two losses count twice in the mean, and those of a pair once. A picture without partner gives its own two only.
+    Each image passes through the network twice, unchanged and with the region erased where one of its attention maps is
+    high. A random other image of its class in the batch of the process (each has a balanced one) is its partner: the
+    attention maps of both are mixed by how little their channels overlap (`co_attention`), which gives two more views.
+    The loss is the mean of the paper's six: anchor, erased anchor, positive, erased positive, and both of the
+    co-attention. The authors' code makes four passes per anchor, two for the anchor and two for its positive, which are
+    two passes per drawn image; here every drawn image is an anchor, and the positive of others, so that its own two
+    losses count twice in the mean, and those of a pair once. An image without a partner has its own two losses only.
 
-    Inference is the raw picture alone. The centre loss (`loss.center.update=moving_average`) sees the bilinear vectors
-    of the raw pictures, of norm 1; the linear layer sees them at norm 100. Where features and attention never meet,
-    their product counts as 1e-5, in the authors' code as 0. With few classes the linear layer needs the authors'
-    learning rate, 1e-3: at the ten times larger one of the shared recipe its loss climbs instead of falling.
+    Inference uses the unchanged image only. The centre loss (`loss.center.update=moving_average`) is computed on the
+    bilinear vectors of the unchanged images, of norm 1; the linear layer takes them at norm 100. Where a product of
+    features and attention is 0, it counts as 1e-5, in the authors' code as 0. With few classes the linear layer needs
+    the authors' learning rate, 1e-3: at ten times that, the rate of the shared recipe, its loss rises.
 
-    Mended from the authors' code: the second co-attention branch took the features of the erased anchor for those of
-    the positive (`co_attention_features=erased_anchor` gives theirs). As there, what is erased becomes 0 in the
-    normalised picture, which is the mean colour.
+    Corrected error of the authors' code: the second co-attention branch took the features of the erased anchor for
+    those of the positive (`co_attention_features=erased_anchor` restores it). As there, erased pixels are 0 in the
+    normalised image, which is the mean colour.
 
     Args:
         classes: number of classes C.
-        image_size: side of the pictures, pixels.
-        backbone, pretrained, weights: see `fpcn_lightning.models.backbones.Backbone`; how it gives attention maps, see
+        image_size: height and width of the images, pixels.
+        backbone, pretrained, weights: see `fpcn_lightning.models.backbones.Backbone`; for the attention maps, see
             `fpcn_lightning.models.attention_maps.AttentionMaps`.
         co_attention_features: of the second branch, `positive` or `erased_anchor`.
 
@@ -76,7 +76,7 @@ class PCANet(OnBackbone):
         return NetworkOutput({"plain": self.head(FEATURE_NORM * bilinear_pool(*self.attended(images)))})
 
     def views(self, images: Tensor, labels: Tensor) -> Views:
-        """Every picture as it is and erased, and two views of every pair."""
+        """Every image unchanged and erased, and two views of every pair."""
         raw = self.attended(images)
         erased = self.attended(erase(images, raw.attention))
         pairs = random_pairs(labels)
@@ -98,17 +98,17 @@ class PCANet(OnBackbone):
         )
 
     def attended(self, images: Tensor) -> Attended:
-        """Features and attention maps of pictures [B, 3, S, S]."""
+        """Features and attention maps of images [B, 3, S, S]."""
         attended: Attended = self.attention(self.backbone(images).last)
         return attended
 
 
 @torch.no_grad()
 def erase(images: Tensor, attention: Tensor) -> Tensor:
-    """Pictures [B, 3, S, S] that are 0 where one of their attention maps [B, M, H, W] shines.
+    """Images [B, 3, S, S], set to 0 where one of their attention maps [B, M, H, W] is high.
 
-    The map is drawn with a chance that grows with the root of its mean, and counts as shining from a share of its
-    maximum that is drawn from 0.2 to 0.5. A map of zeros shines everywhere.
+    The map is drawn with a probability proportional to the root of its mean, and counts as high from a share of its
+    maximum on that is drawn from 0.2..0.5. A map of zeros counts as high everywhere.
     """
     chances = attention.float().mean((2, 3)).nan_to_num().sqrt() + LEAST_CHANCE
     drawn = torch.multinomial(chances, 1).squeeze(1)
@@ -119,6 +119,6 @@ def erase(images: Tensor, attention: Tensor) -> Tensor:
 
 
 def co_attention(attention: Tensor, other: Tensor) -> Tensor:
-    """Attention maps [B, M, H, W], each with those added whose counterparts in the other picture are least like it."""
+    """Attention maps [B, M, H, W] plus a weighted sum of all maps, with more weight to dissimilar ones of `other`."""
     weights = channel_weights(attention, other).to(attention.dtype)
     return (weights @ attention.flatten(2)).reshape(attention.shape) + attention

@@ -1,4 +1,4 @@
-"""The baseline that every other network has to beat under the same recipe: backbone, mean over the map, linear."""
+"""The baseline that the other networks are compared with: backbone, global average pooling, one linear layer."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ class Plain(OnBackbone, SingleView):
 
     Args:
         classes: number of classes C.
-        image_size: side of the pictures, pixels.
+        image_size: height and width of the images, pixels.
         backbone, pretrained, weights: see `fpcn_lightning.models.backbones.Backbone`.
     """
 

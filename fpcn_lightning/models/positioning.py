@@ -1,4 +1,4 @@
-"""Feature positioning: where in the picture the object lies, told by the feature map itself (FPCN, section 3.1)."""
+"""Feature positioning: locates the object in an image from the feature map itself (FPCN, section 3.1)."""
 
 import math
 from typing import Literal, NamedTuple
@@ -14,13 +14,13 @@ PoolOver = Literal["map", "mask", "nothing"]
 
 
 class Located(NamedTuple):
-    """Where the object was found in each picture; nothing here carries a gradient.
+    """Where the object was located in each image; nothing here carries a gradient.
 
     Attributes:
-        weights: [B, 1, H, W], >= 0, what the feature map is multiplied with.
+        weights: [B, 1, H, W], >= 0, the factors of the feature map.
         mask: [B, H, W], the mask that `weights` carries: 1 inside, theta outside; all ones where the mask is off.
         object_ratio: [B] in (0, 1], alpha of equation 4: the mean of the located mask, also where the mask is off.
-        inside: bool [B, H, W], what was located, whatever theta is and also where the mask is off.
+        inside: bool [B, H, W], True on the object, for any theta and also where the mask is off.
     """
 
     weights: Tensor
@@ -32,8 +32,8 @@ class Located(NamedTuple):
 class Positioning(nn.Module):
     """Locate the object by thresholding the sum of the channels at its own mean.
 
-    The sum is that of the magnitudes: the same for the maps after a ReLU that the paper has, and it still tells
-    something about those of transformers, whose channels are normalised to a sum of about zero.
+    The sum is that of the magnitudes: the same for maps after a ReLU, as in the paper, and still informative for those
+    of transformers, whose channels are normalised to a sum of about zero.
 
     Source: "Research on a High-Performance Rock Image Classification Method", Electronics 2023, 12(23), 4805,
     equations 1 to 5. With F the feature map, M the mask and alpha its mean, the weighted map is
@@ -41,15 +41,15 @@ class Positioning(nn.Module):
     - `alpha="area"`: alpha * F * M (equation 5);
     - `alpha="off"`: F * M;
     - `alpha=NUMBER`: NUMBER * F * M;
-    - `alpha="soft"`: F * (M + (1 - alpha) (1 - M)). The paper's prose says that a small object keeps more of what
-      surrounds it, which equation 5 (one scalar for the whole map) does not do; this reading is ours.
+    - `alpha="soft"`: F * (M + (1 - alpha) (1 - M)). The paper's prose says that a small object keeps more of its
+      surroundings, which equation 5 (one scalar for the whole map) does not do; this interpretation is ours.
 
-    `mask=False` puts ones in the place of M in these formulas while alpha stays what was located; with `alpha="off"`
-    too, the weights are exactly ones.
+    `mask=False` replaces M by ones in these formulas while alpha is still computed from the located mask; with
+    `alpha="off"` too, the weights are exactly ones.
 
     The paper thresholds with >= and nothing more, the defaults here. The authors' code also does what `strict`,
     `largest_component` and `previous_block` switch on. It stops with an error on a constant or NaN map. Here a
-    map that is constant or not finite is taken to be all object, and so is an empty intersection of the two blocks.
+    map that is constant or not finite counts as all object, and so does an empty intersection of the two blocks.
 
     Args:
         mask: whether the weights carry the mask.
@@ -57,10 +57,10 @@ class Positioning(nn.Module):
         alpha: "off", "area", "soft" or a number above 0.
         strict: above the mean (authors' code) instead of at or above it (paper).
         largest_component: keep the largest 8-connected region only.
-        previous_block: keep what lies above the mean in the block before, too.
+        previous_block: keep only positions that are above the mean in the block before, too.
 
     Raises:
-        UserError: theta or alpha is none of these.
+        UserError: theta or alpha has another value.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Positioning(nn.Module):
 
         Args:
             last: [B, C, H, W], output of the last block.
-            previous: [B, C2, H, W], output of the block before; read with `previous_block` only.
+            previous: [B, C2, H, W], output of the block before; used with `previous_block` only.
 
         Returns:
             Located, in float32, or in float64 where `last` is.
@@ -112,7 +112,7 @@ class Positioning(nn.Module):
         return _all_if_none(inside)
 
     def _above_mean(self, features: Tensor) -> Tensor:
-        """Where the activation map (equation 1) reaches its mean [B, H, W]; everywhere where the mean tells nothing."""
+        """Where the activation map (equation 1) reaches its mean [B, H, W]; everywhere if nowhere or not finite."""
         activation = activation_map(features)
         mean = activation.mean(dim=(1, 2), keepdim=True)
         above = activation > mean if self.strict else activation >= mean
@@ -146,24 +146,24 @@ def pool(features: Tensor, located: Located, over: PoolOver) -> Tensor:
     Over the map, alpha * F * M gives alpha squared times the mean of F inside the object: once as the factor of
     equation 5, once because the divisor counts the background too. This is what the authors' code does. Over the mask,
     the second factor is gone. Over "nothing" it is the sum, as equation 7 is printed; the paper calls it global average
-    pooling. It is H * W times the mean, which matters to a product of two such vectors.
+    pooling. It is H * W times the mean, which matters for a product of two such vectors.
 
     Args:
         features: [B, C, H, W].
-        located: what `Positioning` found in these pictures.
+        located: output of `Positioning` for these images.
         over: "map" divides the sum of the weighted features by H * W, "mask" by the sum of the mask, "nothing" by 1.
 
     Returns:
-        [B, C], in float32, or in float64 where `features` are. The gradient reaches the features alone.
+        [B, C], in float32, or in float64 where `features` are. Only the features receive a gradient.
     """
     weighted = features * located.weights
-    if over == "map":  # the same as by its area but for the last bit, which is that of `Plain`
+    if over == "map":  # the same as the sum / area except for the last bit, which must be that of `Plain`
         return weighted.mean(dim=(2, 3))
     return (weighted.sum(dim=(2, 3), keepdim=True) / area(located, over)).flatten(1)
 
 
 def area(located: Located, over: PoolOver) -> Tensor | int:
-    """What `pool` divides the sum of the weighted features by: a number, or one a picture, [B, 1, 1, 1]."""
+    """The divisor of the sum of the weighted features in `pool`: one number, or one per image [B, 1, 1, 1]."""
     if over == "mask":
         return located.mask.sum(dim=(1, 2)).view(-1, 1, 1, 1)
     return located.mask.shape[1:].numel() if over == "map" else 1

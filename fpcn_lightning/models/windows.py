@@ -1,4 +1,4 @@
-"""Attention part proposal of MMAL-Net (arXiv 2003.09150): the windows of a feature map that respond most."""
+"""Attention part proposal of MMAL-Net (arXiv 2003.09150): the windows of a feature map with the highest activation."""
 
 from typing import Literal, NamedTuple
 
@@ -10,8 +10,8 @@ from fpcn_lightning.models.crops import pixel_boxes
 from fpcn_lightning.models.positioning import activation_map
 
 WindowSet = Literal["cub", "cars"]
-PUBLISHED_MAP = 14  # cells a side that the shapes below are given for
-LARGEST_OVERLAP = 0.25  # intersection over union, up to which two windows of a scale are both kept
+PUBLISHED_MAP = 14  # height and width in cells of the map that the shapes below are given for
+LARGEST_OVERLAP = 0.25  # largest intersection over union at which two windows of a scale are both kept
 
 
 class Scale(NamedTuple):
@@ -33,15 +33,15 @@ WINDOWS: dict[WindowSet, tuple[Scale, ...]] = {
 
 
 def choose_parts(features: Tensor, scales: tuple[Scale, ...], picture_size: tuple[int, int]) -> Tensor:
-    """The boxes of the windows that respond most, of every scale as many as it keeps.
+    """The boxes of the windows with the highest mean activation, `kept` of every scale.
 
     Args:
         features: [B, D, H, W].
         scales: one of `WINDOWS`.
-        picture_size: height and width in pixels of the pictures that the features were made from.
+        picture_size: height and width in pixels of the images that the features were computed from.
 
     Returns:
-        long [B, N, 4], inclusive pixels as `pixel_boxes` gives them, scale by scale; without gradient.
+        long [B, N, 4], inclusive pixels as `pixel_boxes` returns them, scale by scale; without gradient.
     """
     activation = activation_map(features)
     height, width = activation.shape[1:]
@@ -55,7 +55,7 @@ def choose_parts(features: Tensor, scales: tuple[Scale, ...], picture_size: tupl
 
 
 def place_windows(shapes: list[tuple[int, int]], height: int, width: int, device: torch.device | None = None) -> Tensor:
-    """Every place of every window on a map: shape by shape, row by row.
+    """Every position of every window on a map: shape by shape, row by row.
 
     Returns:
         long [K, 4] in cells: first row, first column, and the row and the column after the last.
@@ -76,12 +76,12 @@ def score_windows(activation: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
 
 
 def suppress(scores: Tensor, boxes: Tensor, kept: int) -> Tensor:
-    """Non-maximum suppression: the best window, then the best that overlaps none of those before by too much.
+    """Non-maximum suppression: the best window, then the best whose overlap with the picks so far is small enough.
 
     Args:
         scores: [B, K].
-        boxes: long [K, 4], inclusive pixels, the same for all pictures.
-        kept: how many are picked. Where no window is left, the last pick is repeated.
+        boxes: long [K, 4], inclusive pixels, the same for all images.
+        kept: number of picks. Where no window is left, the last pick is repeated.
 
     Returns:
         long [B, kept], positions among the K.
@@ -100,11 +100,11 @@ def _overlaps(boxes: Tensor) -> Tensor:
     """Which pairs of boxes [K, 4] share more than `LARGEST_OVERLAP` of their union, bool [K, K]."""
     first, last = boxes[:, :2], boxes[:, 2:]
     areas = (last - first + 1).prod(dim=1)
-    sides = torch.minimum(last[:, None], last) - torch.maximum(first[:, None], first) + 1
-    shared = sides.clamp(min=0).prod(dim=2)
+    extents = torch.minimum(last[:, None], last) - torch.maximum(first[:, None], first) + 1
+    shared = extents.clamp(min=0).prod(dim=2)
     return shared > LARGEST_OVERLAP * (areas[:, None] + areas - shared)
 
 
-def _scaled(cells: int, side: int) -> int:
-    """A side of a window in cells of another map: at least one, at most the map."""
-    return max(1, min(side, round(cells * side / PUBLISHED_MAP)))
+def _scaled(cells: int, size: int) -> int:
+    """Height or width of a window on a map of `size` cells: at least one cell, at most the map."""
+    return max(1, min(size, round(cells * size / PUBLISHED_MAP)))

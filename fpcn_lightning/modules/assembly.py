@@ -1,4 +1,4 @@
-"""From the config of a run to what is trained: the network and its Lightning module."""
+"""Builds the network and its Lightning module from the config of a run."""
 
 from fpcn_lightning import build
 from fpcn_lightning.config import Config
@@ -24,19 +24,19 @@ def make_network(config: Config, data: RockDataModule) -> Network:
     """The network, not yet trained.
 
     Raises:
-        UserError: it cannot be built, or takes images of one size while evaluation uses another.
+        UserError: it cannot be built, or accepts images of one size only while evaluation uses another.
     """
     network = build.network(config.model, len(data.classes), config.data.crop)
     network.see_class_counts(data.class_counts())
     if network.fixed_size and data.augmentation.evaluation_side != config.data.crop:
         raise UserError(
-            f"this backbone takes images of one size: set data.evaluation_crop to data.crop={config.data.crop}."
+            f"this backbone accepts images of one size only: set data.evaluation_crop to data.crop={config.data.crop}."
         )
     return network
 
 
 def make_optimisation(config: Config) -> Optimisation:
-    """The optimiser, its schedule, and what is frozen when.
+    """The optimiser, its learning-rate schedule, and the epochs in which the backbone is frozen.
 
     Raises:
         UserError: one of them cannot be built.
@@ -53,7 +53,7 @@ def make_optimisation(config: Config) -> Optimisation:
 def make_module(
     config: Config, network: Network, data: RockDataModule, distillation: Distillation | None = None
 ) -> Classifier:
-    """The Lightning module that trains a network: a student where there is a teacher.
+    """The Lightning module that trains a network: a `Student` if there is a teacher, else a `Classifier`.
 
     Raises:
         UserError: a term of the loss, the optimiser or its schedule cannot be built.

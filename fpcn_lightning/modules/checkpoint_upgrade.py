@@ -1,4 +1,4 @@
-"""Records of checkpoints that earlier versions wrote, in today's words."""
+"""Converts the records of checkpoints that earlier versions wrote."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ def upgrade(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record of a checkpoint of version 1 as one of version 2; any other as it is.
 
     Raises:
-        KeyError, TypeError, AttributeError: it is no record.
+        KeyError, TypeError, AttributeError: it is not a record.
     """
     record["data"]["crop"]  # without the size of its images a network cannot be built
     if record["schema"] != 1:

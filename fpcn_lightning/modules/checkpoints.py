@@ -1,7 +1,7 @@
 """Checkpoints are data: tensors and plain values, never code.
 
-Beside Lightning's own entries a checkpoint of ours has a record: the section `model`, the class names, the sizes of the
-images, and the fingerprint of the split. That is all it takes to build the network again.
+In addition to Lightning's own entries a checkpoint has a record: the section `model`, the class names, the sizes of the
+images, and the fingerprint of the split. That is enough to build the network again.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ PREFIX = "network."
 
 @dataclass
 class CheckpointRecord:
-    """What a checkpoint says about its network.
+    """The description of a network in its checkpoint.
 
     Attributes:
         classes: class names in the order of their numbers.
@@ -32,7 +32,7 @@ class CheckpointRecord:
         model: the section of the config.
         data, training: likewise.
         seed, name, variant: of the run.
-        teacher: what a student's record says of its teacher; None without one.
+        teacher: identifies the teacher of a student; None without one.
     """
 
     classes: list[str]
@@ -54,7 +54,7 @@ class CheckpointRecord:
 def make_record(
     config: Config, classes: tuple[str, ...], fingerprint: str, teacher: Mapping[str, Any] | None = None
 ) -> CheckpointRecord:
-    """What a checkpoint of this run says about its network, and about the teacher that it was trained with."""
+    """The record for the checkpoints of a run, with the teacher that it is trained with."""
     return CheckpointRecord(
         classes=list(classes),
         split=fingerprint,
@@ -76,17 +76,17 @@ class Loaded(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What a checkpoint of ours holds: its record, and the weights of the network by name."""
+    """What is read from a checkpoint: its record, and the weights of the network by name."""
 
     record: CheckpointRecord
     weights: dict[str, torch.Tensor]
 
 
 def read(path: Path) -> Content:
-    """Read a checkpoint of ours as tensors and plain values.
+    """Read a checkpoint of this package as tensors and plain values.
 
     Raises:
-        UserError: the file is missing, damaged, or no checkpoint of ours.
+        UserError: the file is missing, damaged, or not a checkpoint of this package.
     """
     if not path.is_file():
         raise UserError(f"checkpoint={path} is not a file.")
@@ -104,7 +104,7 @@ def load(path: Path) -> Loaded:
     """Build the network of a checkpoint without running anything that the file contains.
 
     Raises:
-        UserError: what `read` raises, or the weights do not fit the file's own description of the network.
+        UserError: raised by `read`, or the weights do not fit the network that the record describes.
     """
     record, weights = read(path)
     try:

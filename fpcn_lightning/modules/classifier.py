@@ -1,4 +1,4 @@
-"""The Lightning module: the terms of the loss and their weights, the optimiser, and what is measured."""
+"""The Lightning module: the terms of the loss and their weights, the optimiser, and the metrics."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -33,21 +33,21 @@ class SplitPredictions(NamedTuple):
 
     positions: Tensor  # long [N], of the images in the index
     probabilities: Tensor  # [N, C]
-    object_ratio: Tensor | None  # [N] share of the image that is object, 0..1, where the network positions it
+    object_ratio: Tensor | None  # [N] share of the image that is object, 0..1, where the network locates it
 
 
 class Classifier(lightning.LightningModule):
-    """Trains any network that keeps the contract of `fpcn_lightning.models.network`.
+    """Trains any network that implements `fpcn_lightning.models.network.Network`.
 
     Args:
-        network: what is trained.
+        network: the network to train or to evaluate.
         terms: the terms of the loss by name; none are needed for evaluation.
         optimisation: how it is trained; None for evaluation.
-        seed: of the run; with epoch, batch and rank it decides every dropout mask, so that a resumed run draws the
+        seed: of the run; with epoch, batch and rank it determines every dropout mask, so that a resumed run draws the
             same ones.
-        image_size: side of the pictures in pixels.
-        record: goes into every checkpoint: what is needed to build the network again.
-        channels_last: keep weights and images in the memory layout that convolutions are fastest in.
+        image_size: height and width of the images, pixels.
+        record: saved in every checkpoint: what is needed to build the network again.
+        channels_last: use the memory layout in which convolutions are fastest.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Classifier(lightning.LightningModule):
         self.record = record
         self._normalise = Normalisation(network)
         self.example_input_array = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)  # for the summary
-        # Some backbones keep parameters that never learn, such as fixed position embeddings.
+        # Some backbones have parameters that are never trained, such as fixed position embeddings.
         self._trunk = [parameter for parameter in network.trunk.parameters() if parameter.requires_grad]
         self.measured: dict[str, dict[str, Metrics]] = {"val": {}, "test": {}}
         self.predictions: dict[str, SplitPredictions] = {}
@@ -82,12 +82,12 @@ class Classifier(lightning.LightningModule):
         return scaled.contiguous(memory_format=layout)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [B, C] of uint8 pictures [B, 3, S, S]."""
+        """Logits [B, C] of uint8 images [B, 3, S, S]."""
         logits: Tensor = self.network(self.normalised(images))
         return logits
 
     def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
-        """Put the weights into the memory layout that convolutions are fastest in."""
+        """Convert the weights to the memory layout in which convolutions are fastest."""
         if self.channels_last:
             self.network.to(memory_format=torch.channels_last)
 
@@ -100,7 +100,7 @@ class Classifier(lightning.LightningModule):
         self.network.begin_epoch(self.current_epoch)
         if self.current_epoch == training.freeze_epochs > 0:
             self._restart()
-        self.network.trunk.train()  # Lightning brings back after validation what was frozen before it
+        self.network.trunk.train()  # Lightning restores after validation the modes from before it, of frozen epochs too
         if frozen and training.frozen_batch_norm == "fixed":
             for module in self.network.trunk.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -128,7 +128,7 @@ class Classifier(lightning.LightningModule):
         return total
 
     def training_images(self, batch: Batch) -> Tensor:
-        """The pictures [B, 3, S, S] of a training step, values 0..255."""
+        """The images [B, 3, S, S] of a training step, values 0..255."""
         return batch.images
 
     def further_terms(self, views: Views, batch: Batch, images: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
@@ -139,7 +139,7 @@ class Classifier(lightning.LightningModule):
         """The terms by name, unweighted.
 
         Raises:
-            UserError: the network gives nothing for a term, such as scores to rank.
+            UserError: the network does not return the input of a term, such as scores to rank.
         """
         return {name: term(views, labels) for name, term in self.terms.items()}
 
@@ -182,7 +182,7 @@ class Classifier(lightning.LightningModule):
         return self._optimisation
 
     def _restart(self) -> None:
-        """The backbone is unfrozen: begin with the second step's rates, and from the best epoch so far if asked for."""
+        """After unfreezing: set the learning rates of the second step; load the best epoch if configured."""
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
         if self.optimisation.training.unfreeze_from_best:
@@ -196,11 +196,14 @@ class Classifier(lightning.LightningModule):
         checkpoint = self.trainer.checkpoint_callback
         path = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
         if not path:
-            raise UserError("training.unfreeze_from_best needs the callback that keeps the best epoch: callbacks.best.")
+            raise UserError(
+                "training.unfreeze_from_best needs callbacks.best, the callback that saves the best epoch: keep it, or "
+                "set training.unfreeze_from_best=false."
+            )
         self.load_state_dict(torch.load(path, map_location=self.device, weights_only=True)["state_dict"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the record of the network beside its weights, as plain data."""
+        """Save the record of the network with its weights, as plain data."""
         checkpoint[RECORD] = self.record.plain()
 
     def _keep(self, batch: Batch) -> None:
@@ -229,7 +232,7 @@ class Classifier(lightning.LightningModule):
         self.log_dict(values, prog_bar=split == "val")
 
     def _object_ratios(self, kept: list[NetworkOutput], real: Tensor, positions: Tensor) -> Tensor | None:
-        """The share of object found in the images at `positions` of the `real` rows, if the network positions it."""
+        """The share of object located in the images at `positions` of the `real` rows, if the network locates it."""
         ratios = [predictions.object_ratio for predictions in kept if predictions.object_ratio is not None]
         return averaged(positions, self._gathered(torch.cat(ratios))[real].float()).cpu() if ratios else None
 
@@ -242,5 +245,5 @@ class Classifier(lightning.LightningModule):
 
 
 def _number(value: float | None) -> float:
-    """A figure of a record, where null stands for one that is not finite."""
+    """A metric of a record, in which None stands for NaN or infinite."""
     return math.nan if value is None else value

@@ -1,4 +1,4 @@
-"""What a student is trained with: its teacher, read and checked, and the teacher's logits, stored or computed live."""
+"""The teacher of a student, loaded and checked, and the teacher's logits, stored or computed in every step."""
 
 import logging
 from dataclasses import asdict
@@ -19,7 +19,7 @@ from fpcn_lightning.modules.teacher import check_fits, lineage, read_teacher
 
 logger = logging.getLogger(__name__)
 
-# Keys of an augmentation that change no view in training; the crop of evaluation does, where tiles must fit a picture.
+# Keys of an augmentation that change no training view; the crop of evaluation does, where tiles must fit an image.
 ONLY_IN_EVALUATION = ("max_tiles",)
 FUNCTIONS = "further"  # an augmentation's key of functions, which the config describes
 
@@ -35,14 +35,14 @@ class Distillation:
         lineage: of the teacher, plain data for the student's record.
 
     Raises:
-        UserError: the section is wrong, or the teacher cannot be read or does not fit.
+        UserError: the section is invalid, or the teacher cannot be read or does not fit.
     """
 
     def __init__(self, options: DistillationConfig, data: RockDataModule) -> None:
         self.options = options
         check(options)
         if options.teacher is None:
-            raise UserError("teacher is not set: give the checkpoint to learn from, teacher=RUN/checkpoints/best.ckpt.")
+            raise UserError("teacher is not set: pass the checkpoint to learn from, teacher=RUN/checkpoints/best.ckpt.")
         path = Path(options.teacher)
         self.teacher, digest = read_teacher(path)
         check_fits(self.teacher.record, data.classes, data.config, data.split.fingerprint)
@@ -57,17 +57,17 @@ class Distillation:
         )
 
     def fill(self, epochs: int, device: torch.device) -> None:
-        """Store what is missing of the teacher's logits of that many epochs.
+        """Compute and store the teacher's logits of the first `epochs` epochs that are not stored yet.
 
         Raises:
-            UserError: what `LogitsStore` raises.
+            UserError: raised by `LogitsStore`.
         """
         if self.store is None:
             return
-        there = sum(self.store.has(epoch) for epoch in range(epochs))
-        with tqdm(total=epochs, initial=there, unit="epoch", desc="teacher's logits", disable=there == epochs) as bar:
+        stored = sum(self.store.has(epoch) for epoch in range(epochs))
+        with tqdm(total=epochs, initial=stored, unit="epoch", desc="teacher's logits", disable=stored == epochs) as bar:
             self.store.fill(epochs, lambda epoch: self._logits(epoch, device), lambda _: bar.update())
-        if there < epochs:
+        if stored < epochs:
             logger.info("the teacher's logits of %d epochs are in %s", epochs, self.store.folder)
 
     def _logits(self, epoch: int, device: torch.device) -> NDArray[np.float32]:

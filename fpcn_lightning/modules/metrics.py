@@ -1,4 +1,4 @@
-"""The numbers of one evaluation, from the gathered answers of all processes."""
+"""The metrics of one evaluation, from the gathered predictions of all processes."""
 
 from math import sqrt
 
@@ -17,7 +17,7 @@ from fpcn_lightning.runs.results import Metrics
 def summarise(logits: Tensor, labels: Tensor) -> Metrics:
     """Accuracy with its binomial standard error, macro F1, macro recall, cross entropy and confusion matrix.
 
-    Macro means run over the classes that occur in `labels` or among the answers.
+    Macro averages are over the classes that occur in `labels` or among the predictions.
 
     Args:
         logits: [N, C], N at least 1.

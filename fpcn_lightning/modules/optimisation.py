@@ -1,4 +1,4 @@
-"""The optimiser and its learning-rate schedule, and what happens while the backbone is frozen."""
+"""The optimiser, its learning-rate schedule, and the learning rates while the backbone is frozen."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,13 +24,13 @@ class Optimisation:
 
     Attributes:
         optimizer: makes the optimiser of parameter groups; its defaults are those of all groups.
-        scheduler: makes the learning-rate schedule; None: the learning rate stays as it is.
+        scheduler: makes the learning-rate schedule; None: the learning rate is constant.
         interval: of the schedule, `step` or `epoch`.
         monitor: the metric that the schedule depends on, if it does.
         training: the section `training` of the config.
 
     Raises:
-        UserError: a number out of range, an unknown word, or two keys that exclude each other.
+        UserError: a number is out of range, a value is unknown, or two keys exclude each other.
     """
 
     optimizer: MakeOptimizer
@@ -63,16 +63,16 @@ class Optimisation:
 
     @property
     def restarts_when_unfrozen(self) -> bool:
-        """Whether rates and schedule begin anew when the backbone is unfrozen: not where the epoch decides them."""
+        """Whether rates and schedule start again after unfreezing: not if they depend on the number of the epoch."""
         return self.scheduler is None or self.monitor is not None
 
     def make_optimizer(self, network: Network, further: Iterable[nn.Parameter] = ()) -> Optimizer:
-        """The optimiser over trunk and head, told apart by identity: FPCN's official code goes by name and leaves nine
-        convolutions out of every optimiser.
+        """The optimiser over trunk and head. Their parameters are separated by identity: FPCN's official code separates
+        them by name, and misses nine convolutions.
 
         Args:
-            network: what is trained.
-            further: parameters that only the training has; they learn like the head.
+            network: the network to train.
+            further: parameters of the training alone, such as those of loss terms; they are trained like the head.
         """
         trunk = list(network.trunk.parameters())
         known = {id(parameter) for parameter in trunk}
@@ -83,7 +83,7 @@ class Optimisation:
         return made
 
     def set_rates(self, optimizer: Optimizer, network: Network, *, frozen: bool) -> None:
-        """Give both groups the learning rate and the weight decay that they begin with, frozen or not."""
+        """Set the initial learning rate and weight decay of both groups, for a frozen or an unfrozen backbone."""
         factor = self.training.head_lr_factor
         factor = network.head_lr_factor if factor is None else factor
         for group in optimizer.param_groups:
@@ -98,7 +98,7 @@ class Optimisation:
                 group["weight_decay"] = decay
 
     def make_scheduler(self, optimizer: Optimizer, steps: int, epochs: int) -> LRSchedulerConfigType | None:
-        """The schedule as Lightning takes it; None where the learning rate stays as it is.
+        """The schedule as Lightning expects it; None where the learning rate is constant.
 
         Args:
             optimizer: whose learning rate changes.
@@ -116,7 +116,7 @@ class Optimisation:
         return made
 
     def restart(self, scheduler: object, optimizer: Optimizer) -> None:
-        """Bring a schedule that depends on a metric to the state of a fresh one."""
+        """Reset a schedule that depends on a metric to its initial state."""
         if self.scheduler is None or not isinstance(scheduler, ReduceLROnPlateau):
             return
         fresh: Mapping[str, Any] = self.scheduler(optimizer, 1).state_dict()

@@ -17,15 +17,15 @@ from fpcn_lightning.modules.classifier import Classifier
 from fpcn_lightning.modules.teacher import Teacher
 
 METHODS = ("kd", "dkd", "dist", "function_matching", "hint")
-LIVE = ("function_matching", "hint")  # need what no store holds: logits of mixed images, feature vectors
+LIVE = ("function_matching", "hint")  # run the teacher in every step: no store holds logits of mixed images or features
 TERM = "distillation"  # name of the term in logs and losses
 
 
 def check(options: DistillationConfig) -> None:
-    """Check what no type can say about the section `distillation`.
+    """Check the values of the section `distillation`.
 
     Raises:
-        UserError: an unknown method, or a number out of range.
+        UserError: the method is unknown, or a number is out of range.
     """
     check_choice("distillation.method", options.method, METHODS)
     if not options.temperature > 0:
@@ -43,7 +43,7 @@ def uses_store(options: DistillationConfig) -> bool:
 class Student(Classifier):
     """A `Classifier` with one more term in its loss; see `fpcn_lightning.losses.distillation` for the methods.
 
-    The FPCN paper's students learn by `kd` (equations 13 and 14). Teacher and student see the same view of a picture.
+    The FPCN paper trains its students by `kd` (equations 13 and 14). Teacher and student see the same view of an image.
 
     Args:
         distillation: the section of the config.
@@ -53,7 +53,7 @@ class Student(Classifier):
         args, others: see `Classifier`.
 
     Raises:
-        UserError: images are mixed, and a term of the loss needs their labels.
+        UserError: the method mixes images, and a term of the loss needs their labels.
     """
 
     rows: Tensor
@@ -98,13 +98,13 @@ class Student(Classifier):
     def further_terms(self, views: Views, batch: Batch, images: Tensor) -> dict[str, Tensor]:
         """The term that compares the student with the teacher."""
         if self.hint is not None:
-            return {TERM: self._grown(self.hint(views.features, self._teacher.features(images, batch.labels)))}
+            return {TERM: self._warmed_up(self.hint(views.features, self._teacher.features(images, batch.labels)))}
         teacher = self._teacher_logits(batch, images)
         if self._method != "function_matching":
             accuracy = (teacher.argmax(1) == batch.labels).float().mean()
             size = len(batch.labels)
             self.log("teacher/accuracy", accuracy, on_step=False, on_epoch=True, batch_size=size)
-        return {TERM: self._grown(self._loss(views.own_logits, teacher, batch.labels))}
+        return {TERM: self._warmed_up(self._loss(views.own_logits, teacher, batch.labels))}
 
     def further_parameters(self) -> Iterable[nn.Parameter]:
         """Those of the loss terms, and the regressor of a hint."""
@@ -126,7 +126,7 @@ class Student(Classifier):
             return dist(student, teacher, temperature, options.between, options.within)
         return kd(student, teacher, temperature)
 
-    def _grown(self, term: Tensor) -> Tensor:
-        """The term, smaller in the epochs of its warm-up."""
+    def _warmed_up(self, term: Tensor) -> Tensor:
+        """The term, scaled down in the warm-up epochs."""
         epochs = self.distillation.warm_up_epochs
         return term * min(1.0, (self.current_epoch + 1) / epochs) if epochs else term

@@ -1,4 +1,4 @@
-"""A trained network that students learn from; nothing here changes it."""
+"""A trained network that students learn from; its weights are never changed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ SQUASHED, TILED = "resize", "tile_scale"
 class Teacher:
     """A network in evaluation mode, in float32, without gradients.
 
-    It is no `nn.Module`, so that neither `train()` nor an optimiser nor a checkpoint of the student's can reach it.
+    It is not an `nn.Module`, so that `train()`, the optimiser and the checkpoints of the student do not include it.
 
     Args:
         loaded: network and record of a checkpoint.
@@ -42,7 +42,7 @@ class Teacher:
             return self.network(self._normalised(images)).float()  # type: ignore[no-any-return]
 
     def features(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The vectors [B, D] that it classifies images [B, 3, S, S] by, values 0..255; labels [B] choose pairs."""
+        """Feature vectors [B, D] of images [B, 3, S, S], values 0..255; the choice of pairs depends on labels [B]."""
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             return self.network.views(self._normalised(images), labels).features.float()
 
@@ -56,10 +56,10 @@ class Teacher:
 
 
 def read_teacher(path: Path) -> tuple[Teacher, str]:
-    """The teacher of a checkpoint of ours, and the SHA-256 of the file.
+    """Load a teacher from a checkpoint; returns it and the SHA-256 of the file.
 
     Raises:
-        UserError: what `fpcn_lightning.modules.checkpoints.load` finds wrong, or the file changes meanwhile.
+        UserError: raised by `fpcn_lightning.modules.checkpoints.load`, or the file changes while it is read.
     """
     digest = file_hash(path, TEACHER)
     try:
@@ -67,7 +67,7 @@ def read_teacher(path: Path) -> tuple[Teacher, str]:
     except UserError as error:
         raise UserError(f"distillation.teacher: {error}") from error
     if file_hash(path, TEACHER) != digest:
-        raise UserError(f"distillation.teacher={path} is being written by a training: let that finish first.")
+        raise UserError(f"distillation.teacher={path} is being written by a training: wait until that has finished.")
     return teacher, digest
 
 
@@ -81,12 +81,12 @@ def check_fits(record: CheckpointRecord, classes: Sequence[str], data: DataConfi
         split: fingerprint of the student's data.
 
     Raises:
-        UserError: another order of classes, other preprocessing, or another split.
+        UserError: the classes or their order, the preprocessing, or the split differ.
     """
     if record.classes != list(classes):
         raise UserError(
-            f"distillation.teacher knows the classes {', '.join(record.classes)}, the data have "
-            f"{', '.join(classes)}: teacher and student must have the same."
+            f"distillation.teacher was trained on the classes {', '.join(record.classes)}, the data have "
+            f"{', '.join(classes)}: teacher and student must have the same classes."
         )
     for key in (*SAME_VIEWS, TILED if data.tiles else SQUASHED):
         theirs, ours = getattr(record.data, key), getattr(data, key)
@@ -103,7 +103,7 @@ def check_fits(record: CheckpointRecord, classes: Sequence[str], data: DataConfi
 
 
 def lineage(path: Path, digest: str, record: CheckpointRecord) -> dict[str, Any]:
-    """What a student's record says of its teacher, and of the teacher's own: no tracker is needed to know it."""
+    """Identifies a teacher and its own teachers, for the student's record."""
     return {
         "checkpoint": path.as_posix(),
         "sha256": digest,

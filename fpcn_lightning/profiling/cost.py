@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-accumulates, at inference and in training."""
+"""The cost of a network: parameters and multiply-accumulates, at inference and in training."""
 
 import copy
 import sys
@@ -21,9 +21,9 @@ def parameters(network: nn.Module) -> int:
 
 
 def macs(network: nn.Module, image_size: int) -> int:
-    """Multiply-accumulates of convolutions and matrix products for one picture [1, 3, S, S].
+    """Multiply-accumulates of convolutions and matrix products for one image [1, 3, S, S].
 
-    PyTorch counts two operations for each; attention's fused paths are switched off, which it would not see.
+    PyTorch counts two operations for each. Fused attention is switched off, because it would not be counted.
     """
     device = next(network.parameters()).device
     training = network.training
@@ -35,17 +35,17 @@ def macs(network: nn.Module, image_size: int) -> int:
 
 
 def training_macs(network: Network, image_size: int, classes: int, per_class: int = 2) -> int:
-    """Multiply-accumulates of the forward passes of a training step, for each picture of its batch.
+    """Multiply-accumulates of the forward passes of a training step, for each image of its batch.
 
-    All the passes of the network are in it (pairs, erased pictures, objects and parts), at their dearest epoch. The
-    way back costs about twice as much again. The batch here is a small one: a larger one makes more pairs for each
-    picture where all pairs are taken, and fewer where their number is bounded (CIN).
+    All passes of the network are included (pairs, erased images, objects and parts), of the most expensive epoch. The
+    backward pass costs about twice as much in addition. The batch is a small one: a larger one has more pairs for each
+    image where all pairs are taken, and fewer where their number is limited (CIN).
 
     Args:
-        network: is left as it is: a copy is counted.
-        image_size: side of the pictures in training, pixels.
-        classes: number of classes C; the batch has pictures of four of them at most.
-        per_class: pictures of each class in the batch.
+        network: it is not changed, a copy is counted.
+        image_size: height and width of the images in training, pixels.
+        classes: number of classes C; the batch has images of four of them at most.
+        per_class: images of each class in the batch.
     """
     copied = copy.deepcopy(network).train()
     copied.begin_epoch(sys.maxsize)

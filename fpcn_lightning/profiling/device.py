@@ -8,7 +8,7 @@ import torch
 
 
 def device_name() -> str:
-    """The GPUs or the processor of this process, and how many threads it computes with."""
+    """The GPUs of this process, or its processor and number of threads."""
     if torch.cuda.is_available():
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
     return f"CPU {_processor()}, {torch.get_num_threads()} threads"

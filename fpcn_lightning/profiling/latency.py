@@ -1,4 +1,4 @@
-"""How long a network takes for one picture."""
+"""The latency of a network: the time for one image."""
 
 import copy
 import statistics
@@ -13,14 +13,14 @@ WARM_UP, REPETITIONS, MOST_SECONDS = 2, 20, 2.0
 
 
 def milliseconds(network: nn.Module, image_size: int, device: torch.device) -> float:
-    """Median time of one forward pass of one picture [1, 3, S, S], in float32; on a CPU by one thread.
+    """Median time of one forward pass of one image [1, 3, S, S], in float32; on a CPU with one thread.
 
-    The median is over 20 passes after two to warm up, or over as many as fit into two seconds, and one at least. Each
-    ends when its answer has arrived in the computer's own memory.
+    The median is over 20 passes after two for warm-up, or over as many as fit into two seconds, and one at least. A
+    pass ends when its logits have been copied to the host.
 
     Args:
-        network: is left as it is: a copy is timed.
-        image_size: side of the picture, pixels.
+        network: it is not changed, a copy is timed.
+        image_size: height and width of the image, pixels.
         device: where to run.
     """
     copied = copy.deepcopy(network).float().eval().to(device)

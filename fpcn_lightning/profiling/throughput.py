@@ -1,4 +1,4 @@
-"""How many pictures a second a run trains on and answers, on its own device."""
+"""Images per second of a run, in training and at inference, on its own device."""
 
 import time
 from typing import Any
@@ -12,7 +12,7 @@ from fpcn_lightning.runs.results import ImagesPerSecond
 
 
 class _Clock:
-    """Pictures and seconds of what was measured so far; the device has finished whenever it is read."""
+    """Images and seconds measured so far; the device is synchronised whenever the time is taken."""
 
     def __init__(self) -> None:
         self.pictures, self._seconds = 0, 0.0
@@ -30,11 +30,11 @@ class _Clock:
 
 
 class Throughput(lightning.Callback):
-    """Measures the run itself, with its precision, loader and device; it waits for a GPU at both ends of what it times.
+    """Measures the run with its precision, loader and device; a GPU is synchronised before and after each measurement.
 
-    Training is timed from the end of the first batch of each epoch to the end of the last, waiting for pictures
-    included. Inference is timed batch by batch, without the loader, under test. The first batch is left out where there
-    are others, because libraries choose their algorithms in it. Both are rates of all processes together.
+    Training is timed from the end of the first batch of each epoch to the end of the last, waiting for images included.
+    Inference is timed batch by batch in the test, without the loader. The first batch is excluded if there are others,
+    because libraries choose their algorithms in it. Both are rates of all processes together.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Throughput(lightning.Callback):
         self._trained, self._processes = 0, 1
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
-        """Learn how many processes there are."""
+        """Store the number of processes."""
         self._processes = trainer.world_size
 
     def on_train_batch_end(
@@ -53,7 +53,7 @@ class Throughput(lightning.Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Start after the first batch of an epoch, stop after the last."""
+        """Start the clock after the first batch of an epoch, stop it after the last."""
         if batch_idx == 0:
             self._trained = 0
             self._training.start()
@@ -70,7 +70,7 @@ class Throughput(lightning.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
-        """Start."""
+        """Start the clock."""
         (self._inference if batch_idx else self._first).start()
 
     def on_test_batch_end(
@@ -82,13 +82,13 @@ class Throughput(lightning.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
-        """Stop; padding is no picture, and several tiles of one picture are one."""
+        """Stop the clock; padding is not counted, and several tiles of one image count as one image."""
         pictures = len(set(batch.positions.tolist()) - {PADDING})
         (self._inference if batch_idx else self._first).stop(pictures)
 
     @property
     def images_per_second(self) -> ImagesPerSecond:
-        """Both rates; null where nothing was measured."""
+        """Both rates; None where nothing was measured."""
         inference = self._inference if self._inference.pictures else self._first
         return {"training": self._training.rate(self._processes), "inference": inference.rate(self._processes)}
 

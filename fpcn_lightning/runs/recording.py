@@ -1,4 +1,4 @@
-"""What a run writes about itself, from its first second to its last: `result.json`, also when it fails."""
+"""The record of a run, `result.json`: written when the run starts and when it ends, also when it fails."""
 
 import contextlib
 import hashlib
@@ -38,13 +38,13 @@ PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one of a distributed run that writes, by what launchers set in the environment."""
+    """Whether this is the process of a distributed run that writes, by the environment variables of launchers."""
     # All of them: in an interactive shell of Slurm, every process that Lightning starts has SLURM_PROCID=0.
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK"))
 
 
 def relative(config: Any, folder: Path) -> Any:
-    """The config with the run folder taken out of every path, so that a moved run still says the same."""
+    """The config with paths in the run folder made relative to it, so that it does not change when a run is moved."""
     if isinstance(config, dict):
         return {key: relative(value, folder) for key, value in config.items()}
     if isinstance(config, list):
@@ -59,24 +59,24 @@ def file_hash(path: Path, key: str) -> str:
     """SHA-256 of the file that a config key names, 64 hexadecimal digits.
 
     Raises:
-        UserError: there is no such file.
+        UserError: the file cannot be read.
     """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(
-            f"{key}={path} cannot be read ({error.strerror}): give the checkpoint of a finished training."
+            f"{key}={path} cannot be read ({error.strerror}): pass the checkpoint of a finished training."
         ) from error
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """12 hexadecimal digits, equal for runs that must come to the same result."""
+    """12 hexadecimal digits, equal for runs whose results must be the same."""
     return hashlib.sha256(json.dumps(decisive(config), sort_keys=True).encode()).hexdigest()[:12]
 
 
 class Facts(TypedDict, total=False):
-    """What a run finds out about itself; see `fpcn_lightning.runs.results.Result`."""
+    """Entries of the record that are known only during the run; see `fpcn_lightning.runs.results.Result`."""
 
     data: DataFacts
     network: NetworkFacts
@@ -91,16 +91,16 @@ class Facts(TypedDict, total=False):
 
 
 class RunRecord:
-    """What a run writes about itself, from its first second to its last: `result.json`, also when it fails.
+    """The record of a run, `result.json`: written when the run starts and when it ends, also when it fails.
 
-    It holds everything about a run folder that is not training: the lock, skipping what is finished, seconds of an
-    interrupted run that is resumed, and the record, which the run fills in by `add`.
+    It handles everything about a run folder except training: the lock, skipping a finished run, the seconds of an
+    interrupted run that is resumed, and the record, whose entries are set by `add`.
 
     Args:
         folder: of the run.
         config: the whole config as plain data, paths in the folder made relative.
         invocation: how the run was started.
-        writes: False for the further processes of a distributed run, which leave the folder alone.
+        writes: False for the other processes of a distributed run, which do not write to the folder.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class RunRecord:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other process out of the run folder; the lock ends with the process, however it ends.
+        """Lock the run folder; the lock is released at the latest when the process ends, also after a crash.
 
         Raises:
             RunInUse: another process holds it.
@@ -124,10 +124,10 @@ class RunRecord:
             yield
 
     def is_finished(self, *, overwrite: bool) -> bool:
-        """Whether this very run is done; the seconds of an interrupted one are taken over.
+        """Whether this run is finished; the seconds of an interrupted one are added to the record.
 
         Args:
-            overwrite: delete what an earlier run left first.
+            overwrite: delete the files of an earlier run first.
 
         Raises:
             UserError: the folder holds a run of another config.
@@ -147,15 +147,15 @@ class RunRecord:
             return False  # it failed before the end of its first epoch: nothing is lost
         if before["config_hash"] != self.result["config_hash"]:
             raise UserError(
-                f"{self.folder} {ANOTHER_CONFIG}: name this run with variant=NAME, a whole sweep with name=NAME, or "
-                "replace it with overwrite=true."
+                f"{self.folder} {ANOTHER_CONFIG}: name this run with variant=NAME, or a whole sweep with name=NAME, "
+                "or replace it with overwrite=true."
             )
         self.result["seconds"] = before["seconds"]
         return finished
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[None]:
-        """Write the record when the block begins and when it ends, however it ends."""
+        """Write the record when the block begins and when it ends, also after an error."""
         if not self.writes:
             yield
             return
@@ -165,7 +165,7 @@ class RunRecord:
             yield
             self.result["status"] = "finished"
         except BaseException as error:
-            # Lightning leaves its loop by a SystemExit when a cluster or a sweep asks it to stop.
+            # Lightning leaves its loop with a SystemExit when a cluster or a sweep sends it a signal to stop.
             stopped = isinstance(error, KeyboardInterrupt | SystemExit)
             self.result["status"] = "interrupted" if stopped else "failed"
             self.result["error"] = f"{type(error).__name__}: {error}"
@@ -176,7 +176,7 @@ class RunRecord:
 
     @contextlib.contextmanager
     def timed(self, stage: Literal["teacher", "fit", "test"]) -> Iterator[None]:
-        """Add the seconds of the block, however it ends, to those that the stage took before an interruption."""
+        """Add the seconds of the block, also after an error, to those of the stage before an interruption."""
         before = (self.result["seconds"].get(stage) or 0.0) if stage != "test" else 0.0
         began = time.monotonic()
         try:
@@ -185,12 +185,12 @@ class RunRecord:
             self.result["seconds"][stage] = round(before + time.monotonic() - began, 1)
 
     def add(self, **facts: Unpack[Facts]) -> None:
-        """Fill in what the run has found out about itself; written when the run ends."""
+        """Set entries of the record; they are written when the run ends."""
         self.result.update(facts)  # type: ignore[typeddict-item]  # Facts has keys of Result only
 
     @property
     def last_checkpoint(self) -> Path | None:
-        """The checkpoint to resume from, if there is one."""
+        """The checkpoint to resume from, or None."""
         path = self.folder / LAST
         return path if path.exists() else None
 
@@ -222,7 +222,7 @@ def _new_result(config: dict[str, Any], invocation: Invocation) -> Result:
 
 
 def _command(invocation: Invocation) -> str:
-    # A run out of a sweep is one run also where its experiment asks for a sweep.
+    # A job of a sweep is a single run, also where its experiment has hydra.mode=MULTIRUN.
     mode = [word for word in invocation.hydra_overrides if word == "hydra.mode=RUN"]
     return command_line([*invocation.overrides, *mode])
 
@@ -235,7 +235,7 @@ def _code() -> Code:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        # An installed package may lie inside somebody else's checkout, whose commit would say nothing.
+        # An installed package may be inside an unrelated checkout, whose commit would be misleading.
         git("ls-files", "--error-unmatch", "__init__.py")
         return Code(version=__version__, commit=git("rev-parse", "HEAD"), dirty=bool(git("status", "--porcelain")))
     except (OSError, subprocess.CalledProcessError):

@@ -1,4 +1,4 @@
-"""The images that a checkpoint was trained with, or others prepared as they were, for tasks that start from it."""
+"""The images that a checkpoint was trained with, or others preprocessed in the same way."""
 
 from dataclasses import replace
 
@@ -10,14 +10,14 @@ from fpcn_lightning.modules.checkpoints import CheckpointRecord
 
 
 def own_data(config: DataConfig, record: CheckpointRecord) -> RockDataModule:
-    """The images of the training, perhaps in another folder by now, in the splits that they had then.
+    """The images of the training, which may have been moved to another folder, in the splits of the training.
 
     Args:
         config: section `data` of the config of this task, of which the folder, the cache and the workers are used.
         record: of the checkpoint.
 
     Raises:
-        UserError: they are gone, or are not those that it was trained with.
+        UserError: the images are missing, or differ from those of the training.
     """
     options = replace(record.data, cache=config.cache, workers=config.workers)
     if config.root is not None:
@@ -27,14 +27,14 @@ def own_data(config: DataConfig, record: CheckpointRecord) -> RockDataModule:
     if data.split.fingerprint != record.split:
         raise UserError(
             f"the images in {options.root or 'data.synthetic'} are not those that the checkpoint was trained with "
-            f"(split {data.split.fingerprint}, not {record.split}), so that its test images are not known: give the "
-            "folder as it was then, data.root=PHOTOS."
+            f"(split {data.split.fingerprint}, not {record.split}), so its test images are not known: set "
+            "data.root=PHOTOS to the unchanged folder of the training."
         )
     return data
 
 
 def other_data(config: DataConfig, record: CheckpointRecord) -> RockDataModule:
-    """The images below `config.root` as a test split, prepared as the training prepared its own."""
+    """The images below `config.root` as a test split, preprocessed as in the training."""
     split = replace(record.data.split, published=PublishedSplit())
     options = replace(
         record.data, cache=config.cache, workers=config.workers, root=config.root, synthetic=None, split=split

@@ -1,4 +1,4 @@
-"""`task=dashboard`: the project's W&B workspaces, online with a key, as JSON without one."""
+"""`task=dashboard`: the project's W&B workspaces, saved online with an API key, as JSON files without one."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from fpcn_lightning.tracking.wandb_run import wandb_mode
 
 
 def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the signature of all tasks
-    """Write every workspace of the project `logger.wandb.project` as JSON, and save it online where there is a key.
+    """Write every workspace of the project `logger.wandb.project` as JSON, and save it online if there is an API key.
 
     Raises:
-        UserError: a package is missing, no project is configured, or W&B does not take a workspace.
+        UserError: a package is missing, no project is configured, or W&B rejects a workspace.
     """
     section = config.logger.get("wandb")
     if section is None:
-        raise UserError("task=dashboard reads the project from logger.wandb.project: leave logger=wandb as it is.")
+        raise UserError("task=dashboard reads the project from logger.wandb.project: use it with logger=wandb.")
     online = wandb_mode() == "online"
     try:
         from fpcn_lightning.tracking import dashboards
@@ -34,8 +34,8 @@ def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the s
             print(f"{name}: {dashboards.save(workspace, path.with_suffix('.url')) if online else path}")
     except (wandb.Error, ValueError) as error:
         raise UserError(
-            f"W&B does not take the dashboards ({error}): look into logger.wandb.entity and project, remove {folder}/"
-            "*.url if a workspace was deleted there, or set WANDB_MODE=offline for the JSON alone."
+            f"W&B rejected the dashboards ({error}): check logger.wandb.entity and logger.wandb.project, remove "
+            f"{folder}/*.url if a workspace was deleted at W&B, or set WANDB_MODE=offline to write the JSON only."
         ) from error
     if not online:
-        print("no key for W&B, so nothing was saved there: `wandb login`, and the same command saves them online.")
+        print("no W&B API key: nothing was saved online. Run `wandb login` and the same command again to save them.")

@@ -1,4 +1,4 @@
-"""`task=evaluate`: test a checkpoint on another folder, or again on the test split of its own data."""
+"""`task=evaluate`: test a checkpoint on another folder, or on the test split of its own data."""
 
 import logging
 from dataclasses import replace
@@ -24,13 +24,13 @@ logger = logging.getLogger(__name__)
 
 
 def run(config: Config, invocation: Invocation) -> None:
-    """Test `checkpoint`; images are prepared as its training prepared them, whatever `data` says besides `root`.
+    """Test `checkpoint`; images are preprocessed as in its training: of `data` only root, cache and workers are used.
 
     Raises:
-        UserError: no checkpoint is given, it cannot be used, or the folder has classes that it does not know.
+        UserError: no checkpoint is given, it cannot be used, or the folder has classes that it was not trained on.
     """
     if config.checkpoint is None:
-        raise UserError("checkpoint is not set: give the file to test, checkpoint=RUN/checkpoints/best.ckpt.")
+        raise UserError("checkpoint is not set: pass the file to test, checkpoint=RUN/checkpoints/best.ckpt.")
     quiet_libraries()
     path = Path(config.checkpoint)
     loaded = checkpoints.load(path)
@@ -42,11 +42,11 @@ def run(config: Config, invocation: Invocation) -> None:
         record.add(seen_in_training=_seen_in_training(path, data))
     if record.writes:
         print_table(summarise([(record.folder, record.result)]))
-        print(f"predictions, the worst first: {record.folder / 'test_predictions.csv'}")
+        print(f"predictions, worst first: {record.folder / 'test_predictions.csv'}")
 
 
 def evaluate(config: Config, loaded: Loaded, data: RockDataModule, record: RunRecord) -> None:
-    """Test a network on the test split of `data`; record its figures and leave its predictions."""
+    """Test a network on the test split of `data`; record its metrics and write its predictions."""
     module = Classifier(
         loaded.network,
         seed=loaded.record.seed,
@@ -64,7 +64,7 @@ def evaluate(config: Config, loaded: Loaded, data: RockDataModule, record: RunRe
 
 
 def _record(config: Config, invocation: Invocation, trained: CheckpointRecord) -> RunRecord:
-    """The record of the evaluation, with what the training says of its network and its images."""
+    """The record of the evaluation, with the network, the images and the teacher of the training."""
     root = None if config.data.root is None else Path(config.data.root)
     folder = evaluation_folder(Path(config.output), trained.name, trained.variant, trained.seed, root)
     tested = replace(
@@ -85,7 +85,7 @@ def _data(config: DataConfig, trained: CheckpointRecord) -> RockDataModule:
 
 
 def _seen_in_training(checkpoint: Path, data: RockDataModule) -> int | None:
-    """How many of the tested images the network was trained or chosen on; None where its split is not known."""
+    """Number of tested images that were in the training or validation split; None where the split is not known."""
     split = checkpoint.parent.parent / "split.csv"
     if not split.is_file():
         return None
@@ -93,6 +93,6 @@ def _seen_in_training(checkpoint: Path, data: RockDataModule) -> int | None:
     seen = sum(data.index.pictures[position].digest in known for position in data.split.test)
     if seen:
         logger.warning(
-            "%d of %d tested images were used in training: the figures are optimistic", seen, len(data.split.test)
+            "%d of %d tested images were used in training: the metrics are optimistic", seen, len(data.split.test)
         )
     return seen

@@ -1,4 +1,4 @@
-"""`task=explain`: show where networks look, measure it where the object is known, and say what was found."""
+"""`task=explain`: draw heat maps of networks, measure them against true masks, and print the findings."""
 
 import hashlib
 import json
@@ -36,13 +36,13 @@ def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the s
     """Explain `checkpoint` and the networks to compare on `source` or on its own images, or all networks below `runs`.
 
     Raises:
-        UserError: neither is given, a checkpoint or image cannot be used, or its own images are gone.
+        UserError: neither is given, a checkpoint or image cannot be used, or its own images are missing.
     """
     quiet_libraries()
     _check(config.explain)
     if config.checkpoint is None and config.runs is None:
         raise UserError(
-            "neither checkpoint nor runs is set: give checkpoint=RUN/checkpoints/best.ckpt, with source=PHOTOS to "
+            "neither checkpoint nor runs is set: pass checkpoint=RUN/checkpoints/best.ckpt, with source=PHOTOS to "
             "explain other images than its own test split, or runs=outputs/EXPERIMENT."
         )
     if config.checkpoint is None:
@@ -62,7 +62,7 @@ def _check(options: ExplainConfig) -> None:
 
 
 def _explain_source(config: Config, checkpoint: Path, source: Path) -> None:
-    """Panels of any images, `explain.pictures` rows a page."""
+    """Panels of any images, `explain.pictures` rows per page."""
     networks = _compared(config, checkpoint)
     folder = _folder(config, networks) / source.resolve().stem
     paths, rows = readable(find_pictures(source)), config.explain.pictures
@@ -86,9 +86,10 @@ def _explain_own(config: Config, checkpoint: Path) -> None:
     for name, loaded in networks.items():
         if loaded.network.heat_layer is None:
             raise UserError(
-                f"{name} has no feature map to draw heat maps of: nothing can be measured; show images, source=PHOTOS."
+                f"{name} has no feature map for heat maps, so nothing can be measured: set source=PHOTOS to draw its "
+                "predictions only."
             )
-    folder, found = _folder(config, networks), []
+    folder, measured = _folder(config, networks), []
     inputs, shown = {}, None
     for name, loaded in networks.items():
         data = own_data(config.data, loaded.record)
@@ -96,20 +97,20 @@ def _explain_own(config: Config, checkpoint: Path) -> None:
         place.mkdir(parents=True, exist_ok=True)
         data.write_record(place)
         _measure(config, loaded, data, place)
-        found.append(localise(name, [(place, loaded.record.seed)]))
+        measured.append(localise(name, [(place, loaded.record.seed)]))
         shown = shown or (data, _chosen(config, data, config.explain.pictures))
         inputs[name] = _panel_input(loaded, data, shown[1])
     assert shown is not None
     _draw_own(config, inputs, *shown, folder / "panels.png")
-    for sentence in findings([each for each in found if each is not None], []):
+    for sentence in findings([each for each in measured if each is not None], []):
         print(f"- {sentence}")
-    print(f"measures, a row a picture: {', '.join(str(path) for path in sorted(folder.rglob(MEASURES_NAME)))}")
+    print(f"measures, one row per image: {', '.join(str(path) for path in sorted(folder.rglob(MEASURES_NAME)))}")
 
 
 def _explain_runs(config: Config, folder: Path) -> None:
     """Panels and measures of every network of the experiments in a folder, and their report with both."""
     if config.explain.method == "score_cam":
-        logger.warning("Score-CAM runs a network once for each channel of its map: expect minutes an image.")
+        logger.warning("Score-CAM runs a network once for each channel of its map: expect minutes per image.")
     experiments = read_experiments(folder)
     for experiment in experiments:
         place = experiment_part(folder, EXPLANATIONS, experiment.name, several=len(experiments) > 1)
@@ -126,14 +127,14 @@ def _explain_experiment(config: Config, experiment: Experiment, folder: Path) ->
                 continue
             loaded = load(place / result["checkpoint"])
             if loaded.network.heat_layer is None:
-                logger.warning("%s has no feature map to draw heat maps of and is skipped", variant.name)
+                logger.warning("%s has no feature map for heat maps and is skipped", variant.name)
                 break
             data = own_data(config.data, loaded.record)
             logger.info("%s", place)
             _measure(config, loaded, data, place)
             first.setdefault(_identity(loaded), {}).setdefault(variant.name, (loaded, data))
     if not first:
-        raise UserError(f"no network of {experiment.name} can be explained: finish some trainings first.")
+        raise UserError(f"no network of {experiment.name} can be explained: finish a training of it first.")
     for number, networks in enumerate(first.values(), 1):
         data = next(iter(networks.values()))[1]
         positions = _chosen(config, data, config.explain.pictures)
@@ -149,20 +150,23 @@ def _identity(loaded: Loaded) -> str:
 
 
 def _compared(config: Config, checkpoint: Path) -> dict[str, Loaded]:
-    """The network of the checkpoint and those to compare, each by the names of its experiment, variant and seed."""
+    """The network of the checkpoint and those to compare, by the shortest names that distinguish them."""
     paths = [checkpoint, *map(Path, config.explain.compare_with)]
     loaded = [load(path) for path in paths]
     names = [_short_name(each.record, [other.record for other in loaded]) for each in loaded]
     if len(set(names)) < len(names):
-        raise UserError(f"explain.compare_with names {checkpoint}, or the same network twice: name others.")
+        raise UserError(f"explain.compare_with has {checkpoint}, or one network twice: remove the duplicate.")
     for path, each in zip(paths, loaded, strict=True):
         if each.record.classes != loaded[0].record.classes:
-            raise UserError(f"{path} has other classes than {checkpoint}: they cannot be compared.")
+            raise UserError(
+                f"{path} has other classes than {checkpoint}, so they cannot be compared: remove it from "
+                "explain.compare_with."
+            )
     return dict(zip(names, loaded, strict=True))
 
 
 def _short_name(record: CheckpointRecord, every: Sequence[CheckpointRecord]) -> str:
-    """What tells a network from the others: its variant, with the seed or with the experiment where it must be."""
+    """The shortest name that distinguishes a network from the others: its variant, then with seed, then experiment."""
     check_names(record.name, record.variant)
     seeded = f"{record.variant}-seed-{record.seed}"
     for name, keys in ((record.variant, ("variant",)), (seeded, ("variant", "seed"))):
@@ -172,17 +176,16 @@ def _short_name(record: CheckpointRecord, every: Sequence[CheckpointRecord]) -> 
 
 
 def _folder(config: Config, networks: Mapping[str, Loaded]) -> Path:
-
     record = next(iter(networks.values())).record
     return explanation_folder(Path(config.output), record.name, record.variant, record.seed)
 
 
 def _measure(config: Config, loaded: Loaded, data: RockDataModule, folder: Path) -> None:
-    """Write what is measured of a network's heat maps into a folder, unless the same has been measured already."""
+    """Write the measures of a network's heat maps to a folder, unless they are there already."""
     options = config.explain
-    asked = {key: getattr(options, key) for key in ("method", "measured", "curves", "steps")}
-    seen = {"test": config.test, "split": data.split.fingerprint, "marked": _marked(data)}
-    key = {**asked, **seen, "weights": _weights(loaded)}
+    chosen = {key: getattr(options, key) for key in ("method", "measured", "curves", "steps")}
+    images = {"test": config.test, "split": data.split.fingerprint, "marked": _marked(data)}
+    key = {**chosen, **images, "weights": _weights(loaded)}
     with FileLock(folder / ".heat_maps.lock"):  # two methods at the same time would mix their rows
         before = read_heat_maps(folder)
         if before is not None and before.options == key:
@@ -193,13 +196,13 @@ def _measure(config: Config, loaded: Loaded, data: RockDataModule, folder: Path)
 
 
 def _marked(data: RockDataModule) -> str:
-    """A digest of the files that say where things truly are."""
+    """A digest of the names and sizes of the files with the true regions."""
     files = [(kind, name, path.stat().st_size) for kind, paths in data.marked.items() for name, path in paths.items()]
     return hashlib.sha256(json.dumps(sorted(files)).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _weights(loaded: Loaded) -> str:
-    """A digest of the network: another training is another network."""
+    """A digest of the network's weights, which identifies its training."""
     digest = hashlib.sha256()
     for name, values in sorted(loaded.network.state_dict().items()):
         digest.update(name.encode() + values.contiguous().numpy().tobytes())
@@ -215,7 +218,6 @@ def _chosen(config: Config, data: RockDataModule, count: int | None) -> Sequence
 
 
 def _panel_input(loaded: Loaded, data: RockDataModule, positions: Sequence[int]) -> PanelInput:
-
     return PanelInput(loaded.network, data.pictures.centres(positions).images)
 
 
@@ -233,6 +235,5 @@ def _draw(
     classes: Sequence[str],
     path: Path,
 ) -> None:
-
     save(draw(panels_of(inputs, labels, classes, config.explain.method)), path)
     print(f"panels: {path}")

@@ -1,4 +1,4 @@
-"""`task=export`: a checkpoint becomes a bundle that can be used in the field without PyTorch."""
+"""`task=export`: export a checkpoint as a bundle that can be used in the field without PyTorch."""
 
 from pathlib import Path
 
@@ -15,14 +15,14 @@ from fpcn_lightning.tasks.checkpoint_data import own_data
 
 
 def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the signature of all tasks
-    """Write a bundle from `checkpoint` and the images that it was trained with, in the splits that they had then.
+    """Write a bundle from `checkpoint` and the images that it was trained with, in the splits of the training.
 
     Raises:
-        UserError: no checkpoint is given, it cannot be used, its images are gone or others, or the bundle would be
-            worse than the section `export` allows.
+        UserError: no checkpoint is given, it cannot be used, its images are missing or differ, or the bundle would be
+            less accurate than the section `export` allows.
     """
     if config.checkpoint is None:
-        raise UserError("checkpoint is not set: give the file to export, checkpoint=RUN/checkpoints/best.ckpt.")
+        raise UserError("checkpoint is not set: pass the file to export, checkpoint=RUN/checkpoints/best.ckpt.")
     quiet_libraries()
     bundle.check_config(config.export)
     checkpoint = Path(config.checkpoint)

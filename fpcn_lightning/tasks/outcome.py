@@ -1,4 +1,4 @@
-"""What training and evaluation both say about a run, and leave in its folder."""
+"""What training and evaluation both record about a run, and the files that they write to its folder."""
 
 import math
 from collections.abc import Sequence
@@ -24,13 +24,13 @@ from fpcn_lightning.tracking.wandb_outcome import log_outcome
 
 
 def describe(record: RunRecord, data: RockDataModule, network: Network, *, training: bool) -> None:
-    """Record what is known of data, network and device before a run computes anything.
+    """Record data, network and device before a run computes anything.
 
     Args:
         record: of the run.
         data: after `setup`.
-        network: what is trained or tested.
-        training: whether it is trained, whose cost is counted then, too.
+        network: the network to train or to test.
+        training: whether it is trained; then the cost of training is recorded, too.
     """
     images = ImageCounts(train=len(data.split.train), val=len(data.split.val), test=len(data.split.test))
     size = data.augmentation.evaluation_side
@@ -56,7 +56,7 @@ def describe(record: RunRecord, data: RockDataModule, network: Network, *, train
 
 
 def evaluate_best(trainer: Trainer, module: Classifier, data: RockDataModule, record: RunRecord, *, test: bool) -> None:
-    """Measure the best epoch on validation and, once, on test; record its figures and its checkpoint.
+    """Evaluate the best epoch on the validation split and, once, on the test split; record metrics and checkpoint.
 
     Raises:
         UserError: its predictions are NaN or infinite.
@@ -78,7 +78,7 @@ def evaluate_best(trainer: Trainer, module: Classifier, data: RockDataModule, re
 
 
 def leave(trainer: Trainer, module: Classifier, data: RockDataModule, record: RunRecord) -> None:
-    """Leave predictions and figures in the run folder, time the trained network, and log it all to W&B."""
+    """Write predictions and figures to the run folder, time the trained network, and log the outcome to W&B."""
     size = data.augmentation.evaluation_side
     if record.result["network"]:
         timed = milliseconds(module.network, size, trainer.strategy.root_device)
@@ -91,7 +91,7 @@ def leave(trainer: Trainer, module: Classifier, data: RockDataModule, record: Ru
 
 
 def leave_predictions(module: Classifier, data: RockDataModule, folder: Path) -> None:
-    """Write the predictions of the test images, the worst first, and the confusion matrix."""
+    """Write the predictions of the test images, worst first, and the confusion matrix."""
     positions, probabilities, ratios = module.predictions["test"]
     found = None if ratios is None else ratios.numpy()
     write_predictions_on(data, positions.tolist(), probabilities.numpy(), found, folder / PREDICTIONS_NAME)
@@ -106,13 +106,13 @@ def write_predictions_on(
     object_ratios: NDArray[np.float32] | None,
     path: Path,
 ) -> None:
-    """Write predictions with what the data set knows about their images.
+    """Write predictions with the names, labels and true masks of their images.
 
     Args:
         data: after `setup`.
         positions: of the N images in its index.
         probabilities: [N, C].
-        object_ratios: [N], 0..1, from a network that positions the object.
+        object_ratios: [N], 0..1, from a network that locates the object.
         path: file to write.
     """
     masks = [data.true_mask(position) for position in positions]

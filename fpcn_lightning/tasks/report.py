@@ -1,4 +1,4 @@
-"""`task=report`: tables, figures and one page about all runs in a folder, on the screen and beside the runs."""
+"""`task=report`: tables, figures and one page about all runs in a folder, printed and written to that folder."""
 
 from pathlib import Path
 
@@ -13,23 +13,23 @@ from fpcn_lightning.tracking.wandb_report import log_report
 
 
 def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the signature of all tasks
-    """Report on the folder `runs`.
+    """Write the report of the folder `runs`.
 
     Raises:
-        UserError: no folder is given, it holds no runs that can be read, or its plan or a section `report` is wrong.
+        UserError: no folder is given, it holds no readable runs, or its plan or a section `report` is invalid.
     """
     if config.runs is None:
-        raise UserError("runs is not set: give the folder of the runs, runs=outputs/EXPERIMENT.")
+        raise UserError("runs is not set: pass the folder of the runs, runs=outputs/EXPERIMENT.")
     report_folder(Path(config.runs))
 
 
 def report_folder(folder: Path) -> None:
     """Write tables, figures and `index.html` about the runs below `folder` into it, and print the table.
 
-    Where the runs were logged to W&B, the table and the figures are, too.
+    If the runs were logged to W&B, the table and the figures are logged there, too.
 
     Raises:
-        UserError: the folder holds no runs that can be read, or its plan or a section `report` is wrong.
+        UserError: the folder holds no readable runs, or its plan or a section `report` is invalid.
     """
     experiments = read_experiments(folder)
     page = write_report(experiments, folder)

@@ -1,4 +1,4 @@
-"""`task=search`: look for the values of some keys with the best validation accuracy; each trial is a training run."""
+"""`task=search`: search the values of some keys for the best validation accuracy; each trial is a training run."""
 
 import re
 import signal
@@ -38,8 +38,8 @@ def run(config: Config, invocation: Invocation) -> None:
     """Run trials until `search.trials` have started, in this and all other processes that search in the same folder.
 
     Raises:
-        UserError: Optuna is not installed, the space is invalid, the folder holds another search, or the config's own
-            values fail.
+        UserError: Optuna is not installed, the space is invalid, the folder holds another search, or the trial with
+            the config's own values fails.
     """
     if find_spec("optuna") is None:
         raise UserError("a search needs the package optuna: pip install 'fpcn-lightning[search]'.")
@@ -88,7 +88,7 @@ class _Search:
         elif _was_interrupted(ended):
             self._study.leave(number)
         elif number == 0:
-            # What fails with the config's own values would most likely fail in every trial.
+            # An error with the config's own values would most likely occur in every trial.
             self.broken = f"the first trial, with the config's own values, failed: {ended.reason} ({ended.log})"
             self._study.leave(number)
         else:
@@ -114,17 +114,17 @@ class _Search:
         self._study.finish(number, measured["accuracy"], images=measured["images"], seconds=seconds)
 
     def _command(self, name: str, folder: Path, values: Mapping[str, Any]) -> tuple[str, ...]:
-        """The command of one trial: the words of the search, and those that make it a training; the last word wins."""
+        """The command of one trial: the overrides of the search, then those of a training; later ones win."""
         training = ("task=train", "test=false", "overwrite=false")
-        words = [*self._invocation.overrides, *training, *_assignments(values), f"variant={name}"]
-        return job_command(self._invocation, words, folder)
+        overrides = [*self._invocation.overrides, *training, *_assignments(values), f"variant={name}"]
+        return job_command(self._invocation, overrides, folder)
 
     def _training_command(self, values: Mapping[str, Any]) -> str:
-        """The line that trains these values with three seeds, and evaluates them on the test split."""
+        """The command line that trains with these values and three seeds, and tests the networks."""
         own = [word for word in self._invocation.overrides if not re.match(r"[+~]*(search\.|overwrite=)", word)]
         name = f"name={self._folder.name}-best"
-        words = [*own, "task=train", *_assignments(values), name, "variant=best", "seed=0,1,2"]
-        by_key = {word.partition("=")[0]: word for word in words}
+        overrides = [*own, "task=train", *_assignments(values), name, "variant=best", "seed=0,1,2"]
+        by_key = {override.partition("=")[0]: override for override in overrides}
         return command_line(["-m", *by_key.values()])
 
 
@@ -132,15 +132,15 @@ def _slots(config: Config, invocation: Invocation) -> list[Slot]:
     launcher: Mapping[str, Any] = invocation.launcher
     if "slots" not in launcher:
         raise UserError(
-            "a search runs its trials in the slots of one machine: leave hydra/launcher=slots, and start the same "
-            "command on every machine that shares the folder."
+            "a search runs its trials in the slots of one machine: set hydra/launcher=slots; to use several machines "
+            "with a shared folder, start the same command on each of them."
         )
     given = {key: launcher[key] for key in ("slots", "gpus", "gpus_per_job")}
     return slots_for([config.trainer["accelerator"]], **given)
 
 
 def _was_interrupted(ended: Ended) -> bool:
-    """Whether the trial was stopped from outside, by its own result; one that failed says so there."""
+    """Whether the trial was stopped from outside, according to its own result; a failed trial has another status."""
     path = ended.job.folder / RESULT_NAME
     return path.exists() and read_result(path)["status"] in ("running", "interrupted")
 

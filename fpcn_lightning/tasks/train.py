@@ -1,4 +1,4 @@
-"""`task=train`: train on one split, choose the best epoch on another, test once on the third."""
+"""`task=train`: train on the training split, choose the best epoch on validation, test once on the test split."""
 
 import logging
 from pathlib import Path
@@ -24,14 +24,14 @@ def run(config: Config, invocation: Invocation) -> None:
     """Train one variant with one seed, unless its folder already has the result.
 
     Raises:
-        UserError: the folder has the result of another config, or what any part of the run raises.
+        UserError: the folder has the result of another config, or a part of the run raises it.
     """
     _check(config, invocation)
     folder = invocation.output_dir
     record = RunRecord(folder, _recorded(config, folder), invocation)
     with record.locked():
         if record.is_finished(overwrite=config.overwrite):
-            logger.info("%s is finished already: nothing to do (overwrite=true runs it again)", folder)
+            logger.info("%s is finished already: nothing to do (pass overwrite=true to run it again)", folder)
             return
         if record.writes:
             remove_heat_maps(folder)
@@ -43,7 +43,7 @@ def run(config: Config, invocation: Invocation) -> None:
 
 
 def train(config: Config, record: RunRecord) -> None:
-    """Train, validate and test one network, and leave everything about it in the folder of the record."""
+    """Train, validate and test one network, and write the results to the folder of the record."""
     from lightning.pytorch import seed_everything
 
     from fpcn_lightning.modules.assembly import make_distillation, make_module, make_network
@@ -58,7 +58,7 @@ def train(config: Config, record: RunRecord) -> None:
     if record.writes:
         data.write_record(record.folder)
     distillation = make_distillation(config, data)
-    seed_everything(config.seed, verbose=False)  # only now: a student begins with the weights it has without a teacher
+    seed_everything(config.seed, verbose=False)  # after loading the teacher: a student starts with the same weights
     network = make_network(config, data)
     module = make_module(config, network, data, distillation)
     record.add(teacher=None if distillation is None else distillation.lineage)
@@ -83,10 +83,10 @@ def train(config: Config, record: RunRecord) -> None:
 
 
 def _check(config: Config, invocation: Invocation) -> None:
-    """Check what no type can say about the config of a run."""
+    """Check the values of the config of a run."""
     check_names(config.name, config.variant)
     if config.report.reach is not None and not 0 < config.report.reach <= 1:
-        raise UserError(f"report.reach={config.report.reach} is an accuracy: above 0, at most 1.")
+        raise UserError(f"report.reach={config.report.reach} must be an accuracy above 0 and at most 1.")
     trainer = config.trainer
     if not isinstance(trainer["max_epochs"], int) or trainer["max_epochs"] < 1:
         raise UserError(f"trainer.max_epochs={trainer['max_epochs']} must be a whole number of at least 1.")
@@ -95,20 +95,20 @@ def _check(config: Config, invocation: Invocation) -> None:
             raise UserError(f"trainer.{key}={trainer[key]} must be above 0: a number of batches, or a share up to 1.0.")
     several = trainer["devices"] not in (1, "1") or trainer["strategy"] not in ("auto", "ddp_spawn")
     if invocation.multirun and several:
-        # Every further process of a run is started with the command line of the first: it would start all jobs again.
+        # The other processes of a run are started with the command line of the first: they would start all jobs again.
         raise UserError(
-            "the basic launcher runs all jobs in one process, which cannot start further ones: use "
+            "the basic launcher runs all jobs in one process, which cannot start several processes for a job: use "
             "hydra/launcher=slots, or set trainer.devices=1 trainer.strategy=auto."
         )
 
 
 def _recorded(config: Config, folder: Path) -> dict[str, Any]:
-    """The config as it is recorded: a teacher is the same wherever its file is, and another after new training."""
+    """The config for the record, in which a teacher is identified by the hash of its file instead of the path."""
     plain: dict[str, Any] = relative(build.as_record(config), folder)
     if config.distillation is None:
         return plain
     if config.distillation.teacher is None:
-        raise UserError("teacher is not set: give the checkpoint to learn from, teacher=RUN/checkpoints/best.ckpt.")
+        raise UserError("teacher is not set: pass the checkpoint to learn from, teacher=RUN/checkpoints/best.ckpt.")
     digest = file_hash(Path(config.distillation.teacher), "distillation.teacher")
     return {**plain, "distillation": {**plain["distillation"], "teacher": f"sha256:{digest}"}}
 
@@ -121,7 +121,7 @@ def _checkpoint_to_resume(record: RunRecord, data: "RockDataModule") -> str | No
     """The checkpoint to resume from, or None.
 
     Raises:
-        UserError: it is damaged, or the images or their splits are not those that it was trained with.
+        UserError: it is damaged, or was trained with other images or splits.
     """
     from fpcn_lightning.modules.checkpoints import read
 
@@ -130,7 +130,7 @@ def _checkpoint_to_resume(record: RunRecord, data: "RockDataModule") -> str | No
         return None
     if read(path).record.split != data.split.fingerprint:
         raise UserError(
-            f"the images or their splits have changed since {record.folder} was interrupted: start anew with "
+            f"the images or their splits have changed since {record.folder} was interrupted: start again with "
             "overwrite=true, or name the new run with variant=NAME."
         )
     return str(path)

@@ -1,7 +1,7 @@
-"""The W&B workspaces of the project, as code: what to look at for each kind of experiment.
+"""The W&B workspaces of the project, as code: the panels for each kind of experiment.
 
-Runs log by `modules/classifier.py` (curves) and `callbacks/wandb_outcome.py` (outcome), reports by
-`callbacks/wandb_report.py`; every name below is one of theirs.
+Metrics are logged by `modules/classifier.py` (curves), `tracking/wandb_outcome.py` (outcome of a run) and
+`tracking/wandb_report.py` (reports); every metric name below is one of theirs.
 """
 
 from pathlib import Path
@@ -35,7 +35,7 @@ def as_json(workspace: Workspace) -> str:
 
 
 def save(workspace: Workspace, remembered: Path) -> str:
-    """Save online and return the address, which the file `remembered` keeps: the next call changes that workspace."""
+    """Save online and return the URL, which is stored in the file `remembered`; the next call updates the workspace."""
     if remembered.exists():
         saved = Workspace.from_url(remembered.read_text(encoding="utf-8").strip())
         saved.sections, saved.runset_settings = workspace.sections, workspace.runset_settings
@@ -49,8 +49,8 @@ def save(workspace: Workspace, remembered: Path) -> str:
 
 
 def _of_experiment(entity: str, project: str, experiment: str, sections: list[Section]) -> Workspace:
-    """All runs of one experiment; those of one variant, which differ in the seed, as one line."""
-    # The group, not the config key `name`: W&B takes that name for the run's own.
+    """All runs of one experiment; the runs of one variant, which differ in the seed, are grouped."""
+    # Filter by the group, not by the config key `name`: W&B uses that for the name of a run.
     chosen = workspaces.RunsetSettings(
         filters=[workspaces.Metric("Group") == experiment],
         groupby=[VARIANT],
@@ -80,9 +80,9 @@ def _accuracy() -> Section:
 
 def _found() -> Section:
     masks = panels.MediaBrowser(title="Where the object is", media_keys=["val/pictures"], num_columns=6)
-    ratio = _curve("Share of the picture that is object", "train/object_ratio")
-    looks = panels.MediaBrowser(title="Where it looks (callbacks=panels)", media_keys=["val/panels"], num_columns=2)
-    return Section(name="Positioning", panels=[masks, looks, ratio], is_open=True)
+    ratio = _curve("Share of the image that is object", "train/object_ratio")
+    heat_maps = panels.MediaBrowser(title="Heat maps (callbacks=panels)", media_keys=["val/panels"], num_columns=2)
+    return Section(name="Positioning", panels=[masks, heat_maps, ratio], is_open=True)
 
 
 def _learning(*terms: str) -> Section:
@@ -96,7 +96,7 @@ def _runs() -> Section:
 
 def _pairs() -> Section:
     chart = panels.ScatterPlot(
-        title="Test accuracy against pairs a picture",
+        title="Test accuracy against pairs per image",
         x=panels.Config("model.pairs_per_image"),
         y=panels.SummaryMetric("test/accuracy"),
     )
@@ -118,12 +118,12 @@ def _students() -> Section:
 
 
 def _data() -> Section:
-    sides: list[Any] = [f"data/images_{side}" for side in ("train", "val", "test")]
+    splits: list[Any] = [f"data/images_{split}" for split in ("train", "val", "test")]
     shown: list[Any] = [
         panels.WeavePanelSummaryTable(table_name="data/classes"),
-        panels.BarPlot(title="Pictures on each side", metrics=sides),
-        panels.BarPlot(title="Pictures left out", metrics=["data/refused"]),
-        panels.MediaBrowser(title="Validation pictures", media_keys=["val/pictures"], num_columns=6),
+        panels.BarPlot(title="Images in each split", metrics=splits),
+        panels.BarPlot(title="Unreadable files", metrics=["data/refused"]),
+        panels.MediaBrowser(title="Validation images", media_keys=["val/pictures"], num_columns=6),
         _confusion(),
     ]
     return Section(name="Data", panels=shown, is_open=True)

@@ -1,4 +1,4 @@
-"""Loggers that need more than their own arguments."""
+"""The CSV logger and the W&B logger, with resuming."""
 
 import contextlib
 import csv
@@ -17,7 +17,7 @@ from fpcn_lightning.tracking.wandb_run import wandb_mode, wandb_run_id
 
 
 def csv_logger(save_dir: str) -> CSVLogger:
-    """The log `metrics.csv`, which goes on where an interrupted run left it; Lightning would delete it."""
+    """The log `metrics.csv`, which is continued when an interrupted run is resumed; Lightning would delete it."""
     path = Path(save_dir) / "metrics.csv"
     rows = []
     if is_first_process() and path.exists():
@@ -32,23 +32,23 @@ def csv_logger(save_dir: str) -> CSVLogger:
 
 
 class RunLogger(WandbLogger):
-    """One W&B run for each run folder, offline without a key; an interrupted run goes on in it.
+    """One W&B run for each run folder, offline without an API key; a resumed run continues it.
 
     Args:
-        save_dir: the run folder, where W&B keeps its files, too.
-        pictures: how many validation pictures are logged with their answers; 0: no picture leaves the machine.
+        save_dir: the run folder, to which W&B writes its files, too.
+        pictures: number of validation images that are logged with their predictions; 0: no image leaves the machine.
         options: of `lightning.pytorch.loggers.WandbLogger`.
 
     Raises:
-        UserError: wandb is not installed, its key cannot be one, or `pictures` is no number of pictures.
+        UserError: wandb is not installed, its API key is invalid, or `pictures` is not a whole number of at least 0.
     """
 
     def __init__(self, save_dir: str, pictures: int, **options: Any) -> None:
         if not isinstance(pictures, int) or pictures < 0:
-            raise UserError(f"logger.wandb.pictures={pictures} must be a whole number; 0 logs none.")
-        # The agent of a W&B sweep makes up the ids itself and hands them down as WANDB_RUN_ID.
+            raise UserError(f"logger.wandb.pictures={pictures} must be a whole number of at least 0; 0 logs none.")
+        # The agent of a W&B sweep chooses the ids itself and passes them in WANDB_RUN_ID.
         run_id = wandb_run_id(Path(save_dir) / WANDB_RUN, os.environ.get("WANDB_RUN_ID"))
-        # Lightning's own `offline` sets a mode that W&B no longer knows.
+        # Lightning's own `offline` sets a mode that W&B no longer supports.
         chosen = {"mode": wandb_mode(), "id": run_id, **options}
         super().__init__(save_dir=save_dir, **chosen)
         self.pictures = pictures
@@ -56,10 +56,10 @@ class RunLogger(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The run of W&B itself, opened at the first call.
+        """The W&B run, opened at the first access.
 
         Raises:
-            UserError: W&B cannot be reached, or does not let this run in.
+            UserError: W&B cannot be reached, or rejects this run.
         """
         import wandb
 
@@ -67,14 +67,14 @@ class RunLogger(WandbLogger):
             return super().experiment
         except wandb.Error as error:
             raise UserError(
-                f"W&B does not open the run ({error}): log in again, set WANDB_MODE=offline, or, if the run was "
-                f"deleted there, remove {self.save_dir}/{WANDB_RUN}."
+                f"W&B cannot open the run ({error}): run `wandb login` again, set WANDB_MODE=offline, or, if the run "
+                f"was deleted at W&B, remove {self.save_dir}/{WANDB_RUN}."
             ) from error
 
 
 @contextlib.contextmanager
 def closed_afterwards() -> Iterator[None]:
-    """End the W&B run that the block has opened, however it ends: the next job of a sweep may share this process."""
+    """Finish the W&B run that the block has opened, also after an error: the next job may run in the same process."""
     failed = 1
     try:
         yield

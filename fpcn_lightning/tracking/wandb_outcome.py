@@ -1,4 +1,4 @@
-"""What W&B logs when a run is over: its metrics, its confusion matrix, and images with what was found in them."""
+"""What is logged to W&B at the end of a run: metrics, confusion matrix, and images with predictions and masks."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ def log_outcome(loggers: Iterable[Logger], module: "Classifier", data: "RockData
 
     Args:
         loggers: of the trainer.
-        module: with the weights of the best epoch, after validation and, if the run looks at it, test.
+        module: with the weights of the best epoch, after validation and, unless test=false, after the test.
         data: the images and their splits.
         result: with `data` and `network` filled in.
     """
@@ -43,16 +43,16 @@ def log_outcome(loggers: Iterable[Logger], module: "Classifier", data: "RockData
 
 
 def shown_pictures(data: "RockDataModule", count: int) -> tuple[int, ...]:
-    """Positions of `count` validation pictures, the same for all runs of a split.
+    """Positions of `count` validation images, the same for all runs of a split.
 
-    They come in the order of a digest of their bytes, which mixes the classes and owes nothing to a run's seed.
+    They are sorted by a digest of their bytes, which mixes the classes and does not depend on the seed of a run.
     """
     pictures = data.pictures.pictures
     return tuple(sorted(data.split.val, key=lambda position: pictures[position].key)[:count])
 
 
 def _inference_modes(module: "Classifier") -> dict[str, Any]:
-    """A row for every split and inference mode that was measured, and the accuracy that chose the epoch."""
+    """A row of metrics for every split and inference mode, and the accuracy by which the epoch was chosen."""
     import wandb
 
     rows: list[Any] = [
@@ -92,10 +92,10 @@ def _pictures(module: "Classifier", data: "RockDataModule", count: int) -> dict[
     images, labels, _ = data.pictures.centres(chosen)
     module.eval()
     predictions = module.network.predict(module.normalised(images.to(module.device)))
-    sure, predicted = predictions.logits[module.network.inference_mode].float().softmax(1).max(1)
+    probability, predicted = predictions.logits[module.network.inference_mode].float().softmax(1).max(1)
     shown = []
     for row, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
-        caption = f"{data.classes[labels[row]]}: predicted {data.classes[predicted[row]]}, {sure[row]:.0%}"
+        caption = f"{data.classes[labels[row]]}: predicted {data.classes[predicted[row]]}, {probability[row]:.0%}"
         if predictions.object_ratio is not None:
             caption += f"; object {predictions.object_ratio[row]:.0%}"
         mask = None if predictions.mask is None else _overlay(predictions.mask[row], image.shape[0])
@@ -103,11 +103,11 @@ def _pictures(module: "Classifier", data: "RockDataModule", count: int) -> dict[
     return {"val/pictures": shown}
 
 
-def _overlay(mask: torch.Tensor, side: int) -> dict[str, Any]:
-    """A mask [H, W] that is 1 on the object, as W&B lays it over a picture of `side` pixels."""
-    whole = functional.interpolate(mask[None, None].float(), size=(side, side), mode="nearest")[0, 0]
-    found = (whole == 1).byte().cpu().numpy()
-    return {"positioning": {"mask_data": found, "class_labels": MASK_LABELS}}
+def _overlay(mask: torch.Tensor, size: int) -> dict[str, Any]:
+    """A mask [H, W] that is 1 on the object, as the overlay of an image of `size` x `size` pixels for W&B."""
+    resized = functional.interpolate(mask[None, None].float(), size=(size, size), mode="nearest")[0, 0]
+    pixels = (resized == 1).byte().cpu().numpy()
+    return {"positioning": {"mask_data": pixels, "class_labels": MASK_LABELS}}
 
 
 def _classes(data: "RockDataModule") -> Any:
@@ -122,7 +122,7 @@ def _classes(data: "RockDataModule") -> Any:
 
 
 def _facts(result: "Result") -> dict[str, Any]:
-    """What is known of the network and its data beside the config, for the columns of W&B's table of runs."""
+    """Facts about the network and its data that are not in the config, for the columns of W&B's table of runs."""
     facts = {f"network/{key}": value for key, value in (result["network"] or {}).items()}
     if result["data"] is not None:
         facts |= {f"data/images_{split}": count for split, count in result["data"]["images"].items()}

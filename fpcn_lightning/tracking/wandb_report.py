@@ -1,4 +1,4 @@
-"""The table and the figures of a report as a W&B run of their own."""
+"""Logs the table and the figures of a report as a separate W&B run."""
 
 import csv
 from collections.abc import Iterable
@@ -16,9 +16,9 @@ REPORT_FILE = "wandb_report.txt"  # in the folder of the report: the id of its W
 
 
 def log_report(folder: Path, results: Iterable[Result]) -> None:
-    """Log FOLDER/table.csv and FOLDER/figures/*.png if a run that they are made from was logged to W&B.
+    """Log FOLDER/table.csv and FOLDER/figures/*.png if one of the runs was logged to W&B.
 
-    The next report of the same folder replaces this one; trouble with W&B is a warning, not an error.
+    The next report of the same folder replaces this one; an error of W&B becomes a warning.
     """
     logged = [result for result in results if _section(result)]
     if not logged:
@@ -33,7 +33,7 @@ def log_report(folder: Path, results: Iterable[Result]) -> None:
             dir=folder,
             id=wandb_run_id(folder / REPORT_FILE),
             resume="allow",
-            mode=mode,  # type: ignore[arg-type] # out of WANDB_MODE, which W&B checks itself
+            mode=mode,  # type: ignore[arg-type] # from WANDB_MODE, which W&B checks itself
             entity=section.get("entity"),
             project=section["project"],
             group=experiments.pop() if len(experiments) == 1 else None,

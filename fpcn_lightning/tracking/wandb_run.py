@@ -1,6 +1,6 @@
-"""What is settled before a W&B run is opened: whether it goes online, which run it is, and what trouble with it costs.
+"""The mode and the id of a W&B run, and errors of W&B as warnings.
 
-Knows neither torch nor Lightning, so that a report can be logged without them.
+Imports neither torch nor Lightning, so that a report can be logged without them.
 """
 
 import contextlib
@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 def wandb_mode() -> str:
-    """What WANDB_MODE says; without it online where there is a key, and offline where there is none.
+    """The value of WANDB_MODE; if it is not set, "online" with an API key and "offline" without one.
 
     Raises:
-        UserError: wandb is not installed, or the key cannot be one.
+        UserError: wandb is not installed, or the API key is invalid.
     """
     try:
         import wandb
@@ -33,13 +33,13 @@ def wandb_mode() -> str:
     try:
         return "online" if wandb.login(prompt=False, verify=False) else "offline"
     except wandb.Error as error:
-        raise UserError(f"W&B does not take the key ({error}): mend it, or set WANDB_MODE=offline.") from error
+        raise UserError(f"W&B rejected the API key ({error}): correct it, or set WANDB_MODE=offline.") from error
 
 
 def wandb_run_id(path: Path, given: str | None = None) -> str | None:
-    """The id of a W&B run that the file `path` remembers: at first `given`, or one made up.
+    """The id of a W&B run, stored in the file `path`: at the first call `given`, or a random one.
 
-    None in a process that is not the one that writes; only that one opens a run.
+    None in the further processes of a distributed run; only the first one opens a W&B run.
     """
     if not is_first_process():
         return None
@@ -51,11 +51,11 @@ def wandb_run_id(path: Path, given: str | None = None) -> str | None:
 
 @contextlib.contextmanager
 def trouble_tolerated(what: str) -> Iterator[None]:
-    """Turn what W&B, the network or the disk find wrong in the block into a warning that W&B lacks `what`."""
+    """Turn an error of W&B, of the network connection or of the disk into a warning that `what` was not logged."""
     try:
         yield
     except Exception as error:
         wandb = sys.modules.get("wandb")
         if not isinstance(error, OSError | UserError) and not (wandb and isinstance(error, wandb.Error)):
             raise
-        logger.warning("W&B lacks %s: %s", what, error)
+        logger.warning("%s could not be logged to W&B: %s", what, error)

@@ -1,4 +1,4 @@
-"""The command line as a person meets it: a real process, its exit code, and what it says."""
+"""The command line in a separate process: its exit code and its output."""
 
 import re
 import subprocess
@@ -19,8 +19,8 @@ def command(*words: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def complaint(*words: str, folder: Path) -> str:
-    """The sentence of a command that fails; nothing of a stack trace may stand beside it."""
+def error_message(*words: str, folder: Path) -> str:
+    """The error message of a command that fails; it must not contain a stack trace."""
     done = command(*words, folder=folder)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
@@ -59,35 +59,35 @@ def test_the_help_of_a_group_has_a_line_for_each_choice(tmp_path: Path) -> None:
         lines = help_text(["--help", group.relative_to(CONF).as_posix()]).splitlines()[1:]
         assert [line.split()[0] for line in lines] == sorted(path.stem for path in group.glob("*.yaml"))
         assert all(line.endswith((".", "?")) for line in lines), lines
-    assert "did you mean model" in complaint("--help", "modle", folder=tmp_path)
+    assert "did you mean model" in error_message("--help", "modle", folder=tmp_path)
 
 
-def test_the_config_starts_with_what_people_change(tmp_path: Path) -> None:
+def test_the_config_starts_with_the_most_used_keys(tmp_path: Path) -> None:
     shown = command("--cfg", "job", folder=tmp_path).stdout
     keys = re.findall(r"^(\w+):", shown, re.MULTILINE)
     assert keys[:7] == ["data", "model", "backbone", "pretrained", "optimizer", "lr_scheduler", "training"]
 
 
 def test_a_shortcut_without_effect_is_one_sentence(tmp_path: Path) -> None:
-    assert "backbone=resnet18 has no effect" in complaint("model=resnet50", "backbone=resnet18", folder=tmp_path)
+    assert "backbone=resnet18 has no effect" in error_message("model=resnet50", "backbone=resnet18", folder=tmp_path)
 
 
 def test_an_old_key_is_one_sentence(tmp_path: Path) -> None:
-    assert "is called optimizer.lr now" in complaint("optimisation.learning_rate=0.1", folder=tmp_path)
-    assert "recipe=mmal_net_authors" in complaint("model=mmal_net_own", folder=tmp_path)
+    assert "is called optimizer.lr now" in error_message("optimisation.learning_rate=0.1", folder=tmp_path)
+    assert "recipe=mmal_net_authors" in error_message("model=mmal_net_own", folder=tmp_path)
 
 
-def test_what_the_user_can_mend_is_one_sentence(tmp_path: Path) -> None:
-    assert "did you mean data.root" in complaint("data.rooot=x", folder=tmp_path)
-    assert "Could not find 'task/trian'" in complaint("task=trian", folder=tmp_path)
-    assert "below a section that is null" in complaint("data=folder", "data.synthetic.size=9", folder=tmp_path)
-    assert f"{tmp_path}/nowhere does not exist" in complaint("data=folder", "data.root=nowhere", folder=tmp_path)
+def test_an_error_that_the_user_can_fix_is_one_sentence(tmp_path: Path) -> None:
+    assert "did you mean data.root" in error_message("data.rooot=x", folder=tmp_path)
+    assert "Could not find 'task/trian'" in error_message("task=trian", folder=tmp_path)
+    assert "below a section that is null" in error_message("data=folder", "data.synthetic.size=9", folder=tmp_path)
+    assert f"{tmp_path}/nowhere does not exist" in error_message("data=folder", "data.root=nowhere", folder=tmp_path)
 
 
 @pytest.mark.slow
-def test_a_class_with_too_few_pictures_is_named(tmp_path: Path) -> None:
+def test_error_of_a_class_with_too_few_images_names_it(tmp_path: Path) -> None:
     root = photographs(tmp_path / "photos", basalt=8, marble=2)
-    assert "class 'marble' has too few pictures: 2" in complaint(
+    assert "class 'marble' has too few pictures: 2" in error_message(
         "trainer=smoke", "data=folder", f"data.root={root}", folder=tmp_path
     )
     failed = read_result(tmp_path / "outputs" / "smoke" / "single" / "fpcn" / "seed-0" / "result.json")
@@ -96,10 +96,10 @@ def test_a_class_with_too_few_pictures_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_weights_that_cannot_be_downloaded_name_the_ways_out(tmp_path: Path) -> None:
+def test_error_of_a_failed_download_names_alternatives(tmp_path: Path) -> None:
     root = photographs(tmp_path / "photos", basalt=8, marble=8)
     words = ("trainer=smoke", "data=folder", f"data.root={root}", "model=plain", "model.backbone=resnet18")
-    # A hub that does not exist stands for a machine without a network.
+    # A hub that does not exist simulates a machine without a network connection.
     done = subprocess.run(
         [sys.executable, "-m", "fpcn_lightning", *words, "model.pretrained=true"],
         capture_output=True,
@@ -115,7 +115,7 @@ def test_weights_that_cannot_be_downloaded_name_the_ways_out(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_real_process_trains_on_a_folder_with_a_text_file_among_the_pictures(tmp_path: Path) -> None:
+def test_a_process_trains_on_a_folder_with_a_text_file_among_the_images(tmp_path: Path) -> None:
     root = photographs(tmp_path / "photos", basalt=20, marble=20)
     (root / "marble" / "notes.jpg").write_text("seen on Tuesday")
     done = command("trainer=smoke", "data=folder", f"data.root={root}", "model=plain", folder=tmp_path)
@@ -126,7 +126,7 @@ def test_a_real_process_trains_on_a_folder_with_a_text_file_among_the_pictures(t
 
 
 @pytest.mark.slow
-def test_two_ranks_train_as_one_run_and_measure_every_picture_once(rocks: Path, tmp_path: Path) -> None:
+def test_two_ranks_train_as_one_run_and_evaluate_every_image_once(rocks: Path, tmp_path: Path) -> None:
     words = ("trainer=smoke", "trainer.devices=2", "trainer.strategy=ddp_find_unused_parameters_true")
     limits = ("trainer.limit_val_batches=1.0", "trainer.limit_test_batches=1.0", "data.evaluation_batch_size=4")
     freeze = ("training.freeze_epochs=1", "data.samples_per_class=2")

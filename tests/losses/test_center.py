@@ -67,7 +67,7 @@ def test_share_of_the_way_to_the_mean() -> None:
     torch.testing.assert_close(moved, torch.full_like(mean, 14 / 15 / 2))
 
 
-def test_absent_classes_stay() -> None:
+def test_absent_classes_keep_their_centre() -> None:
     features, labels, centers = random_batch()
     assert torch.equal(batch_mean_centers(features, labels, centers)[4], centers[4])
     assert torch.equal(wen_centers(features, labels, centers)[4], centers[4])
@@ -81,7 +81,7 @@ def test_joint_translation_changes_nothing() -> None:
     torch.testing.assert_close(center_loss(features + shift, labels, centers + shift), loss)
 
 
-def test_features_at_their_centre_cost_nothing_and_are_not_pulled() -> None:
+def test_features_at_their_centre_have_zero_loss_and_gradient() -> None:
     _, labels, centers = random_batch()
     features = centers[labels].requires_grad_()
     loss = center_loss(features, labels, centers)
@@ -91,7 +91,7 @@ def test_features_at_their_centre_cost_nothing_and_are_not_pulled() -> None:
     assert features.grad.eq(0).all()
 
 
-def test_empty_batch_costs_nothing() -> None:
+def test_empty_batch_has_zero_loss() -> None:
     assert center_loss(FEATURES[:0], LABELS[:0], ZERO) == 0
     loss = CenterLoss(2, 2)
     assert loss(FEATURES[:0], LABELS[:0]) == 0
@@ -106,7 +106,7 @@ def test_gradcheck() -> None:
 
 
 @pytest.mark.parametrize("update", ["batch_mean", "wen"])
-def test_first_sight_starts_at_the_mean_of_the_batch(update: Literal["batch_mean", "wen"]) -> None:
+def test_first_batch_of_a_class_is_compared_with_its_mean(update: Literal["batch_mean", "wen"]) -> None:
     loss = CenterLoss(2, 2, update=update, normalise=False)
     features = FEATURES.clone().requires_grad_()
     value = loss(features, LABELS)
@@ -118,7 +118,7 @@ def test_first_sight_starts_at_the_mean_of_the_batch(update: Literal["batch_mean
 
 
 @pytest.mark.parametrize("update", ["batch_mean", "wen"])
-def test_later_batches_are_measured_before_the_centres_move(update: Literal["batch_mean", "wen"]) -> None:
+def test_later_batches_are_compared_before_the_centres_move(update: Literal["batch_mean", "wen"]) -> None:
     features, labels, _ = random_batch()
     loss = CenterLoss(5, 3, update=update, rate=0.3, normalise=False).double()
     loss(features, labels)
@@ -131,7 +131,7 @@ def test_later_batches_are_measured_before_the_centres_move(update: Literal["bat
     assert loss.seen.tolist() == [True, True, True, True, False]
 
 
-def test_moving_average_begins_at_zero() -> None:
+def test_moving_average_starts_at_zero() -> None:
     """The first loss is half of 1, the squared norm of the features, and the centre a twentieth of their mean."""
     features, labels = torch.tensor([[0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]]), torch.tensor([0, 0, 1])
     loss = CenterLoss(3, 2, update="moving_average", rate=0.05)
@@ -150,14 +150,14 @@ def test_moving_average_compares_with_directions_before_it_moves() -> None:
     assert directions[:4].norm(dim=1) == pytest.approx(1.0)
     torch.testing.assert_close(loss(later, labels), center_loss(later, labels, directions))
     torch.testing.assert_close(loss.centers, moving_average_centers(later, labels, before, rate=0.3))
-    for rate, scale in ((1e-3, 1.0), (1e-3, 1e-3)):  # the length of a centre tells nothing
+    for rate, scale in ((1e-3, 1.0), (1e-3, 1e-3)):  # the norm of a centre does not matter
         twin = CenterLoss(5, 3, update="moving_average", rate=rate).double()
         twin.centers.copy_(scale * before)
         torch.testing.assert_close(twin(later, labels), center_loss(later, labels, directions))
 
 
 @pytest.mark.parametrize("update", ["batch_mean", "wen", "moving_average"])
-def test_evaluation_moves_nothing(update: Literal["batch_mean", "wen", "moving_average"]) -> None:
+def test_evaluation_does_not_move_the_centres(update: Literal["batch_mean", "wen", "moving_average"]) -> None:
     features, labels, _ = random_batch()
     loss = CenterLoss(5, 3, update=update).double()
     loss(features, labels)
@@ -166,7 +166,7 @@ def test_evaluation_moves_nothing(update: Literal["batch_mean", "wen", "moving_a
     assert all(torch.equal(buffer, before[name]) for name, buffer in loss.named_buffers())
 
 
-def test_normalised_loss_does_not_see_the_scale_of_features() -> None:
+def test_normalised_loss_does_not_depend_on_the_scale_of_features() -> None:
     features, labels, _ = random_batch()
     small, large = CenterLoss(5, 3).double(), CenterLoss(5, 3).double()
     torch.testing.assert_close(small(features, labels), large(1000 * features, labels))
@@ -184,7 +184,7 @@ def test_state_survives_saving() -> None:
     assert torch.equal(loss(features, labels), restored(features, labels))
 
 
-def test_bfloat16_features_are_measured_in_float32() -> None:
+def test_loss_of_bfloat16_features_is_computed_in_float32() -> None:
     features, labels, _ = random_batch()
     features = features.bfloat16()
     loss, wide = CenterLoss(5, 3), CenterLoss(5, 3)
@@ -195,7 +195,7 @@ def test_bfloat16_features_are_measured_in_float32() -> None:
     torch.testing.assert_close(loss.centers, wide.centers)
 
 
-def test_unknown_names_are_named() -> None:
+def test_unknown_update_or_reduction_is_an_error() -> None:
     wrong: Any = "median"
     with pytest.raises(UserError, match=r"loss\.center\.update"):
         CenterLoss(2, 2, update=wrong)

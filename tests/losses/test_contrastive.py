@@ -48,12 +48,12 @@ def test_gradcheck() -> None:
     assert torch.autograd.gradcheck(lambda a, b: contrastive_loss(a, b, same), inputs)
 
 
-def test_pull_within_a_class_push_across_rest_beyond_the_margin() -> None:
+def test_gradient_pulls_within_a_class_pushes_across_and_is_zero_beyond_the_margin() -> None:
     anchors, partners, same = pairs()
     anchors.requires_grad_()
     torch.autograd.backward(contrastive_loss(anchors, partners, same))
     assert anchors.grad is not None
-    towards = ((partners - anchors.detach()) * -anchors.grad).sum(1)  # what a step against the gradient does
+    towards = ((partners - anchors.detach()) * -anchors.grad).sum(1)  # the direction of a gradient step
     assert (towards[same] > 0).all()
     distances = (partners - anchors.detach()).norm(dim=1)
     assert (towards[~same & (distances < 0.5)] < 0).all()
@@ -61,7 +61,7 @@ def test_pull_within_a_class_push_across_rest_beyond_the_margin() -> None:
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_pair_in_one_place_has_a_finite_gradient(same: bool) -> None:
+def test_pair_of_equal_embeddings_has_a_finite_gradient(same: bool) -> None:
     anchors = torch.ones(1, 3, requires_grad=True)
     loss = contrastive_loss(anchors, torch.ones(1, 3), torch.tensor([same]))
     torch.autograd.backward(loss)
@@ -70,14 +70,14 @@ def test_pair_in_one_place_has_a_finite_gradient(same: bool) -> None:
     assert anchors.grad.isfinite().all()
 
 
-def test_no_pairs_cost_nothing_and_stay_connected() -> None:
+def test_no_pairs_have_zero_loss_and_stay_connected() -> None:
     anchors = torch.zeros(0, 3, requires_grad=True)
     loss = contrastive_loss(anchors, torch.zeros(0, 3), torch.zeros(0, dtype=torch.bool))
     assert loss.detach() == 0
     assert loss.requires_grad
 
 
-def test_half_precision_is_measured_in_float32() -> None:
+def test_half_precision_is_computed_in_float32() -> None:
     anchors, partners, same = pairs()
     loss = contrastive_loss(anchors.bfloat16(), partners.bfloat16(), same)
     assert loss.dtype == torch.float32

@@ -78,7 +78,7 @@ def test_worked_example_of_dist() -> None:
     assert float(dist(student, teacher, 1, between=0)) == pytest.approx(0, abs=1e-6)
 
 
-def test_the_published_code_is_no_divergence() -> None:
+def test_the_published_code_is_not_a_divergence() -> None:
     assert float(official(STUDENT, TEACHER, 2)) == pytest.approx(-1.6426673, abs=5e-8)
     assert official(TEACHER, TEACHER, 2) < 0
     certain = torch.tensor([[100.0, 0, 0]], dtype=torch.float64)
@@ -86,7 +86,7 @@ def test_the_published_code_is_no_divergence() -> None:
     assert kd(certain, TEACHER, 2) > kd(TEACHER, TEACHER, 2) == 0
 
 
-def test_with_200_classes_the_published_code_hardly_teaches() -> None:
+def test_with_200_classes_the_published_code_has_a_tiny_gradient() -> None:
     generator = torch.Generator().manual_seed(0)
     lengths = []
     for loss in (kd, official):
@@ -123,7 +123,7 @@ def test_dist_agrees_with_loops(temperature: float) -> None:
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_kd_is_the_sum_of_what_dkd_takes_apart(temperature: float) -> None:
+def test_kd_is_the_weighted_sum_of_the_parts_of_dkd(temperature: float) -> None:
     student, teacher, labels = random_batch()
     for s, t, label in zip(student, teacher, labels, strict=True):
         others = 1 - float((t / temperature).softmax(0)[label])
@@ -131,13 +131,13 @@ def test_kd_is_the_sum_of_what_dkd_takes_apart(temperature: float) -> None:
         torch.testing.assert_close(together, kd(s[None], t[None], temperature), rtol=1e-12, atol=1e-14)
 
 
-def test_two_classes_leave_nothing_among_the_others() -> None:
+def test_with_two_classes_nckd_is_zero() -> None:
     student, teacher, labels = random_batch(classes=2)
     assert dkd(student, teacher, labels, 4, target_weight=0, other_weight=8) == 0
     torch.testing.assert_close(dkd(student, teacher, labels, 4), kd(student, teacher, 4), rtol=1e-12, atol=1e-14)
 
 
-def test_two_classes_and_two_pictures_correlate_fully() -> None:
+def test_two_classes_and_two_images_correlate_fully() -> None:
     student, teacher, _ = random_batch(classes=2)
     agree = [(s - s.flip(0))[0] * (t - t.flip(0))[0] > 0 for s, t in zip(student, teacher, strict=True)]
     assert float(dist(student, teacher, 1, within=0)) == pytest.approx(2 * agree.count(False) / len(agree), abs=1e-6)
@@ -149,7 +149,7 @@ def test_two_classes_and_two_pictures_correlate_fully() -> None:
 
 @every_loss
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_a_student_that_agrees_costs_nothing(
+def test_a_student_equal_to_its_teacher_has_zero_loss(
     loss: Callable[[Tensor, Tensor, Tensor, float], Tensor], temperature: float
 ) -> None:
     _, teacher, labels = random_batch()
@@ -158,7 +158,7 @@ def test_a_student_that_agrees_costs_nothing(
 
 
 @every_loss
-def test_order_of_pictures_and_of_classes_means_nothing(
+def test_order_of_images_and_of_classes_does_not_matter(
     loss: Callable[[Tensor, Tensor, Tensor, float], Tensor],
 ) -> None:
     student, teacher, labels = random_batch()
@@ -168,7 +168,7 @@ def test_order_of_pictures_and_of_classes_means_nothing(
     torch.testing.assert_close(shuffled, loss(student, teacher, labels, 2.0))
 
 
-def test_dist_sees_only_how_probabilities_go_together() -> None:
+def test_dist_depends_on_correlations_only() -> None:
     student, teacher, _ = random_batch()
     likely = teacher.softmax(1)
     flatter, opposite = 0.3 * likely + 0.7 / 5, (2 / 5 - likely) / (2 - 1)
@@ -230,7 +230,7 @@ def test_half_precision_is_computed_in_float32(loss: Callable[[Tensor, Tensor, T
     torch.testing.assert_close(value, loss(student.float(), teacher.float(), labels, 2.0))
 
 
-def test_empty_batch_costs_nothing() -> None:
+def test_empty_batch_has_zero_loss() -> None:
     empty = torch.zeros(0, 3)
     assert kd(empty, empty, 2) == 0
     assert dkd(empty, empty, LABEL[:0], 2) == 0
@@ -256,7 +256,7 @@ def test_share_is_folded_and_uniform() -> None:
     assert (counts - 400).abs().max() < 5 * 400**0.5
 
 
-def test_share_comes_from_the_given_generator_or_the_global_one() -> None:
+def test_share_is_drawn_from_the_given_generator_or_the_global_one() -> None:
     first = [mixup_share(torch.Generator().manual_seed(seed)) for seed in (1, 2, 1)]
     assert first[0] == first[2] != first[1]
     torch.manual_seed(1)

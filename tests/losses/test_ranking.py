@@ -18,7 +18,7 @@ def test_worked_example() -> None:
     assert float(score_ranking(torch.tensor([0.9, 0.5]), torch.tensor([0.8, 0.48]))) == pytest.approx(0.015)
 
 
-def test_equal_images_cost_the_margin() -> None:
+def test_equal_images_have_the_margin_as_loss() -> None:
     x, mutual = torch.randn(2, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     gated = residual_gates(x, x.clone(), mutual)
     targets = torch.arange(6) % 4
@@ -27,14 +27,14 @@ def test_equal_images_cost_the_margin() -> None:
 
 
 @pytest.mark.parametrize("classes", [3, 200])
-def test_head_that_knows_nothing_costs_log_classes_and_the_margin(classes: int) -> None:
+def test_zero_head_has_log_classes_and_the_margin_as_loss(classes: int) -> None:
     logits, targets = torch.zeros(8, classes), torch.arange(8) % classes
     scores = true_class_probability(logits, targets)
     total = functional.cross_entropy(logits, targets) + score_ranking(scores, scores)
     assert float(total) == pytest.approx(math.log(classes) + 0.05, rel=1e-6)
 
 
-def test_no_scores_cost_nothing_and_stay_connected() -> None:
+def test_no_scores_have_zero_loss_and_stay_connected() -> None:
     better, worse = torch.zeros(0, requires_grad=True), torch.zeros(0, requires_grad=True)
     loss = score_ranking(better, worse)
     torch.autograd.backward(loss)
@@ -50,7 +50,7 @@ def test_probability_agrees_with_a_loop() -> None:
         assert float(probability) == pytest.approx(math.exp(row[target]) / total)
 
 
-def test_probability_is_taken_in_float32() -> None:
+def test_probability_is_computed_in_float32() -> None:
     logits = torch.randn(7, 5).bfloat16()
     targets = torch.zeros(7, dtype=torch.long)
     probability = true_class_probability(logits, targets)

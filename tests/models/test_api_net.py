@@ -28,15 +28,15 @@ def test_parameters_of_the_papers_size() -> None:
     assert cost.parameters(network.contrast.fusion) == 2_097_664 + 1_050_624
 
 
-def test_fusion_is_that_of_the_authors() -> None:
+def test_fusion_matches_the_authors_code() -> None:
     contrast = api_net().contrast
     assert isinstance(contrast.fusion.activation, nn.Identity)
-    assert contrast.fusion.expand.bias.abs().max() < 1  # no gate that starts open
+    assert contrast.fusion.expand.bias.abs().max() < 1  # no open gate
     assert contrast.dropout.p == contrast.fusion.dropout.p == 0.5
     assert contrast.gate == "residual"
 
 
-def test_batch_makes_two_pairs_a_picture() -> None:
+def test_batch_has_two_pairs_per_image() -> None:
     """One of the same and one of another class: cross-entropy over 8 B logits, ranking over 4 B scores."""
     views = api_net().views(pictures(12), torch.arange(3).repeat_interleave(4))
     assert views.better is not None
@@ -80,9 +80,9 @@ def test_views_agree_with_a_loop_over_pairs() -> None:
     torch.testing.assert_close(torch.cat([views.better, views.worse]), scores, rtol=1e-4, atol=1e-5)
 
 
-def test_untrained_loss_is_that_of_guessing() -> None:
+def test_untrained_loss_is_that_of_uniform_predictions() -> None:
     network = api_net()
-    network.head.weight.data *= 0.01  # what the size of the features does to a new head is not the matter
+    network.head.weight.data *= 0.01  # the effect of the size of the features on a new head is not tested here
     network.head.bias.data.zero_()
     views = network.views(pictures(12), torch.arange(3).repeat_interleave(4))
     assert views.better is not None
@@ -92,7 +92,7 @@ def test_untrained_loss_is_that_of_guessing() -> None:
 
 
 @torch.no_grad()
-def test_a_picture_and_its_copy_have_nothing_to_rank() -> None:
+def test_identical_images_have_equal_scores_to_rank() -> None:
     views = api_net().eval().views(pictures(1).repeat(2, 1, 1, 1), torch.tensor([1, 1]))
     assert views.better is not None
     assert views.worse is not None
@@ -101,8 +101,8 @@ def test_a_picture_and_its_copy_have_nothing_to_rank() -> None:
 
 
 @pytest.mark.parametrize(("labels", "logits"), [([2], 1), ([0, 1, 2], 12), ([0, 0, 0], 12), ([0, 0, 1], 20)])
-def test_nobody_is_paired_wrongly_at_the_edge_of_a_batch(labels: list[int], logits: int) -> None:
-    """A lonely picture is classified by itself; all parameters stay connected, as other processes expect."""
+def test_small_and_one_sided_batches_give_no_wrong_pairs(labels: list[int], logits: int) -> None:
+    """Images without partners are classified alone; all parameters stay connected, as other processes expect."""
     network = api_net().eval()
     views = network.views(pictures(len(labels)), torch.tensor(labels))
     assert len(views.logits) == len(views.targets) == logits
@@ -115,8 +115,8 @@ def test_nobody_is_paired_wrongly_at_the_edge_of_a_batch(labels: list[int], logi
 
 
 @torch.no_grad()
-def test_inference_is_plain() -> None:
-    """Neither gates nor partners: the same weights in the baseline give the same answers to the last bit."""
+def test_inference_equals_plain() -> None:
+    """Neither gates nor partners: the same weights in the baseline give the same logits bit for bit."""
     network, plain = api_net().eval(), Plain(3, 64, "test_resnet", pretrained=False).eval()
     left_over = plain.load_state_dict(network.state_dict(), strict=False)
     assert not left_over.missing_keys
@@ -128,6 +128,6 @@ def test_inference_is_plain() -> None:
 @pytest.mark.parametrize(
     ("changes", "pairs"), [({"pairs": "all"}, 15), ({"pairs": "random", "pairs_per_image": 4}, 18)]
 )
-def test_other_policies_of_pairing_reach_the_views(changes: dict[str, object], pairs: int) -> None:
+def test_pair_policies_determine_the_views(changes: dict[str, object], pairs: int) -> None:
     views = api_net(**changes).views(pictures(6), torch.arange(3).repeat_interleave(2))
     assert len(views.logits) == 4 * pairs

@@ -13,7 +13,7 @@ SIZE = 64
 CONVOLUTIONS = ["test_resnet", "test_convnext", "test_efficientnet", "tf_efficientnet_lite0"]
 TOKENS = ["test_vit", "deit_tiny_distilled_patch16_224"]  # one token before the grid, and two
 EVERY_LAYOUT = [*CONVOLUTIONS, *TOKENS, "swin_tiny_patch4_window7_224"]
-# What torchvision's own network sees last: the input of its pooling, or the output of its last convolution.
+# Modules of torchvision's networks: the pooling, whose input is the last map, or the last convolution.
 TORCHVISION_LAST = {"alexnet": "avgpool", "googlenet": "avgpool", "shufflenet_v2_x1_0": "conv5"}
 
 
@@ -40,7 +40,7 @@ def features(model: nn.Module, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_convolutional_maps_are_what_timm_gives(name: str) -> None:
+def test_convolutional_maps_equal_those_of_timm(name: str) -> None:
     backbone = random_backbone(name)
     maps = backbone(pictures()).last
     assert torch.equal(maps, features(untouched(name), pictures()))
@@ -48,7 +48,7 @@ def test_convolutional_maps_are_what_timm_gives(name: str) -> None:
 
 
 @torch.no_grad()
-def test_channels_last_maps_are_laid_out_again() -> None:
+def test_channels_last_maps_are_converted_to_channels_first() -> None:
     name = "swin_tiny_patch4_window7_224"
     backbone = random_backbone(name)
     maps, given = backbone(pictures()).last, features(untouched(name, img_size=SIZE), pictures())
@@ -61,7 +61,7 @@ def test_channels_last_maps_are_laid_out_again() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", TOKENS)
-def test_tokens_become_the_grid_that_they_came_from(name: str) -> None:
+def test_tokens_are_arranged_as_their_grid(name: str) -> None:
     backbone = random_backbone(name)
     original = untouched(name, img_size=SIZE)
     maps, tokens = backbone(pictures()).last, features(original, pictures())
@@ -75,7 +75,7 @@ def test_tokens_become_the_grid_that_they_came_from(name: str) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", TORCHVISION_LAST)
-def test_torchvision_maps_are_those_before_its_pooling(name: str) -> None:
+def test_torchvision_maps_are_those_before_pooling(name: str) -> None:
     backbone = random_backbone(f"torchvision.{name}")
     torch.manual_seed(0)
     original = models.get_model(name, weights=None, **({"init_weights": True} if name == "googlenet" else {})).eval()
@@ -102,7 +102,7 @@ def test_torchvision_maps_are_those_before_its_pooling(name: str) -> None:
 def test_previous_block_is_the_one_before_the_last(name: str, block: str) -> None:
     backbone = random_backbone(name, previous_block=True)
     for parameter in backbone.parameters():
-        if parameter.ndim == 1:  # the last norm of a residual branch begins at 0, which makes all blocks equal
+        if parameter.ndim == 1:  # the last norm of a residual branch starts at 0, which makes all blocks equal
             parameter.uniform_(0.5, 1.5)
     seen: list[Tensor] = []
     backbone.model.get_submodule(block).register_forward_hook(lambda _module, _inputs, output: seen.append(output))
@@ -116,7 +116,7 @@ def test_previous_block_is_the_one_before_the_last(name: str, block: str) -> Non
 @pytest.mark.parametrize(
     ("name", "block"), [("swin_tiny_patch4_window7_224", "layers.3.blocks.0"), ("test_vit", "blocks.4")]
 )
-def test_previous_block_of_a_transformer_is_laid_out_as_the_last(name: str, block: str) -> None:
+def test_previous_block_of_a_transformer_has_the_layout_of_the_last(name: str, block: str) -> None:
     backbone = random_backbone(name, previous_block=True)
     seen: list[Tensor] = []
     backbone.model.get_submodule(block).register_forward_hook(lambda _module, _inputs, output: seen.append(output))
@@ -126,7 +126,7 @@ def test_previous_block_of_a_transformer_is_laid_out_as_the_last(name: str, bloc
 
 
 @torch.no_grad()
-def test_larger_previous_block_is_averaged_down() -> None:
+def test_larger_previous_block_is_average_pooled() -> None:
     backbone = random_backbone("test_resnet", previous_block=True)
     seen: list[Tensor] = []
     backbone.model.get_submodule("layer3.0").register_forward_hook(lambda _module, _inputs, output: seen.append(output))
@@ -145,7 +145,7 @@ def test_previous_block_changes_nothing_else() -> None:
     assert torch.equal(without(pictures()).last, with_previous(pictures()).last)
 
 
-def test_no_previous_block_is_said_so() -> None:
+def test_missing_previous_block_is_an_error() -> None:
     with pytest.raises(UserError, match="previous_block=false"):
         random_backbone("torchvision.alexnet", previous_block=True)
 
@@ -155,17 +155,17 @@ def test_no_previous_block_is_said_so() -> None:
     [
         *EVERY_LAYOUT,
         *(f"torchvision.{name}" for name in TORCHVISION_LAST),
-        "vit_small_patch16_rope_mixed_224",  # learns rotary angles in a part that is used without being called
-        "mobilenetv3_small_100",  # its classifier has a convolution of its own
+        "vit_small_patch16_rope_mixed_224",  # trains rotary angles in a part that is used without being called
+        "mobilenetv3_small_100",  # its classifier has a convolution
     ],
 )
-def test_every_parameter_that_is_left_learns(name: str) -> None:
+def test_every_remaining_parameter_gets_a_gradient(name: str) -> None:
     backbone = random_backbone(name).train()
     backbone(pictures()).last.square().sum().backward()
     assert not [name for name, parameter in backbone.named_parameters() if parameter.grad is None]
 
 
-def test_looking_inside_leaves_no_trace() -> None:
+def test_inspection_changes_no_state() -> None:
     backbone, original = random_backbone("test_resnet"), untouched("test_resnet")
     state = backbone.model.state_dict()
     assert state.keys() == original.state_dict().keys()
@@ -175,14 +175,14 @@ def test_looking_inside_leaves_no_trace() -> None:
     assert Backbone("test_resnet", image_size=SIZE, pretrained=False).model.training
 
 
-def test_built_without_gradients_it_is_the_same() -> None:
+def test_backbone_built_under_no_grad_is_the_same() -> None:
     with torch.no_grad():
         quiet = random_backbone("mobilenetv3_small_100")
     usual = random_backbone("mobilenetv3_small_100")
     assert quiet.state_dict().keys() == usual.state_dict().keys()
 
 
-def test_hook_is_gone_after_an_error() -> None:
+def test_hook_is_removed_after_an_error() -> None:
     backbone = random_backbone("test_resnet", previous_block=True)
     with pytest.raises(RuntimeError):
         backbone(torch.zeros(1, 5, SIZE, SIZE))
@@ -190,7 +190,7 @@ def test_hook_is_gone_after_an_error() -> None:
 
 
 @pytest.mark.parametrize("size", [33, 96])
-def test_convolutions_take_any_size(size: int) -> None:
+def test_convolutional_backbones_accept_any_size(size: int) -> None:
     maps = random_backbone("test_resnet", previous_block=True)(pictures(1, size))
     assert maps.previous is not None
     assert maps.last.shape[-2:] == maps.previous.shape[-2:]
@@ -202,18 +202,18 @@ def test_convolutions_take_any_size(size: int) -> None:
         ("resnet_50", "resnet50"),
         ("torchvision.alexnett", "alexnet"),
         ("resnet18.tv_in1", "resnet18.tv_in1k"),
-        ("torchvision.vit_b_16", "no convolutional network"),
-        ("", "no timm model"),
+        ("torchvision.vit_b_16", "is not a convolutional network"),
+        ("", "is not a timm model"),
     ],
 )
-def test_unknown_name_gives_a_way_out(name: str, hint: str) -> None:
+def test_error_of_an_unknown_name_says_what_to_do(name: str, hint: str) -> None:
     with pytest.raises(UserError, match=hint) as caught:
         random_backbone(name)
     assert f"model.backbone={name} " in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["mixer_s32_224", "coat_tiny"])
-def test_model_without_maps_is_refused(name: str) -> None:
+def test_model_without_maps_is_an_error(name: str) -> None:
     with pytest.raises(UserError, match="choose another"):
         random_backbone(name)
 
@@ -243,7 +243,7 @@ def test_googlenet_with_weights_is_normalised_as_its_own_transform_does(monkeypa
     backbone = Backbone("torchvision.googlenet", image_size=SIZE, pretrained=True).eval()
     seen: list[Tensor] = []
     original.avgpool.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
-    raw = pictures().sigmoid()  # in 0..1, as photographs are
+    raw = pictures().sigmoid()  # in 0..1, as images are
 
     def normalised(mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
         return (raw - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
@@ -253,5 +253,5 @@ def test_googlenet_with_weights_is_normalised_as_its_own_transform_does(monkeypa
     assert "downloaded" in backbone.weights_source
 
 
-def test_random_weights_are_called_so() -> None:
+def test_source_of_random_weights_is_reported() -> None:
     assert random_backbone("test_resnet").weights_source == "random"

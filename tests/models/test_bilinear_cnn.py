@@ -29,7 +29,7 @@ def labels_of(count: int) -> Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize("backbone", ["test_resnet", "torchvision.alexnet"])
-def test_predictions_agree_with_a_loop_over_pictures(backbone: str) -> None:
+def test_predictions_agree_with_a_loop_over_images(backbone: str) -> None:
     network = bilinear_cnn(96, backbone).eval()
     images = pictures(2, 96)
     maps = network.backbone(images).last
@@ -48,7 +48,7 @@ def test_predictions_agree_with_a_loop_over_pictures(backbone: str) -> None:
     assert torch.equal(views.logits, views.own_logits)
 
 
-# --- the map before the last pooling ------------------------------------------------------------------------------
+# --- the map before the last pooling --------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -81,21 +81,21 @@ def test_map_at_the_published_size(backbone: str, channels: int, side: int) -> N
 
 
 @torch.no_grad()
-def test_poolings_on_the_way_stay() -> None:
+def test_intermediate_poolings_are_kept() -> None:
     torch.manual_seed(0)
     original: Any = timm.create_model("resnet18", num_classes=0).eval()
     network = bilinear_cnn(64, "resnet18").eval()
     torch.testing.assert_close(network.backbone(pictures(1)).last, original.forward_features(pictures(1)))
 
 
-# --- gradients and learning ---------------------------------------------------------------------------------------
+# --- gradients and learning -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "torchvision.vgg11"])
 def test_gradient_reaches_every_parameter(backbone: str) -> None:
     network = bilinear_cnn(64, backbone)
     with torch.no_grad():
-        for parameter in network.parameters():  # what begins at 0 would hide what lies behind it
+        for parameter in network.parameters():  # a parameter of 0 would stop the gradient of the layers before it
             parameter.add_(0.01 * torch.randn_like(parameter))
     views = network.views(pictures(6), labels_of(6))
     nn.functional.cross_entropy(views.logits, views.targets).backward()  # type: ignore[no-untyped-call]
@@ -105,7 +105,7 @@ def test_gradient_reaches_every_parameter(backbone: str) -> None:
         assert parameter.grad.any(), name
 
 
-def test_linear_layer_begins_as_the_authors() -> None:
+def test_linear_layer_is_initialised_as_in_the_authors_code() -> None:
     head = bilinear_cnn(64).head
     assert head.weight.std().item() == pytest.approx(math.sqrt(2 / head.in_features), rel=0.05)
     assert not head.bias.any()
@@ -113,7 +113,7 @@ def test_linear_layer_begins_as_the_authors() -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*self.log.*")
-def test_learns_twelve_pictures_by_heart() -> None:
+def test_overfits_twelve_images() -> None:
     module = classifier_of(config_of("model=bilinear_cnn", "trainer=smoke", "training.channels_last=false"))
     images = torch.randint(0, 256, (12, 3, 64, 64), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
     given = Batch(images, labels_of(12), torch.arange(12))
@@ -132,19 +132,19 @@ def test_learns_twelve_pictures_by_heart() -> None:
         assert module(images).argmax(1).tolist() == given.labels.tolist()
 
 
-# --- inference ----------------------------------------------------------------------------------------------------
+# --- inference ------------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [32, 50, 96, 160])
-def test_any_size_of_pictures_is_predicted(size: int) -> None:
+def test_images_of_any_size_are_accepted(size: int) -> None:
     network = bilinear_cnn().eval()
     for count in (1, 2):
         assert network(pictures(count, size)).shape == (count, 3)
 
 
 @torch.no_grad()
-def test_black_pictures_and_dead_maps_are_predicted() -> None:
+def test_black_images_and_zero_maps_give_finite_predictions() -> None:
     network = bilinear_cnn(64, "torchvision.vgg11").eval()
     for parameter in network.backbone.parameters():
         parameter.zero_()
@@ -154,7 +154,7 @@ def test_black_pictures_and_dead_maps_are_predicted() -> None:
 
 
 @torch.no_grad()
-def test_export_gives_the_same_predictions_to_any_batch() -> None:
+def test_export_gives_the_same_predictions_for_any_batch_size() -> None:
     network = bilinear_cnn().eval()
     dynamic = {"images": {0: torch.export.Dim("batch")}}
     exported = torch.export.export(network, (pictures(2),), dynamic_shapes=dynamic).module()
@@ -162,7 +162,7 @@ def test_export_gives_the_same_predictions_to_any_batch() -> None:
         torch.testing.assert_close(exported(pictures(count)), network(pictures(count)))
 
 
-# --- what it is built from ----------------------------------------------------------------------------------------
+# --- configuration --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("classes", "parameters"), [(3, 15_501_123), (200, 67_143_688)])
@@ -174,19 +174,19 @@ def test_parameters_have_the_published_number(classes: int, parameters: int) -> 
 
 
 @pytest.mark.slow
-def test_pass_costs_the_published_number() -> None:
+def test_macs_have_the_published_number() -> None:
     network = bilinear_cnn(448, "torchvision.vgg16", classes=200)
     assert cost.macs(network, 448) == pytest.approx((61_386.5 + 205.5 + 52.4) * 1e6, rel=1e-5)
 
 
-def test_shared_recipe_lets_the_linear_layer_learn() -> None:
+def test_shared_recipe_trains_the_linear_layer() -> None:
     """At a rate of 0.01 its loss stays at ln 3: the entries of a vector of length 1 are small."""
     config = config_of("model=bilinear_cnn")
     assert config.training.head_lr_factor is None
     assert config.optimizer["lr"] * BilinearCNN.head_lr_factor == 1.0
 
 
-def test_own_recipe_has_two_steps() -> None:
+def test_authors_recipe_has_two_steps() -> None:
     config = config_of("model=bilinear_cnn", "recipe=bilinear_cnn_authors", "data.crop=448")
     assert config.model == config_of("model=bilinear_cnn").model
     assert config.training == TrainingConfig(

@@ -42,7 +42,7 @@ def test_map_with_itself_is_a_symmetric_matrix_of_norm_one() -> None:
     assert len(set(few.round(decimals=9)[0].tolist())) == 6 * 7 // 2
 
 
-def test_after_a_relu_there_is_no_sign() -> None:
+def test_products_after_a_relu_are_positive() -> None:
     features = maps(4).relu()
     products = torch.einsum("bdp,bep->bde", features.flatten(2), features.flatten(2)) / 25
     rooted = (products + EPSILON).sqrt().flatten(1)
@@ -75,5 +75,5 @@ def test_mixed_precision_multiplies_in_float32() -> None:
         pooled = bilinear_pool(features, features)
     assert pooled.dtype == torch.float32
     torch.testing.assert_close(pooled, bilinear_pool(features.double(), features.double()).float())
-    large = torch.full((1, 2, 2, 2), 500.0, dtype=torch.float16)  # whose squares half precision does not hold
+    large = torch.full((1, 2, 2, 2), 500.0, dtype=torch.float16)  # their squares exceed half precision
     torch.testing.assert_close(bilinear_pool(large, large), torch.full((1, 4), 0.5))

@@ -13,7 +13,7 @@ from fpcn_lightning.profiling import cost
 
 
 class FixedMaps(Backbone):
-    """In the place of a backbone: the same maps whatever the pictures."""
+    """Replaces a backbone: the same maps for all images."""
 
     def __init__(self, maps: Tensor) -> None:
         nn.Module.__init__(self)
@@ -33,7 +33,7 @@ def cin(maps: Tensor | None = None, **options: Any) -> CIN:
 
 
 def random_maps(count: int, height: int = 4, width: int = 3) -> Tensor:
-    """As after a ReLU: a good part is exactly 0."""
+    """As after a ReLU: many entries are exactly 0."""
     generator = torch.Generator().manual_seed(7)
     return torch.randn(count, 96, height, width, generator=generator, dtype=torch.float64).relu()
 
@@ -43,7 +43,7 @@ def pictures(count: int) -> Tensor:
 
 
 def convolved(network: CIN, maps: Tensor) -> Tensor:
-    """phi as the paper has it: a 3 x 3 convolution of maps [C, H, W]."""
+    """phi as in the paper: a 3 x 3 convolution of maps [C, H, W]."""
     weight = network.phi.weight.reshape(len(maps), len(maps), 3, 3)
     return functional.conv2d(maps.unsqueeze(0), weight, network.phi.bias, padding=1).squeeze(0)
 
@@ -69,7 +69,7 @@ def test_parameters_of_self_channel_interaction(backbone: str, parameters: int) 
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [(1, 1), (1, 4), (2, 2), (5, 3)])
-def test_mean_of_a_convolution_is_linear_in_the_means_of_what_it_sees(size: tuple[int, int]) -> None:
+def test_mean_of_a_convolution_is_linear_in_the_means_of_its_windows(size: tuple[int, int]) -> None:
     maps, convolution = torch.randn(2, 5, *size), nn.Conv2d(5, 7, kernel_size=3, padding=1)
     means = neighbour_means(maps)
     assert means.shape == (2, 5, 9)
@@ -111,14 +111,14 @@ def test_contrastive_channel_interaction_agrees_with_a_loop() -> None:
     expected = [(embedded(a, b), embedded(b, a), labels[a] == labels[b]) for a in range(4) for b in range(4) if a != b]
     found = list(zip(*contrasted, strict=True))
     assert len(found) == len(expected) == 12
-    for anchor, partner, same_class in expected:  # they were drawn in another order
+    for anchor, partner, same_class in expected:  # the pairs are drawn in another order
         assert any(
             torch.allclose(anchor, row[0]) and torch.allclose(partner, row[1]) and same_class == row[2] for row in found
         )
 
 
 @torch.no_grad()
-def test_convolution_of_zeros_leaves_the_features_alone() -> None:
+def test_zero_convolution_leaves_the_features_unchanged() -> None:
     network = cin(random_maps(2))
     network.phi.weight.zero_()
     network.phi.bias.zero_()
@@ -127,7 +127,7 @@ def test_convolution_of_zeros_leaves_the_features_alone() -> None:
 
 
 @torch.no_grad()
-def test_a_picture_differs_in_nothing_from_itself() -> None:
+def test_contrast_of_identical_images_is_zero() -> None:
     """With eta = gamma = 1 the contrast of an identical pair is 0, and Z' is X with phi's bias."""
     maps = random_maps(1).repeat(2, 1, 1, 1)
     network = cin(maps)
@@ -141,7 +141,7 @@ def test_a_picture_differs_in_nothing_from_itself() -> None:
     assert float(contrastive_loss(*contrasted)) == pytest.approx(0, abs=1e-12)
 
 
-def test_pairs_are_of_both_kinds_and_no_more_than_wanted() -> None:
+def test_pairs_are_of_both_kinds_and_at_most_max_pairs() -> None:
     labels = torch.arange(3).repeat_interleave(4)
     for most, expected in ((100, 24), (20, 20), (5, 5)):
         contrasted = cin(max_pairs=most).views(pictures(12), labels).contrasted
@@ -154,7 +154,7 @@ def test_pairs_are_of_both_kinds_and_no_more_than_wanted() -> None:
 
 
 @pytest.mark.parametrize(("labels", "pairs"), [([2], 0), ([0, 1, 2], 3), ([0, 0], 2)])
-def test_a_batch_without_partners_is_trained_all_the_same(labels: list[int], pairs: int) -> None:
+def test_a_batch_without_partners_can_be_trained_on(labels: list[int], pairs: int) -> None:
     network = cin().eval()
     views = network.views(pictures(len(labels)), torch.tensor(labels))
     assert views.contrasted is not None
@@ -166,7 +166,7 @@ def test_a_batch_without_partners_is_trained_all_the_same(labels: list[int], pai
 
 
 @torch.no_grad()
-def test_inference_needs_nothing_that_belongs_to_pairs() -> None:
+def test_inference_does_not_use_the_layers_for_pairs() -> None:
     network = cin().eval()
     before = network(pictures(2))
     for module in (network.psi, network.embed):
@@ -186,12 +186,12 @@ def test_large_activations_give_finite_predictions() -> None:
 
 
 @pytest.mark.parametrize("key", ["attention_scale", "pairs"])
-def test_unknown_choice_names_the_key(key: str) -> None:
+def test_error_of_an_unknown_choice_names_the_key(key: str) -> None:
     options: dict[str, Any] = {key: "nonsense"}
     with pytest.raises(UserError, match=rf"model\.{key}"):
         cin(**options)
 
 
-def test_embedding_needs_dimensions() -> None:
+def test_embedding_dim_must_be_positive() -> None:
     with pytest.raises(UserError, match=r"model\.embedding_dim"):
         cin(embedding_dim=0)

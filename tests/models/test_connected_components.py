@@ -37,7 +37,7 @@ def spiral(size: int) -> Tensor:
 
 
 def comb(size: int) -> Tensor:
-    """Teeth that touch nowhere but in the last row, which every one of them learns of last."""
+    """Teeth that are connected in the last row only, which the label propagation reaches last."""
     mask = torch.zeros(size, size, dtype=torch.bool)
     mask[:, ::2] = True
     mask[-1] = True
@@ -45,7 +45,7 @@ def comb(size: int) -> Tensor:
 
 
 def flooded(masks: Tensor) -> Tensor:
-    """Raster position of the first pixel of each component, H * W outside, by the slow way: pixel by pixel."""
+    """Raster position of the first pixel of each component, H * W outside, computed pixel by pixel."""
     size = masks[0].numel()
     outside = torch.tensor(float(size))
     before, labels = outside, torch.where(masks, torch.arange(size).view_as(masks[0]).float(), outside)
@@ -70,7 +70,7 @@ def test_long_paths_are_one_component(size: int) -> None:
             torch.testing.assert_close(largest_component(batch), torch.stack([reference(m) for m in batch]))
 
 
-def test_serpentine_is_kept_whole() -> None:
+def test_serpentine_is_one_component() -> None:
     path = serpentine(31, 31)
     assert torch.equal(largest_component(path[None])[0], path)
 
@@ -81,7 +81,7 @@ def test_diagonal_chain_is_one_component() -> None:
     assert torch.equal(largest_component(chain.flip(0)[None])[0], chain.flip(0))
 
 
-def test_larger_area_wins() -> None:
+def test_larger_area_is_kept() -> None:
     mask = torch.zeros(1, 14, 14, dtype=torch.bool)
     mask[0, 1:3, 1:3] = True
     mask[0, 6:10, 6:12] = True
@@ -90,7 +90,7 @@ def test_larger_area_wins() -> None:
     assert kept[0, 6:10, 6:12].all()
 
 
-def test_first_in_raster_order_wins_between_equal_areas() -> None:
+def test_first_in_raster_order_is_kept_of_equal_areas() -> None:
     mask = torch.zeros(1, 6, 8, dtype=torch.bool)
     mask[0, 0, 6:8] = True
     mask[0, 1:3, 0] = True
@@ -100,20 +100,20 @@ def test_first_in_raster_order_wins_between_equal_areas() -> None:
     assert kept[0, 0, 6:8].all()
 
 
-def test_empty_and_full_masks_are_themselves() -> None:
+def test_empty_and_full_masks_are_unchanged() -> None:
     masks = torch.stack([torch.zeros(5, 6), torch.ones(5, 6)]).bool()
     assert torch.equal(largest_component(masks), masks)
     assert largest_component(masks[:0]).shape == (0, 5, 6)
 
 
-def test_batch_does_not_matter() -> None:
+def test_result_does_not_depend_on_the_batch() -> None:
     masks = torch.rand(8, 14, 14, generator=torch.Generator().manual_seed(0)) < 0.4
     one_by_one = torch.cat([largest_component(mask[None]) for mask in masks])
     assert torch.equal(largest_component(masks), one_by_one)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 12), (2, 7), (4, 4), (3, 5)])
-def test_rounds_suffice_for_every_mask_there_is(height: int, width: int) -> None:
+def test_rounds_suffice_for_every_small_mask(height: int, width: int) -> None:
     pixels = height * width
     masks = (torch.arange(2**pixels)[:, None] >> torch.arange(pixels) & 1).bool().view(-1, height, width)
     assert torch.equal(_component_roots(masks), flooded(masks).flatten(1))
@@ -136,8 +136,8 @@ def test_a_round_leaves_flat_trees(length: int) -> None:
     assert parents[0].tolist() == [0] * length + [length]
 
 
-def test_what_is_computed_does_not_hang_on_the_masks() -> None:
-    """Tensors without values would stop anything that looks at one."""
+def test_operations_do_not_depend_on_the_values_of_masks() -> None:
+    """On tensors without values, any operation that reads a value fails."""
     assert largest_component(torch.ones(3, 14, 14, dtype=torch.bool, device="meta")).shape == (3, 14, 14)
 
 

@@ -44,7 +44,7 @@ def test_without_activation_the_rank_is_the_hidden_width() -> None:
     assert torch.linalg.matrix_rank(fusion(a, b) - fusion.expand.bias) == 3
 
 
-def test_dropout_lies_between_the_layers_and_in_training_only() -> None:
+def test_dropout_is_between_the_layers_and_in_training_only() -> None:
     fusion = Fusion(4, dropout=1.0).double()
     a, b = vectors(2)
     torch.testing.assert_close(fusion(a, b), fusion.expand.bias.expand(5, 4))
@@ -92,7 +92,7 @@ def test_equal_images_have_equal_self_and_other() -> None:
     assert torch.equal(gated.self_b, gated.other_b)
 
 
-def test_gated_features_lie_between_once_and_twice_the_feature() -> None:
+def test_gated_features_are_between_once_and_twice_the_feature() -> None:
     a, b, mutual = vectors(3)
     a, b = a.clamp(min=0), b.clamp(min=0)
     gated = residual_gates(a, b, mutual)
@@ -123,13 +123,13 @@ def test_bfloat16_autocast() -> None:
     assert a.grad.isfinite().all()
 
 
-def test_unknown_activation_is_named() -> None:
+def test_unknown_activation_is_an_error() -> None:
     activation: Any = "gelu"
     with pytest.raises(UserError, match=r"model\.fusion_activation"):
         Fusion(4, activation=activation)
 
 
-# --- pairs of a batch ---------------------------------------------------------------------------------------------
+# --- pairs of a batch -----------------------------------------------------------------------------------------------
 
 
 def pair_contrast(gate: Any, **options: Any) -> PairContrast:
@@ -138,7 +138,7 @@ def pair_contrast(gate: Any, **options: Any) -> PairContrast:
 
 
 def alone(labels: list[int]) -> tuple[Views, nn.Module]:
-    """Pictures by themselves, and the linear layer that has classified them."""
+    """Views of single images, and the linear layer that has classified them."""
     (features,) = vectors(1, pairs=len(labels))
     head = nn.Linear(4, 3).double()
     logits = head(features.requires_grad_())
@@ -146,7 +146,7 @@ def alone(labels: list[int]) -> tuple[Views, nn.Module]:
 
 
 @pytest.mark.parametrize("gate", ["product", "residual"])
-def test_pairs_keep_what_belongs_to_the_pictures_themselves(gate: Any) -> None:
+def test_pairs_keep_the_views_of_single_images(gate: Any) -> None:
     before, head = alone([0, 0, 1, 1])
     after = pair_contrast(gate).paired(before, head)
     assert after.own_logits is before.own_logits
@@ -156,7 +156,7 @@ def test_pairs_keep_what_belongs_to_the_pictures_themselves(gate: Any) -> None:
 
 
 @pytest.mark.parametrize("gate", ["product", "residual"])
-def test_where_nobody_fits_the_pictures_stay_by_themselves_and_all_stays_connected(gate: Any) -> None:
+def test_without_pairs_single_images_are_classified_and_the_graph_stays_connected(gate: Any) -> None:
     contrast = pair_contrast(gate)
     before, head = alone([1])
     after = contrast.paired(before, head)
@@ -169,7 +169,7 @@ def test_where_nobody_fits_the_pictures_stay_by_themselves_and_all_stays_connect
 
 
 @pytest.mark.parametrize("gate", ["product", "residual"])
-def test_a_picture_by_itself_is_its_own_partner(gate: Any) -> None:
+def test_a_single_image_is_its_own_partner(gate: Any) -> None:
     contrast = pair_contrast(gate).eval()
     (a,) = vectors(1)
     mutual = contrast.fusion(a, a)
@@ -178,7 +178,7 @@ def test_a_picture_by_itself_is_its_own_partner(gate: Any) -> None:
 
 
 @pytest.mark.parametrize("key", ["gate", "pairs"])
-def test_unknown_choice_is_named(key: str) -> None:
+def test_error_of_an_unknown_choice_names_its_key(key: str) -> None:
     options: Any = {key: "nonsense"}
     with pytest.raises(UserError, match=rf"model\.{key}=nonsense"):
         PairContrast(4, **options)

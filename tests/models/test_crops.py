@@ -39,7 +39,7 @@ def test_enclosing_cells_agree_with_a_loop() -> None:
 @pytest.mark.parametrize(
     ("map_size", "picture_size"), [((14, 14), (448, 448)), ((3, 3), (96, 96)), ((4, 3), (100, 50))]
 )
-def test_boxes_lie_in_the_picture_and_hold_their_cells(
+def test_boxes_are_inside_the_image_and_contain_their_cells(
     map_size: tuple[int, int], picture_size: tuple[int, int]
 ) -> None:
     height, width = map_size
@@ -85,7 +85,7 @@ def test_crops_agree_with_a_loop_over_boxes(size: int) -> None:
             torch.testing.assert_close(crop, interpolated(image, box, size), rtol=0, atol=1e-4)
 
 
-def test_crops_of_large_pictures_agree_too() -> None:
+def test_crops_of_large_images_agree_too() -> None:
     images = torch.rand(2, 3, 448, 448, generator=torch.Generator().manual_seed(0))
     boxes = torch.tensor([[[63, 95, 159, 223]], [[0, 31, 447, 447]]])
     crops = crop_and_resize(images, boxes, 448)[:, 0]
@@ -93,7 +93,7 @@ def test_crops_of_large_pictures_agree_too() -> None:
         torch.testing.assert_close(crop, interpolated(image, box, 448), rtol=0, atol=1e-4)
 
 
-def test_box_of_the_whole_picture_gives_the_picture() -> None:
+def test_box_of_the_whole_image_gives_the_image() -> None:
     images = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     whole = torch.tensor([[[0, 0, 47, 47]]]).expand(2, 1, 4)
     torch.testing.assert_close(crop_and_resize(images, whole, 48)[:, 0], images, rtol=0, atol=1e-5)

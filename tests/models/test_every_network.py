@@ -1,4 +1,4 @@
-"""What holds for every file of `conf/model`: any size, any batch, gradients where they belong, export."""
+"""Properties of every file of `conf/model`: any size, any batch, gradients of all parameters, export."""
 
 import functools
 
@@ -32,7 +32,7 @@ def pictures(count: int, size: int = SIZE) -> Tensor:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_predictions_to_one_picture_are_those_to_it_in_a_batch(name: str) -> None:
+def test_predictions_do_not_depend_on_the_batch(name: str) -> None:
     inspected, batch = network(name), pictures(3)
     with torch.no_grad():
         together = inspected.predict(batch)
@@ -46,7 +46,7 @@ def test_predictions_to_one_picture_are_those_to_it_in_a_batch(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_any_size_goes_in(name: str) -> None:
+def test_any_image_size_is_accepted(name: str) -> None:
     inspected = network(name)
     if inspected.fixed_size:
         config = config_of(f"model={name}", "trainer=smoke")
@@ -80,7 +80,7 @@ def test_the_loss_reaches_every_parameter(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-def test_export_gives_the_same_predictions_to_any_batch(name: str) -> None:
+def test_export_gives_the_same_predictions_for_any_batch_size(name: str) -> None:
     inspected = network(name)
     dynamic = ({0: torch.export.Dim("batch", min=1, max=64)},)
     program = torch.export.export(inspected, (pictures(2),), dynamic_shapes=dynamic).module()

@@ -40,7 +40,7 @@ def labels_of(per_class: int, classes: int = 3) -> Tensor:
 
 
 class FixedMaps(Backbone):
-    """In the place of a backbone: the same maps whatever the pictures."""
+    """Replaces a backbone: the same maps for all images."""
 
     def __init__(self, last: Tensor, previous: Tensor | None = None) -> None:
         nn.Module.__init__(self)
@@ -56,12 +56,12 @@ def on_maps(network: Any, last: Tensor, previous: Tensor | None = None) -> Any:
 
 
 def random_maps(count: int, channels: int = 96, size: int = 4) -> Tensor:
-    """As after a ReLU: a good part is exactly 0."""
+    """As after a ReLU: many entries are exactly 0."""
     generator = torch.Generator().manual_seed(7)
     return torch.randn(count, channels, size, size, generator=generator, dtype=torch.float64).relu()
 
 
-# --- with every switch off it is the baseline ---------------------------------------------------------------------
+# --- with every switch off it is the baseline -----------------------------------------------------------------------
 
 
 DEVICES = [
@@ -80,7 +80,7 @@ def test_with_all_off_it_is_plain_bit_for_bit(
     plain = Plain(3, size, backbone, pretrained=False).to(device)
     torch.manual_seed(0)
     fpcn = FPCN(3, size, backbone, pretrained=False, **OFF).to(device)
-    assert fpcn.pool_over == "map"  # sums over the mask differ in the last bit, but on a GPU only
+    assert fpcn.pool_over == "map"  # sums over the mask differ in the last bit, on a GPU only
     ours, theirs = fpcn.state_dict(), plain.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -121,11 +121,11 @@ def test_each_switch_alone_makes_a_difference(switch: str, value: bool | str) ->
     assert not torch.allclose(predictions[0], predictions[1])
 
 
-# --- what training sees -------------------------------------------------------------------------------------------
+# --- views in training ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("gate", "classified", "ranked"), [("residual", 336, 168), ("product", 168, None)])
-def test_batch_of_the_paper_has_its_numbers_of_pairs(gate: str, classified: int, ranked: int | None) -> None:
+def test_batch_of_the_paper_has_its_number_of_pairs(gate: str, classified: int, ranked: int | None) -> None:
     """42 pictures make 84 pairs: CE over 336 logits and ranking over 168 scores with API-Net's head."""
     network = on_maps(preset("fpcn_official", gate=gate), random_maps(42))
     views = network.views(pictures(42), labels_of(14))
@@ -189,7 +189,7 @@ def test_views_agree_with_a_loop_over_pairs(name: str) -> None:
     assert views.targets.tolist() == targets
 
 
-def test_untrained_loss_is_that_of_guessing() -> None:
+def test_untrained_loss_is_that_of_uniform_predictions() -> None:
     """ln C of the classification and the margin of the ranking (METHODS, section 2.9)."""
     network = preset("fpcn_official")
     views = network.views(pictures(12), labels_of(4))
@@ -198,18 +198,18 @@ def test_untrained_loss_is_that_of_guessing() -> None:
 
 
 @torch.no_grad()
-def test_a_picture_and_its_copy_have_nothing_to_rank() -> None:
+def test_identical_images_have_equal_scores_to_rank() -> None:
     network = preset("fpcn_official").eval()
     images, labels = pictures(1).repeat(2, 1, 1, 1), torch.tensor([1, 1])
     views = network.views(images, labels)
-    assert len(views.better) == 4  # one pair each: of another class there is nobody
+    assert len(views.better) == 4  # one pair each: there is no image of another class
     torch.testing.assert_close(views.better, views.worse)
     assert float(score_ranking(views.better, views.worse)) == pytest.approx(0.05, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
-def test_a_lonely_picture_is_trained_without_pairs(name: str) -> None:
-    # In eval mode, because one picture's 2 x 2 map is too little for the running statistics of a norm.
+def test_a_single_image_is_trained_on_without_pairs(name: str) -> None:
+    # In eval mode, because the 2 x 2 map of one image is too small for the running statistics of a norm.
     network = preset(name).eval()
     views = network.views(pictures(1), torch.tensor([2]))
     assert views.logits.shape == (1, 3)
@@ -224,28 +224,28 @@ def test_a_lonely_picture_is_trained_without_pairs(name: str) -> None:
 
 
 @pytest.mark.parametrize(("labels", "pairs"), [([0, 0, 0], 3), ([0, 1, 2], 3), ([0, 0, 1], 5)])
-def test_nobody_is_paired_wrongly_at_the_edge_of_a_batch(labels: list[int], pairs: int) -> None:
-    """One class has no partner of another class, one picture a class none of its own."""
+def test_small_and_one_sided_batches_give_no_wrong_pairs(labels: list[int], pairs: int) -> None:
+    """One class has no partner of another class, with one image per class there is no partner of the same class."""
     network = on_maps(preset("fpcn_official"), random_maps(3))
     views = network.views(pictures(3), torch.tensor(labels))
     assert len(views.logits) == 4 * pairs
 
 
 @pytest.mark.parametrize(("policy", "pairs"), [("random", 12), ("all", 15)])
-def test_other_policies_of_pairing_reach_the_views(policy: str, pairs: int) -> None:
+def test_pair_policies_determine_the_views(policy: str, pairs: int) -> None:
     network = on_maps(preset("fpcn", pairs=policy), random_maps(6))
     assert len(network.views(pictures(6), labels_of(2)).logits) == 2 * pairs
 
 
-# --- gradients ----------------------------------------------------------------------------------------------------
+# --- gradients ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_gradient_reaches_every_parameter(name: str) -> None:
-    """Also the convolutions of the last stage, nine of which the authors' optimisers forgot."""
+    """Also the convolutions of the last stage, nine of which are missing in the authors' optimisers."""
     network = preset(name, **({} if name == "plain" else {"dropout": 0.0}))
     with torch.no_grad():
-        for parameter in network.parameters():  # what begins at 0 would hide what lies behind it
+        for parameter in network.parameters():  # a parameter of 0 would stop the gradient of the layers before it
             parameter.add_(0.05 * torch.randn_like(parameter))
     views = network.views(pictures(12), labels_of(4))
     loss = nn.functional.cross_entropy(views.logits, views.targets)
@@ -261,7 +261,7 @@ def test_gradient_reaches_every_parameter(name: str) -> None:
 @pytest.mark.parametrize("alpha", ["off", "area", "soft", 0.5])
 @pytest.mark.parametrize("pool_over", ["map", "mask", "nothing"])
 def test_positioning_carries_no_gradient(alpha: str | float, pool_over: str) -> None:
-    """d pooled / d F is weight / divisor at each position: nothing comes through mask or alpha."""
+    """d pooled / d F is weight / divisor at each position: no gradient through mask or alpha."""
     maps = random_maps(2).requires_grad_()
     network = on_maps(preset("fpcn", alpha=alpha, pool_over=pool_over), maps)
     views = network.views(pictures(2), torch.tensor([0, 1]))
@@ -288,7 +288,7 @@ def test_gradient_of_the_published_map() -> None:
     assert not gradient[:, :, 7:].any()
 
 
-# --- inference ----------------------------------------------------------------------------------------------------
+# --- inference ------------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -303,7 +303,7 @@ def test_authors_inference_is_the_head_on_the_mean_of_the_map() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
-def test_no_prediction_depends_on_the_other_pictures(name: str) -> None:
+def test_predictions_do_not_depend_on_the_other_images(name: str) -> None:
     network = preset(name).eval()
     images = pictures(5)
     together = network.predict(images).logits
@@ -318,7 +318,7 @@ def test_no_prediction_depends_on_the_other_pictures(name: str) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
-def test_labels_change_no_prediction_and_leave_no_state(name: str) -> None:
+def test_predictions_do_not_depend_on_labels_or_earlier_calls(name: str) -> None:
     network = preset(name).eval()
     before, state = network(pictures(4)), {key: value.clone() for key, value in network.state_dict().items()}
     first = network.views(pictures(4), torch.tensor([0, 0, 1, 1]))
@@ -330,7 +330,7 @@ def test_labels_change_no_prediction_and_leave_no_state(name: str) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
-def test_forward_is_the_chosen_inference_mode(name: str) -> None:
+def test_forward_uses_the_configured_inference_mode(name: str) -> None:
     network = preset(name).eval()
     predictions = network.predict(pictures(2)).logits
     assert tuple(predictions) == network.inference_modes
@@ -343,7 +343,7 @@ def test_forward_is_the_chosen_inference_mode(name: str) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
-def test_inference_mode_as_trained_pairs_a_picture_with_itself(name: str) -> None:
+def test_inference_mode_as_trained_pairs_an_image_with_itself(name: str) -> None:
     network = preset(name).eval()
     views = network.views(pictures(2), torch.tensor([0, 1]))
     for image, features in enumerate(views.features):
@@ -357,7 +357,7 @@ def test_inference_mode_as_trained_pairs_a_picture_with_itself(name: str) -> Non
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
 @pytest.mark.parametrize("value", [0.0, 1.0, math.nan])
-def test_map_that_tells_nothing_is_all_object(name: str, value: float) -> None:
+def test_constant_or_infinite_map_is_all_object(name: str, value: float) -> None:
     network = on_maps(preset(name).eval(), torch.full((4, 96, 5, 3), value))
     views = network.views(pictures(4), torch.tensor([0, 0, 1, 1]))
     assert views.mask.eq(1).all()
@@ -368,7 +368,7 @@ def test_map_that_tells_nothing_is_all_object(name: str, value: float) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
 @pytest.mark.parametrize("size", [32, 50, 96, 160])
-def test_any_size_of_pictures_is_predicted(name: str, size: int) -> None:
+def test_images_of_any_size_are_accepted(name: str, size: int) -> None:
     network = preset(name).eval()
     views = network.views(pictures(2, size), torch.tensor([0, 1]))
     assert views.logits.isfinite().all()
@@ -384,25 +384,25 @@ def test_export_gives_the_same_prediction(inference_mode: str) -> None:
 
 
 @torch.no_grad()
-def test_export_of_the_authors_inference_takes_other_batches_and_sizes() -> None:
+def test_export_of_the_authors_inference_accepts_other_batches_and_sizes() -> None:
     network = preset("fpcn_official").eval()
     dynamic = {"images": {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}}
     exported = torch.export.export(network, (pictures(2, 64),), dynamic_shapes=dynamic).module()
     torch.testing.assert_close(exported(pictures(3, 96)), network(pictures(3, 96)))
 
 
-# --- what it is built from ----------------------------------------------------------------------------------------
+# --- configuration --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", ["gate", "pool_over", "pairs", "fusion_activation", "alpha", "inference_mode"])
-def test_unknown_choice_names_the_key(key: str) -> None:
+def test_error_of_an_unknown_choice_names_the_key(key: str) -> None:
     with pytest.raises(UserError, match=f"model\\.{key}"):
         preset("fpcn", **{key: "nonsense"})
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "model").glob("*.yaml")))
 def test_every_preset_names_every_key_of_its_network(name: str) -> None:
-    """A key that is left out would take a default from the code: two places to look."""
+    """A missing key would have a default in the code, so that values would be in two places."""
     section = composed(f"model={name}").model
     network = get_object(section._target_)
     assert issubclass(network, Network)
@@ -425,11 +425,11 @@ def test_presets_differ_as_paper_and_code_do() -> None:
     assert official.contrast.dropout.p == official.contrast.fusion.dropout.p == fpcn.contrast.fusion.dropout.p == 0.5
 
 
-@pytest.mark.parametrize("elsewhere", ["fusion", "head"])
-def test_dropout_is_off_in_the_predictions_and_on_in_training(elsewhere: str) -> None:
+@pytest.mark.parametrize("layer", ["fusion", "head"])
+def test_dropout_is_off_in_the_predictions_and_on_in_training(layer: str) -> None:
     network = preset("fpcn_official")
     network.backbone.eval()
-    (network.contrast.fusion.dropout if elsewhere == "fusion" else network.contrast.dropout).p = 0.0
+    (network.contrast.fusion.dropout if layer == "fusion" else network.contrast.dropout).p = 0.0
     labels = torch.tensor([0, 0, 1, 1])
     assert not torch.equal(network.views(pictures(4), labels).logits, network.views(pictures(4), labels).logits)
     network.eval()

@@ -13,7 +13,7 @@ def test_parameters_are_those_of_its_layers() -> None:
 
 
 @pytest.mark.parametrize("side", [32, 64, 448])
-def test_larger_pictures_are_shrunk_by_their_mean(side: int) -> None:
+def test_larger_images_are_reduced_by_averaging(side: int) -> None:
     network = LeNet(3, side)
     picture = torch.rand(2, 3, side, side)
     shrunk = functional.avg_pool2d(picture, side // 32)

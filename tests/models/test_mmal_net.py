@@ -38,7 +38,7 @@ def labels_of(count: int) -> Tensor:
 
 
 class FixedMaps(Backbone):
-    """In the place of a backbone: one value everywhere, on a map as large as the picture asks for."""
+    """Replaces a backbone: a constant map of the size that belongs to the image."""
 
     def __init__(self, value: float) -> None:
         nn.Module.__init__(self)
@@ -50,14 +50,14 @@ class FixedMaps(Backbone):
 
 
 class Seen:
-    """The pictures that each pass through the backbone sees."""
+    """The images of each pass through the backbone."""
 
     def __init__(self, network: MMALNet) -> None:
         self.passes: list[Tensor] = []
         network.backbone.register_forward_pre_hook(lambda _module, inputs: self.passes.append(inputs[0]))
 
 
-# --- against the published procedure, picture by picture ----------------------------------------------------------
+# --- against the published procedure, picture by picture ------------------------------------------------------------
 
 
 def located(last: Tensor, previous: Tensor) -> list[int]:
@@ -104,7 +104,7 @@ def part_boxes(maps: Tensor) -> list[list[int]]:
 
 
 @torch.no_grad()
-def test_views_and_predictions_agree_with_a_loop_over_pictures() -> None:
+def test_views_and_predictions_agree_with_a_loop_over_images() -> None:
     network, images, labels = mmal_net(448).eval(), pictures(3, 448), torch.tensor([2, 0, 1])
     raw, objects, parts, boxes = [], [], [], []
     for image in images:
@@ -128,7 +128,7 @@ def test_views_and_predictions_agree_with_a_loop_over_pictures() -> None:
     torch.testing.assert_close(predictions["object"], torch.cat(objects), rtol=1e-3, atol=1e-4)
 
 
-def test_mask_is_what_was_located() -> None:
+def test_mask_is_the_located_object() -> None:
     network = mmal_net(160).eval()
     images = pictures(3, 160)
     views, predictions = network.views(images, labels_of(3)), network.predict(images)
@@ -151,7 +151,7 @@ def test_every_branch_has_its_own_mean(windows: WindowSet, parts: int) -> None:
     torch.testing.assert_close((views.weights * losses).sum(), expected)
 
 
-# --- the epochs of the raw branch ---------------------------------------------------------------------------------
+# --- the epochs of the raw branch -----------------------------------------------------------------------------------
 
 
 def gradients(network: MMALNet, loss: Tensor) -> list[Tensor]:
@@ -186,7 +186,7 @@ def test_all_branches_train_afterwards(raw_epochs: int, passes: list[int]) -> No
 
 
 def test_boxes_carry_no_gradient() -> None:
-    """The maps of a branch learn from its own logits alone, although they say what the next branch sees."""
+    """The maps of a branch learn from its own logits alone, although they determine the input of the next branch."""
     network = mmal_net(160).eval()
     kept: list[Tensor] = []
     network.backbone.register_forward_hook(lambda _module, _inputs, maps: kept.append(maps.last))
@@ -196,7 +196,7 @@ def test_boxes_carry_no_gradient() -> None:
         assert [bool(each.any()) for each in reached] == [branch == other for other in range(3)]
 
 
-# --- gradients and learning ---------------------------------------------------------------------------------------
+# --- gradients and learning -----------------------------------------------------------------------------------------
 
 
 def classifier() -> Classifier:
@@ -204,7 +204,7 @@ def classifier() -> Classifier:
 
 
 def batch() -> Batch:
-    """Smooth pictures, which look alike as a whole and enlarged, so that the branches' running statistics agree."""
+    """Smooth images, similar as a whole and enlarged, so that the branches' running statistics agree."""
     colours = torch.rand(12, 3, 4, 4, generator=torch.Generator().manual_seed(1))
     images = nn.functional.interpolate(255 * colours, (64, 64), mode="bilinear").to(torch.uint8)
     return Batch(images, labels_of(12), torch.arange(12))
@@ -215,7 +215,7 @@ def test_gradient_reaches_every_parameter(epoch: int) -> None:
     network = mmal_net(dropout=0.0)
     network.begin_epoch(epoch)
     with torch.no_grad():
-        for parameter in network.parameters():  # what begins at 0 would hide what lies behind it
+        for parameter in network.parameters():  # a parameter of 0 would stop the gradient of the layers before it
             parameter.add_(0.05 * torch.randn_like(parameter))
     views = network.views(pictures(12), labels_of(12))
     nn.functional.cross_entropy(views.logits, views.targets).backward()  # type: ignore[no-untyped-call]
@@ -227,7 +227,7 @@ def test_gradient_reaches_every_parameter(epoch: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*self.log.*")
-def test_learns_twelve_pictures_by_heart() -> None:
+def test_overfits_twelve_images() -> None:
     module, given = classifier(), batch()
     optimiser = torch.optim.SGD(module.parameters(), lr=0.02, momentum=0.9)
     losses = []
@@ -239,7 +239,7 @@ def test_learns_twelve_pictures_by_heart() -> None:
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         losses.append(loss.item())
-    assert losses[5] > 2 * losses[4] > 0  # three branches from here on
+    assert losses[5] > 2 * losses[4] > 0  # from here on three branches are trained
     assert losses[-1] < 0.5 * losses[5]
     module.eval()
     with torch.no_grad():
@@ -247,11 +247,11 @@ def test_learns_twelve_pictures_by_heart() -> None:
             assert logits.argmax(1).tolist() == given.labels.tolist(), inference_mode
 
 
-# --- inference ----------------------------------------------------------------------------------------------------
+# --- inference ------------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
-def test_forward_is_the_chosen_inference_mode() -> None:
+def test_forward_uses_the_configured_inference_mode() -> None:
     network = mmal_net(160).eval()
     predictions = network.predict(pictures(2, 160)).logits
     assert tuple(predictions) == network.inference_modes
@@ -265,7 +265,7 @@ def test_forward_is_the_chosen_inference_mode() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [32, 50, 96, 160])
-def test_any_size_of_pictures_is_predicted(size: int) -> None:
+def test_images_of_any_size_are_accepted(size: int) -> None:
     network = mmal_net().eval()
     for count in (1, 2):
         views = network.views(pictures(count, size), labels_of(count))
@@ -275,7 +275,7 @@ def test_any_size_of_pictures_is_predicted(size: int) -> None:
 
 
 @torch.no_grad()
-def test_backbone_of_fixed_size_sees_parts_of_that_size() -> None:
+def test_backbone_of_fixed_size_gets_parts_of_that_size() -> None:
     network = mmal_net(backbone="test_vit").eval()
     assert network.fixed_size
     seen = Seen(network)
@@ -285,7 +285,7 @@ def test_backbone_of_fixed_size_sees_parts_of_that_size() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("value", [0.0, 0.1, math.nan])
-def test_map_that_tells_nothing_gives_the_whole_picture(value: float) -> None:
+def test_constant_or_infinite_map_gives_the_whole_image(value: float) -> None:
     network = mmal_net().eval()
     network.backbone = FixedMaps(value)
     seen = Seen(network)
@@ -299,7 +299,7 @@ def test_map_that_tells_nothing_gives_the_whole_picture(value: float) -> None:
 @pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
-def test_export_gives_the_same_predictions_to_any_batch(backbone: str) -> None:
+def test_export_gives_the_same_predictions_for_any_batch_size(backbone: str) -> None:
     network = mmal_net(160, backbone).eval()
     dynamic = {"images": {0: torch.export.Dim("batch")}}
     exported = torch.export.export(network, (pictures(2, 160),), dynamic_shapes=dynamic).module()
@@ -307,7 +307,7 @@ def test_export_gives_the_same_predictions_to_any_batch(backbone: str) -> None:
         torch.testing.assert_close(exported(pictures(count, 160)), network(pictures(count, 160)))
 
 
-# --- what it is built from ----------------------------------------------------------------------------------------
+# --- configuration --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("classes", "parameters"), [(3, 23_514_179), (200, 23_917_832)])
@@ -318,7 +318,7 @@ def test_parameters_have_the_published_number(classes: int, parameters: int) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("windows", "training"), [("cub", 61_307e6), ("cars", 57_220e6)])
-def test_passes_cost_the_published_number(windows: WindowSet, training: float) -> None:
+def test_macs_of_the_passes_have_the_published_number(windows: WindowSet, training: float) -> None:
     with torch.device("meta"):
         network = MMALNet(3, 448, "resnet50", pretrained=False, windows=windows)
         assert cost.macs(network, 448) == pytest.approx(32_697e6, rel=1e-4)
@@ -326,19 +326,19 @@ def test_passes_cost_the_published_number(windows: WindowSet, training: float) -
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"windows": "birds"}, r"model\.windows=birds is unknown"),
         ({"inference_mode": "parts"}, r"model\.inference_mode=parts is unknown"),
         ({"raw_epochs": -1}, r"model\.raw_epochs=-1"),
     ],
 )
-def test_unknown_choice_names_the_key(options: dict[str, Any], says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_error_of_an_unknown_choice_names_the_key(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         mmal_net(**options)
 
 
-def test_own_recipe_is_the_authors() -> None:
+def test_authors_recipe_has_their_numbers() -> None:
     config = config_of("model=mmal_net", "recipe=mmal_net_authors", "data.crop=448")
     assert config.model == config_of("model=mmal_net").model
     assert (config.data.resize, config.data.crop) == (448, 448)

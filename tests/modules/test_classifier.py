@@ -16,7 +16,7 @@ from fpcn_lightning.modules.checkpoints import RECORD
 from fpcn_lightning.modules.classifier import Classifier
 from tests.conftest import classifier_of, config_of
 
-# One view a picture, gated pairs, ranked pairs; tests/models/test_every_network.py has all networks.
+# One view per image, gated pairs, ranked pairs; tests/models/test_every_network.py has all networks.
 PRESETS = ("plain", "fpcn", "fpcn_official")
 CLASSES, SIZE = 3, 64
 pytestmark = pytest.mark.filterwarnings("ignore:.*self.log.*", "ignore:.*num_workers", "ignore:.*log_every_n_steps")
@@ -60,7 +60,7 @@ def copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in state.items()}
 
 
-# --- terms of the loss --------------------------------------------------------------------------------------------
+# --- terms of the loss ----------------------------------------------------------------------------------------------
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> float:
@@ -132,13 +132,13 @@ def test_term_without_weight_is_not_computed() -> None:
 @pytest.mark.parametrize(
     ("key", "value"), [("lr_scheduler.interval", "steps"), ("training.frozen_batch_norm", "frozen")]
 )
-def test_unknown_choice_names_the_key(key: str, value: str) -> None:
+def test_error_of_an_unknown_choice_names_the_key(key: str, value: str) -> None:
     with pytest.raises(UserError, match=f"{key}={value} is unknown".replace(".", r"\.")):
         classifier("plain", None, **{key.replace(".", "__"): value})
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_pictures_are_normalised_as_the_backbone_expects(channels_last: bool) -> None:
+def test_images_are_normalised_as_the_backbone_expects(channels_last: bool) -> None:
     module = classifier(model={"backbone": "test_efficientnet"}, training__channels_last=channels_last)
     images = batch().images
     normalised = module.normalised(images)
@@ -147,7 +147,7 @@ def test_pictures_are_normalised_as_the_backbone_expects(channels_last: bool) ->
     assert normalised.is_contiguous(memory_format=torch.channels_last) is channels_last
 
 
-# --- optimiser ----------------------------------------------------------------------------------------------------
+# --- optimiser ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -166,7 +166,7 @@ def test_groups_hold_every_parameter_exactly_once(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
 def test_convolutions_of_the_last_stage_are_trained(name: str) -> None:
-    """The authors' optimisers forgot the nine of ResNet-101, whose last stage is that of ResNet-50."""
+    """The authors' optimisers lack the nine of ResNet-101, whose last stage is that of ResNet-50."""
     with torch.device("meta"):
         module = classifier(name, {"backbone": "resnet50"})
     groups = module.optimisation.make_optimizer(module.network).param_groups
@@ -191,7 +191,7 @@ def scheduled(module: Classifier, steps: int) -> tuple[torch.optim.Optimizer, An
 
 @pytest.mark.filterwarnings("ignore:.*lr_scheduler.step")
 def test_learning_rate_has_the_published_numbers() -> None:
-    """0.01, .00984292, .005 and 0 at the beginning of epochs 0, 8, 50 and 100 of 100."""
+    """0.01, .00984292, .005 and 0 at the start of epochs 0, 8, 50 and 100 of 100."""
     steps_an_epoch = 7
     optimised, schedule = scheduled(classifier(training__head_lr_factor=2.0), 100 * steps_an_epoch)
     rates = []
@@ -220,7 +220,7 @@ def test_learning_rate_falls_step_by_step_in_training(schedule: str) -> None:
     assert rates.seen == pytest.approx(cosine if schedule == "cosine" else [0.01] * steps)
 
 
-# --- frozen epochs ------------------------------------------------------------------------------------------------
+# --- frozen epochs --------------------------------------------------------------------------------------------------
 
 
 class Watch(lightning.Callback):
@@ -252,8 +252,8 @@ class Watch(lightning.Callback):
 
 @pytest.mark.parametrize("frozen_batch_norm", ["fixed", "update"])
 @pytest.mark.parametrize("name", PRESETS)
-def test_trunk_is_frozen_at_first_and_released_afterwards(name: str, frozen_batch_norm: str) -> None:
-    """With validation in between, after which Lightning brings back the modes that it found."""
+def test_trunk_is_frozen_at_first_and_unfrozen_afterwards(name: str, frozen_batch_norm: str) -> None:
+    """With validation in between, after which Lightning restores the train and eval modes from before it."""
     module, watch = classifier(name, training__freeze_epochs=2, training__frozen_batch_norm=frozen_batch_norm), Watch()
     trainer(watch, max_epochs=4, num_sanity_val_steps=1).fit(module, loader(batch()), loader(batch(seed=1)))
     parameters = {name for name, _ in module.network.named_parameters()}
@@ -277,10 +277,10 @@ def test_trunk_is_frozen_at_first_and_released_afterwards(name: str, frozen_batc
     assert all("head.weight" in changed for changed in watch.changed)
 
 
-# --- chance -------------------------------------------------------------------------------------------------------
+# --- randomness -----------------------------------------------------------------------------------------------------
 
 
-def test_dropout_does_not_depend_on_what_was_drawn_before() -> None:
+def test_dropout_does_not_depend_on_earlier_random_numbers() -> None:
     module = classifier("fpcn_official")
     module.on_train_batch_start(batch(), 0)
     first = torch.rand(4)
@@ -302,7 +302,7 @@ class Dropouts(lightning.Callback):
         torch.set_rng_state(state)
 
 
-def test_every_step_draws_another_dropout() -> None:
+def test_every_step_has_another_dropout_mask() -> None:
     dropouts = Dropouts()
     trainer(dropouts, max_epochs=2).fit(classifier("fpcn_official"), loader(batch(seed=0), batch(seed=1)))
     assert len({tuple(drawn.tolist()) for drawn in dropouts.drawn}) == len(dropouts.drawn) == 4
@@ -312,19 +312,19 @@ def test_same_seed_gives_the_same_weights_bit_for_bit() -> None:
     states: list[dict[str, Tensor]] = []
     for _ in range(2):
         module = classifier("fpcn_official", loss__center__weight=0.5)
-        torch.rand(len(states))  # what was drawn before does not matter
+        torch.rand(len(states))  # earlier random numbers do not matter
         trainer(max_epochs=2).fit(module, loader(batch(seed=0), batch(seed=1)))
         states.append(module.state_dict())
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
-# --- what is measured ---------------------------------------------------------------------------------------------
+# --- metrics --------------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["plain", "fpcn"])
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_padding_counts_nowhere(name: str, split: str) -> None:
+def test_padding_does_not_affect_metrics_or_predictions(name: str, split: str) -> None:
     module, run = classifier(name), trainer()
     batches = [batch(seed=1), batch(per_class=1, seed=2, padding=5)]
     getattr(run, {"val": "validate", "test": "test"}[split])(module, loader(*batches), verbose=False)
@@ -355,7 +355,7 @@ def test_configured_inference_mode_is_logged() -> None:
         assert float(run.callback_metrics[f"val/{metric}"]) == pytest.approx(measured[metric], rel=1e-6)
 
 
-def test_one_look_does_not_leak_into_the_next() -> None:
+def test_evaluations_are_independent() -> None:
     module, run = classifier(), trainer()
     for _ in range(2):
         run.validate(module, loader(batch()), verbose=False)
@@ -363,10 +363,10 @@ def test_one_look_does_not_leak_into_the_next() -> None:
     assert module.measured["test"] == {}
 
 
-# --- what is written ----------------------------------------------------------------------------------------------
+# --- checkpoints ----------------------------------------------------------------------------------------------------
 
 
-def test_record_goes_into_the_checkpoint() -> None:
+def test_record_is_saved_in_the_checkpoint() -> None:
     checkpoint: dict[str, Any] = {}
     module = classifier()
     module.on_save_checkpoint(checkpoint)
@@ -374,10 +374,10 @@ def test_record_goes_into_the_checkpoint() -> None:
     assert checkpoint[RECORD]["classes"] == ["basalt", "dolomite", "marble"]
 
 
-def test_normalisation_is_no_part_of_the_weights() -> None:
+def test_normalisation_is_not_saved_with_the_weights() -> None:
     assert not {"mean", "std"} & classifier().state_dict().keys()
 
 
-def test_picture_for_the_summary_passes_through() -> None:
+def test_example_input_passes_through_the_module() -> None:
     module = classifier("fpcn").eval()
     assert module(module.example_input_array).shape == (1, CLASSES)

@@ -16,7 +16,7 @@ def predictions(predicted: list[int], classes: int) -> Tensor:
 
 
 def counted(predicted: list[int], labels: list[int], label: int) -> tuple[int, int, int]:
-    """Hits, false alarms and misses of one class."""
+    """True positives, false positives and false negatives of one class."""
     both = list(zip(predicted, labels, strict=True))
     hits = sum(p == label and t == label for p, t in both)
     return hits, predicted.count(label) - hits, labels.count(label) - hits
@@ -34,7 +34,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("predicted", "labels", "classes"), CASES.values(), ids=CASES.keys())
-def test_numbers_agree_with_counting(predicted: list[int], labels: list[int], classes: int) -> None:
+def test_metrics_agree_with_counting(predicted: list[int], labels: list[int], classes: int) -> None:
     logits = predictions(predicted, classes)
     measured = summarise(logits, torch.tensor(labels))
     count = len(labels)
@@ -64,7 +64,7 @@ def test_loss_is_the_mean_of_negative_log_probabilities() -> None:
     assert summarise(logits, torch.tensor(labels))["loss"] == pytest.approx(sum(expected) / 2, abs=1e-6)
 
 
-def test_half_precision_predictions_are_measured_in_single() -> None:
+def test_metrics_of_half_precision_logits_are_computed_in_float32() -> None:
     logits, labels = predictions([0, 1, 2, 1], 3), torch.tensor([0, 1, 1, 1])
     half = logits.bfloat16()
     assert summarise(half, labels) == summarise(half.float(), labels)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*self.log.*", "ignore:.*num_wor
 
 
 class Seen(lightning.Callback):
-    """Rates, decays, and what the optimiser remembers, at the first step of every epoch."""
+    """Learning rates, weight decays, and the state of the optimiser, at the first step of every epoch."""
 
     def __init__(self) -> None:
         self.rates: list[tuple[float, ...]] = []
@@ -30,8 +30,8 @@ class Seen(lightning.Callback):
         self.remembered.append(len(trainer.optimizers[0].state))
 
 
-def told(module: Classifier, accuracies: Sequence[float]) -> Classifier:
-    """The module with given validation accuracies, epoch by epoch, in the place of measured ones."""
+def with_accuracies(module: Classifier, accuracies: Sequence[float]) -> Classifier:
+    """The module with given validation accuracies, epoch by epoch, instead of measured ones."""
 
     def measure(split: str) -> None:
         module.log(f"{split}/accuracy", accuracies[module.current_epoch])
@@ -42,31 +42,31 @@ def told(module: Classifier, accuracies: Sequence[float]) -> Classifier:
 
 def rates(epochs: int, accuracies: Sequence[float] = (0.5,) * 9, **options: Any) -> Seen:
     seen = Seen()
-    module = told(classifier("plain", optimizer__lr=0.1, **options), accuracies)
+    module = with_accuracies(classifier("plain", optimizer__lr=0.1, **options), accuracies)
     trainer(seen, max_epochs=epochs).fit(module, loader(batch()), loader(batch(seed=1)))
     return seen
 
 
-def test_every_few_epochs_the_rate_falls() -> None:
+def test_step_schedule_lowers_the_learning_rate() -> None:
     seen = rates(5, lr_scheduler="step", lr_scheduler__scheduler__step_size=2, lr_scheduler__scheduler__gamma=0.9)
     assert [trunk for trunk, _ in seen.rates] == pytest.approx([0.1, 0.1, 0.09, 0.09, 0.081])
 
 
-def test_at_milestones_the_rate_falls() -> None:
+def test_multistep_schedule_lowers_the_learning_rate_at_milestones() -> None:
     seen = rates(
         5, lr_scheduler="multistep", lr_scheduler__scheduler__milestones=[1, 4], lr_scheduler__scheduler__gamma=0.1
     )
     assert [trunk for trunk, _ in seen.rates] == pytest.approx([0.1, 0.01, 0.01, 0.01, 0.001])
 
 
-def test_on_a_plateau_of_the_validation_accuracy_the_rate_falls() -> None:
-    # Better, better, then three times no better: with a patience of 2 the third of these is one too many.
+def test_plateau_schedule_lowers_the_learning_rate() -> None:
+    # Two improvements, then three epochs without one: the third exceeds the patience of 2.
     plateau = {"lr_scheduler": "plateau", "lr_scheduler__scheduler__patience": 2}
     seen = rates(7, [0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6], **plateau)
     assert [trunk for trunk, _ in seen.rates] == pytest.approx([0.1] * 5 + [0.01] * 2)
 
 
-def test_two_steps_have_their_own_rates_and_the_second_starts_its_plateau_anew() -> None:
+def test_two_steps_have_their_own_rates_and_the_second_resets_the_plateau() -> None:
     options = {
         "training__freeze_epochs": 3,
         "training__frozen_lr": 1.0,
@@ -76,7 +76,7 @@ def test_two_steps_have_their_own_rates_and_the_second_starts_its_plateau_anew()
     seen = rates(
         5, [0.9, 0.5, 0.5, 0.5, 0.5], lr_scheduler__scheduler__patience=1, optimizer__weight_decay=0.5, **options
     )
-    # Two epochs that are no better make the head slower in the first step; nothing of it is left in the second.
+    # Two epochs without improvement lower the rate of the head in the first step; the second step resets it.
     assert [head for _, head in seen.rates] == pytest.approx([1.0, 1.0, 1.0, 0.1, 0.1])
     assert [head for _, head in seen.decays] == [0.25, 0.25, 0.25, 0.5, 0.5]
     assert [trunk for trunk, _ in seen.rates[3:]] == pytest.approx([0.1, 0.1])
@@ -105,7 +105,7 @@ class TwoSteps:
             training__frozen_lr=0.5,
             training__unfreeze_from_best=True,
         )
-        told(self.module, [0.2, 0.8, 0.4, 0.5, 0.3])
+        with_accuracies(self.module, [0.2, 0.8, 0.4, 0.5, 0.3])
         self.seen, self.heads = Seen(), Heads()
         run = lightning.Trainer(
             max_epochs=epochs,
@@ -119,33 +119,36 @@ class TwoSteps:
         run.fit(self.module, loader(batch()), loader(batch(seed=1)), ckpt_path=path, weights_only=True)
 
 
-def test_the_second_step_goes_on_from_the_best_of_the_first(tmp_path: Path) -> None:
+def test_the_second_step_starts_from_the_best_epoch_of_the_first(tmp_path: Path) -> None:
     run = TwoSteps(tmp_path, 4)
     begin_of_third, begin_of_fourth = run.heads.weights[2:]
-    # What the third epoch began with is what the second, the best, ended with.
+    # The third epoch starts from the weights at the end of the second, the best one.
     assert torch.equal(begin_of_fourth, begin_of_third)
     assert run.seen.remembered[2] > 0
     assert run.seen.remembered[3] == 0
 
 
-def test_a_run_that_is_cut_off_between_the_steps_goes_on_bit_for_bit(tmp_path: Path) -> None:
+def test_a_run_interrupted_between_the_steps_resumes_bit_for_bit(tmp_path: Path) -> None:
     whole = TwoSteps(tmp_path / "whole", 5).module.state_dict()
     TwoSteps(tmp_path / "cut", 3)
     resumed = TwoSteps(tmp_path / "cut", 5, tmp_path / "cut" / "last.ckpt").module.state_dict()
     assert [name for name, value in whole.items() if not torch.equal(value, resumed[name])] == []
 
 
-def test_the_best_of_the_first_step_needs_a_callback_that_keeps_it() -> None:
+def test_unfreeze_from_best_needs_the_callback_that_saves_the_best_epoch() -> None:
     module = classifier("plain", training__freeze_epochs=1, training__unfreeze_from_best=True)
     with pytest.raises(UserError, match=r"callbacks\.best"):
         trainer(max_epochs=2).fit(module, loader(batch()), loader(batch()))
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         (["lr_scheduler=plateau", "lr_scheduler.scheduler.factor=1.0"], "Factor should be < 1.0"),
-        (["lr_scheduler=step", "+lr_scheduler.scheduler.gama=0.1"], "unknown to .*StepLR; did you mean gamma"),
+        (
+            ["lr_scheduler=step", "+lr_scheduler.scheduler.gama=0.1"],
+            "gama is not an argument of .*StepLR; did you mean gamma",
+        ),
         (["optimizer.momentum=-1"], "optimizer cannot be built: Invalid momentum value: -1"),
         (["optimizer=adamw", "optimizer.lr=-1"], "optimizer cannot be built: Invalid learning rate: -1"),
         (["training.freeze_epochs=-1"], r"training\.freeze_epochs=-1 must not be negative"),
@@ -154,17 +157,17 @@ def test_the_best_of_the_first_step_needs_a_callback_that_keeps_it() -> None:
         (["training.unfreeze_from_best=true"], r"set training\.freeze_epochs, or unfreeze_from_best=false"),
     ],
 )
-def test_an_invalid_setting_is_named(words: list[str], says: str) -> None:
+def test_an_invalid_setting_is_an_error(words: list[str], message: str) -> None:
     def configured() -> None:
         module = classifier_of(config_of("model=plain", "backbone=test_resnet", "pretrained=false", *words))
         optimizer = module.optimisation.make_optimizer(module.network)
         module.optimisation.make_scheduler(optimizer, steps=3, epochs=1)
 
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         configured()
 
 
-def test_any_optimiser_of_torch_needs_no_code() -> None:
+def test_any_optimiser_of_torch_works_without_code() -> None:
     words = ("optimizer=other", "optimizer._target_=torch.optim.NAdam", "+optimizer.momentum_decay=0.005")
     module = classifier_of(config_of("model=plain", "backbone=test_resnet", "pretrained=false", *words))
     made = module.optimisation.make_optimizer(module.network)

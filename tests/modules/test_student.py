@@ -1,4 +1,4 @@
-"""The student's module: its loss is the labels' and the teacher's part, and both networks see the same pictures."""
+"""The student's module: its loss has a term of the labels and one of the teacher, on the same images."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +48,7 @@ def student(store: LogitsStore | None = None, label_weight: float = 0.5, **optio
 
 
 def divergence(ours: Tensor, theirs: Tensor, temperature: float) -> float:
-    """T^2 KL, one picture and one class after the other."""
+    """T^2 KL, in a loop over images and classes."""
     total = 0.0
     for row, target in zip(ours.double(), theirs.double(), strict=True):
         p, q = (row / temperature).softmax(0), (target / temperature).softmax(0)
@@ -56,17 +56,17 @@ def divergence(ours: Tensor, theirs: Tensor, temperature: float) -> float:
     return temperature**2 * total / len(ours)
 
 
-def test_the_loss_is_that_of_the_labels_and_that_of_the_teacher() -> None:
+def test_the_loss_is_the_sum_of_label_and_teacher_terms() -> None:
     module, given = student(weight=0.7, temperature=3.0), batch()
     total = module.training_step(given, 0)
     with torch.no_grad():
         logits = module.network.views(module.normalised(given.images), given.labels).own_logits
         labels = float(-logits.log_softmax(1)[range(len(logits)), given.labels].mean())
-        taught = divergence(logits, teacher().logits(given.images), 3.0)
-    assert total.item() == pytest.approx(0.5 * labels + 0.7 * taught, rel=1e-4)
+        teacher_term = divergence(logits, teacher().logits(given.images), 3.0)
+    assert total.item() == pytest.approx(0.5 * labels + 0.7 * teacher_term, rel=1e-4)
 
 
-def test_the_store_is_read_at_the_rows_of_the_pictures(tmp_path: Path) -> None:
+def test_the_store_is_read_at_the_rows_of_the_images(tmp_path: Path) -> None:
     store = LogitsStore(tmp_path / "store", {}, 6, CLASSES)
     predictions = np.random.default_rng(0).normal(size=(6, CLASSES)).astype(np.float32)
     store.fill(1, lambda _: predictions)
@@ -80,21 +80,21 @@ def test_the_store_is_read_at_the_rows_of_the_pictures(tmp_path: Path) -> None:
     )
 
 
-def test_in_a_warm_up_the_teacher_counts_less_at_first() -> None:
+def test_warm_up_scales_the_teacher_term() -> None:
     run = trainer(max_epochs=3)
     module = student(warm_up_epochs=2, label_weight=0.0, weight=1.0)
     seen: list[float] = []
 
     def remember(term: Tensor) -> Tensor:
-        seen.append(float(Student._grown(module, torch.ones(()))))
+        seen.append(float(Student._warmed_up(module, torch.ones(()))))
         return term
 
-    module._grown = remember  # type: ignore[method-assign]
+    module._warmed_up = remember  # type: ignore[method-assign]
     run.fit(module, loader(batch()))
     assert seen == [0.5, 1.0, 1.0]
 
 
-def test_function_matching_shows_both_the_same_mixed_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_function_matching_passes_the_same_mixed_images_to_both(monkeypatch: pytest.MonkeyPatch) -> None:
     module, given = student(method="function_matching", label_weight=0.0, weight=1.0), batch()
     shown: list[Tensor] = []
     logits = Teacher.logits
@@ -109,7 +109,7 @@ def test_function_matching_shows_both_the_same_mixed_pictures(monkeypatch: pytes
     with torch.no_grad():
         ours = module.network.views(module.normalised(mixed), given.labels).own_logits
     assert total.item() == pytest.approx(divergence(ours, teacher().logits(mixed), 2.0), rel=1e-4)
-    # One share for the whole batch, and at least half of each picture is its own; it has one partner.
+    # One share for the whole batch, at least half for each image itself; each image has one partner.
     whole = given.images.double()
     shares = []
     for own, seen in zip(whole, mixed.double(), strict=True):
@@ -120,7 +120,7 @@ def test_function_matching_shows_both_the_same_mixed_pictures(monkeypatch: pytes
         shares += [float(fits[best][2].mean())] if len(fits[best][2]) else []
     assert max(shares) - min(shares) < 1e-3
     assert 0.5 <= min(shares) <= 1
-    # Another crop for the teacher would be another loss: this is what consistency means.
+    # Another crop for the teacher would give another loss: both must get the same view.
     monkeypatch.setattr(Teacher, "logits", lambda self, images: logits(self, images.flip(3)))
     torch.manual_seed(5)
     flipped = module.training_step(given, 0)
@@ -129,7 +129,7 @@ def test_function_matching_shows_both_the_same_mixed_pictures(monkeypatch: pytes
     assert flipped.item() != pytest.approx(module.training_step(given, 0).item(), rel=1e-3)
 
 
-def test_a_teacher_predictions_the_same_whatever_is_called() -> None:
+def test_teacher_logits_do_not_change_during_training() -> None:
     known, images = teacher(), batch().images
     before = known.logits(images)
     module = student()
@@ -143,7 +143,7 @@ def test_a_teacher_predictions_the_same_whatever_is_called() -> None:
         torch.testing.assert_close(known.logits(images), before, rtol=0, atol=0)
 
 
-def test_a_hint_pulls_the_features_together() -> None:
+def test_a_hint_reduces_the_distance_of_features() -> None:
     module, given = student(method="hint", label_weight=0.0, weight=1.0), batch()
     assert module.hint is not None
     before = module.training_step(given, 0)

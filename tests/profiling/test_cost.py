@@ -24,7 +24,7 @@ OFFICIAL: dict[str, Any] = {
 
 @functools.cache
 def on_paper(name: str, classes: int) -> Any:
-    """A network of ResNet-101 at 448 pixels without memory behind it: shapes are all that counting needs."""
+    """A network of ResNet-101 at 448 pixels on the meta device: counting needs shapes only."""
     with torch.device("meta"):
         if name == "plain":
             return Plain(classes, 448, "resnet101", pretrained=False)
@@ -68,8 +68,8 @@ def test_macs_of_grouped_convolution() -> None:
     assert cost.macs(nn.Conv2d(3, 6, 3, padding=1, groups=3), 4) == 4 * 4 * 6 * 1 * 3 * 3
 
 
-def test_macs_see_attention() -> None:
-    """Both products of attention, queries with keys and weights with values, which the fused kernel hides."""
+def test_macs_include_attention() -> None:
+    """Both products of attention, queries with keys and weights with values, which a fused kernel would hide."""
     network = Plain(3, 64, "test_vit", pretrained=False)
     model: Any = timm.create_model("test_vit", img_size=64)
     dim, blocks, patches = model.embed_dim, len(model.blocks), (64 // 16) ** 2
@@ -80,7 +80,7 @@ def test_macs_see_attention() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_counting_leaves_the_network_as_it_was(training: bool) -> None:
+def test_counting_does_not_change_the_network(training: bool) -> None:
     network = Plain(3, 64, "test_resnet", pretrained=False).train(training)
     state = {name: value.clone() for name, value in network.state_dict().items()}
     fused = torch.backends.mha.get_fastpath_enabled()
@@ -103,12 +103,12 @@ def test_parameters_count_a_shared_one_once() -> None:
     assert cost.parameters(nn.Sequential(linear, linear)) == 12
 
 
-def test_training_of_a_plain_network_passes_each_picture_once() -> None:
+def test_training_a_plain_network_passes_each_image_once() -> None:
     network = Plain(3, 64, "test_resnet", pretrained=False)
     assert cost.training_macs(network, 64, classes=3) == cost.macs(network, 64)
 
 
-def test_training_costs_the_passes_that_a_network_makes() -> None:
+def test_training_macs_count_all_passes_of_a_network() -> None:
     def passes(name: str) -> float:
         network = build.network(config_of(f"model={name}", "trainer=smoke").model, 3, 64)
         return cost.training_macs(network, 64, classes=3) / cost.macs(network.trunk, 64)
@@ -119,7 +119,7 @@ def test_training_costs_the_passes_that_a_network_makes() -> None:
     assert passes("mmal_net") == pytest.approx(2 + 7 / 4, rel=0.1)
 
 
-def test_counting_the_training_leaves_the_network_and_chance_as_they_were() -> None:
+def test_counting_the_training_changes_neither_the_network_nor_the_random_state() -> None:
     network = FPCN(3, 64, "test_resnet", pretrained=False, **OFFICIAL).eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     drawn = torch.random.get_rng_state()

@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 
 class Watched(nn.Module):
-    """Notes under which circumstances it is called, and lets the clock of the test go on."""
+    """Records the state in which it is called, and advances the clock of the test."""
 
     def __init__(self, *seconds: float) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ def timed(network: Watched, monkeypatch: pytest.MonkeyPatch) -> float:
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_one_picture_passes_by_one_thread_without_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_image_passes_on_one_thread_in_eval_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     network = Watched(0.01)
     assert timed(network, monkeypatch) == pytest.approx(10)
     assert network.seen == [((1, 3, 24, 24), False, 1, True)] * 22
@@ -58,25 +58,25 @@ def test_one_picture_passes_by_one_thread_without_training(monkeypatch: pytest.M
     assert torch.get_num_threads() == 3
 
 
-def test_it_is_the_median_of_the_warm_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_latency_is_the_median_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert timed(Watched(9, 9, 0.03, 0.01, 0.02, 1, 1), monkeypatch) == pytest.approx(30)
 
 
 @pytest.mark.parametrize(("seconds", "passes"), [(0.3, 7), (5, 1)])
-def test_a_slow_network_passes_less_often(monkeypatch: pytest.MonkeyPatch, seconds: float, passes: int) -> None:
+def test_a_slow_network_is_timed_in_fewer_passes(monkeypatch: pytest.MonkeyPatch, seconds: float, passes: int) -> None:
     network = Watched(seconds)
     assert timed(network, monkeypatch) == pytest.approx(1000 * seconds)
     assert len(network.seen) == 2 + passes
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_threads_come_back_after_an_error() -> None:
+def test_number_of_threads_is_restored_after_an_error() -> None:
     with pytest.raises(RuntimeError):
         latency.milliseconds(nn.Conv2d(5, 2, 1), 8, CPU)
     assert torch.get_num_threads() == 3
 
 
-def test_the_network_and_chance_are_left_as_they_were() -> None:
+def test_timing_changes_neither_the_network_nor_the_random_state() -> None:
     network = Plain(3, 64, "test_resnet", pretrained=False)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     drawn = torch.random.get_rng_state()

@@ -33,7 +33,7 @@ def costs(name: str) -> Costs:
 
 
 def as_in_the_paper(name: str) -> nn.Module:
-    """It has no memory behind it: shapes are all that counting needs."""
+    """A network on the meta device: counting needs shapes only."""
     if not name.startswith(TORCHVISION):
         name = config_of(f"model={name}").model["backbone"]
     with torch.device("meta"):
@@ -45,7 +45,7 @@ def as_in_the_paper(name: str) -> nn.Module:
 
 
 def added_by_opcounter(network: nn.Module) -> int:
-    """4 for an element that is normalised; for an output of pooling, its window and 1."""
+    """4 operations for each normalised element; for each output of pooling the size of its window, plus 1."""
     added = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Whole runs in this process, as small as they get."""
+"""Complete runs in this process, as small as possible."""
 
 from collections.abc import Callable
 from pathlib import Path

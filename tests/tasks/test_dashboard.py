@@ -1,4 +1,4 @@
-"""`task=dashboard`: workspaces that show what runs log."""
+"""`task=dashboard`: workspaces whose panels show metrics that runs log."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ NAMES = ("ablation", "data_audit", "distillation", "pairs")
 
 
 def strings(value: Any, *keys: str) -> Iterator[str]:
-    """Every string that stands under one of `keys`, at any depth."""
+    """Every string below one of `keys`, at any depth."""
     if isinstance(value, dict):
         for key, item in value.items():
             if key in keys:
@@ -37,7 +37,7 @@ def panels(view: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def shown(view: dict[str, Any]) -> set[str]:
-    """The names of all that a workspace shows: metrics, media, tables, and `config:` keys."""
+    """The names in the panels of a workspace: metrics, media, tables, and `config:` keys."""
     names = set(strings(panels(view), "metrics", "mediaKeys", "xAxis", "yAxis"))
     for panel in panels(view):
         if panel["viewType"] == "Vega2":
@@ -54,7 +54,7 @@ def written(tmp_path: Path) -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text()) for path in (tmp_path / "dashboards").glob("*.json")}
 
 
-def test_without_a_key_the_workspaces_are_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_an_api_key_the_workspaces_are_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_task(composed("task=dashboard", f"output={tmp_path}", "logger.wandb.project=rocks"))
     views = written(tmp_path)
     assert tuple(sorted(views)) == NAMES
@@ -64,13 +64,13 @@ def test_without_a_key_the_workspaces_are_json(tmp_path: Path, capsys: pytest.Ca
     (chosen,) = views["pairs"]["spec"]["section"]["runSets"][0]["filters"]["filters"]
     assert (chosen["key"], chosen["value"]) == ({"section": "run", "name": "group"}, "pairs")
     assert "config:model.value.pairs_per_image" in shown(views["pairs"])
-    told = capsys.readouterr().out
-    assert all(f"{name}: {tmp_path}/dashboards/{name}.json" in told for name in NAMES)
-    assert "wandb login" in told
+    output = capsys.readouterr().out
+    assert all(f"{name}: {tmp_path}/dashboards/{name}.json" in output for name in NAMES)
+    assert "wandb login" in output
 
 
 @pytest.mark.slow
-def test_everything_that_is_shown_is_logged(train: Train, tmp_path: Path) -> None:
+def test_every_metric_of_the_panels_is_logged(train: Train, tmp_path: Path) -> None:
     from fpcn_lightning.tracking.wandb_report import log_report
 
     folder, result = train("model=fpcn_official", "loss.center.weight=0.5", "logger=wandb", "callbacks=panels")
@@ -87,7 +87,7 @@ def test_everything_that_is_shown_is_logged(train: Train, tmp_path: Path) -> Non
     assert {"train/loss_distillation", "teacher/accuracy"} <= shown(written(tmp_path)["distillation"])
 
 
-def test_with_a_key_a_workspace_is_saved_once_and_changed_afterwards(
+def test_with_an_api_key_a_workspace_is_saved_once_and_updated_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import wandb
@@ -119,7 +119,7 @@ def test_with_a_key_a_workspace_is_saved_once_and_changed_afterwards(
     assert "ablation: https://wandb.example/geologists/rocks?nw=" in capsys.readouterr().out
 
 
-def test_what_w_and_b_finds_wrong_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_w_and_b_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import wandb
 
     def refuse() -> None:
@@ -127,16 +127,16 @@ def test_what_w_and_b_finds_wrong_is_one_sentence(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
     monkeypatch.setattr(wandb, "Api", refuse)
-    with pytest.raises(UserError, match=r"does not take the dashboards \(key revoked\)"):
+    with pytest.raises(UserError, match=r"rejected the dashboards \(key revoked\)"):
         run_task(composed("task=dashboard", f"output={tmp_path}"))
 
 
-def test_without_the_logger_it_says_what_to_leave(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="leave logger=wandb as it is"):
+def test_without_the_logger_the_error_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="use it with logger=wandb"):
         run_task(composed("task=dashboard", "~logger.wandb", f"output={tmp_path}"))
 
 
-def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_of_a_missing_package_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from fpcn_lightning import tracking
 
     monkeypatch.delattr(tracking, "dashboards", raising=False)

@@ -1,4 +1,4 @@
-"""Training with a teacher, whole: what a student learns, what it remembers of its teacher, and what is refused."""
+"""Complete trainings with a teacher: the student's weights, the record of its teacher, and errors."""
 
 import json
 import shutil
@@ -56,17 +56,17 @@ def lineage(result: Result) -> dict[str, object]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_each_method_changes_what_the_student_learns(train: Train, teacher: Path, method: str) -> None:
-    taught, result = train("model=plain", f"distillation={method}", f"teacher={teacher}", folder="taught")
+def test_each_method_changes_the_students_weights(train: Train, teacher: Path, method: str) -> None:
+    distilled, result = train("model=plain", f"distillation={method}", f"teacher={teacher}", folder="distilled")
     alone, _ = train("model=plain", folder="alone")
-    assert not same(weights(taught), weights(alone))
+    assert not same(weights(distilled), weights(alone))
     assert result["metrics"] is not None
-    header = (taught / "metrics.csv").read_text().splitlines()[0].split(",")
+    header = (distilled / "metrics.csv").read_text().splitlines()[0].split(",")
     assert "train/loss_distillation" in header
     assert ("teacher/accuracy" in header) == (method not in ("function_matching", "hint"))
 
 
-def test_the_student_remembers_its_teacher(train: Train, teacher: Path) -> None:
+def test_the_students_record_identifies_its_teacher(train: Train, teacher: Path) -> None:
     folder, result = train("model=plain", "distillation=kd", f"teacher={teacher}")
     found = lineage(result)
     assert found["sha256"] == file_hash(teacher, "teacher")
@@ -80,18 +80,18 @@ def test_the_student_remembers_its_teacher(train: Train, teacher: Path) -> None:
 
 @pytest.mark.slow
 def test_a_moved_teacher_is_the_same_and_another_one_is_not(train: Train, teacher: Path, tmp_path: Path) -> None:
-    def taught(path: Path) -> Result:
+    def distilled(path: Path) -> Result:
         return train("model=plain", "distillation=kd", f"teacher={path}")[1]
 
-    first = taught(teacher)
+    first = distilled(teacher)
     moved = Path(shutil.copy(teacher, tmp_path / "moved.ckpt"))
-    assert taught(moved)["started"] == first["started"]  # skipped
+    assert distilled(moved)["started"] == first["started"]  # skipped
     other, _ = train("model=fpcn", "seed=8", folder="other")
     with pytest.raises(UserError, match="variant=NAME"):
-        taught(other / "checkpoints" / "best.ckpt")
+        distilled(other / "checkpoints" / "best.ckpt")
 
 
-def test_a_student_begins_with_the_same_weights_with_and_without_teacher(
+def test_a_student_starts_with_the_same_weights_with_and_without_teacher(
     train: Train, teacher: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[dict[str, Tensor]] = []
@@ -105,7 +105,7 @@ def test_a_student_begins_with_the_same_weights_with_and_without_teacher(
     assert same(*begun)
 
 
-def test_nothing_reaches_the_teacher(train: Train, teacher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_does_not_change_the_teacher(train: Train, teacher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not train(), not an optimiser, not a checkpoint; its state is the same bit for bit after the training."""
     seen: list[Student] = []
     fit_end = Classifier.on_train_epoch_start
@@ -133,41 +133,41 @@ def test_nothing_reaches_the_teacher(train: Train, teacher: Path, monkeypatch: p
     assert optimised == len(learned)  # the regressor of the hint is among them
 
 
-def test_stored_predictions_train_as_live_ones_do(train: Train, teacher: Path) -> None:
-    taught = ("model=plain", "distillation=kd", f"teacher={teacher}", "trainer.max_epochs=3")
-    stored, _ = train(*taught, folder="stored")
-    live, _ = train(*taught, "distillation.stored=false", folder="live")
+def test_training_is_the_same_with_stored_and_live_logits(train: Train, teacher: Path) -> None:
+    distilled = ("model=plain", "distillation=kd", f"teacher={teacher}", "trainer.max_epochs=3")
+    stored, _ = train(*distilled, folder="stored")
+    live, _ = train(*distilled, "distillation.stored=false", folder="live")
     one, other = weights(stored), weights(live)
     for name, value in one.items():
-        # The batches that the teacher sees are put together in another way.
+        # The batches of the teacher have other images.
         torch.testing.assert_close(value, other[name], rtol=1e-4, atol=1e-6)
 
 
 def test_seeds_share_the_store_where_they_share_the_views(
     train: Train, teacher: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
+    images_run: list[int] = []
     logits = Teacher.logits
 
     def counted(self: Teacher, images: Tensor) -> Tensor:
-        asked.append(len(images))
+        images_run.append(len(images))
         return logits(self, images)
 
     monkeypatch.setattr(Teacher, "logits", counted)
-    taught = ("model=plain", "distillation=kd", f"teacher={teacher}", "data.view_seed=3")
-    train(*taught, "seed=0", folder="zero")
-    assert sum(asked) == 2 * 18  # every training picture in both epochs
-    _, one = train(*taught, "seed=1", "distillation.temperature=5", folder="one")
-    _, two = train(*taught, "seed=2", "distillation=dist", folder="two")
-    assert sum(asked) == 2 * 18
+    distilled = ("model=plain", "distillation=kd", f"teacher={teacher}", "data.view_seed=3")
+    train(*distilled, "seed=0", folder="zero")
+    assert sum(images_run) == 2 * 18  # every training image in both epochs
+    _, one = train(*distilled, "seed=1", "distillation.temperature=5", folder="one")
+    _, two = train(*distilled, "seed=2", "distillation=dist", folder="two")
+    assert sum(images_run) == 2 * 18
     train("model=plain", "distillation=kd", f"teacher={teacher}", "seed=1", folder="own views")
-    assert sum(asked) == 4 * 18
+    assert sum(images_run) == 4 * 18
     assert one["seconds"].get("teacher") is not None
     assert two["seconds"].get("teacher") is not None
 
 
-def test_the_stored_predictions_belong_to_the_views_of_the_epoch(train: Train, teacher: Path, tmp_path: Path) -> None:
-    """Read back and compared with the teacher's answers to the very pictures that the loader shows."""
+def test_the_stored_logits_are_those_of_the_views_of_the_epoch(train: Train, teacher: Path, tmp_path: Path) -> None:
+    """Read back and compared with the teacher's logits for the images of the loader."""
     store = tmp_path / "predictions"
     chosen = ("model=plain", "distillation=kd", f"teacher={teacher}", f"distillation.store={store}", "seed=4")
     _, result = train(*chosen)
@@ -186,7 +186,7 @@ def test_the_stored_predictions_belong_to_the_views_of_the_epoch(train: Train, t
             np.testing.assert_allclose(stored[rows], known.logits(batch.images).numpy(), rtol=1e-4, atol=1e-4)
 
 
-def test_a_stale_store_is_refused(train: Train, teacher: Path, tmp_path: Path) -> None:
+def test_a_store_of_another_configuration_is_an_error(train: Train, teacher: Path, tmp_path: Path) -> None:
     chosen = ("model=plain", "distillation=kd", f"teacher={teacher}", f"distillation.store={tmp_path / 'predictions'}")
     train(*chosen)
     with pytest.raises(UserError, match=r"stale: its views\.brightness is 0\.0"):
@@ -194,10 +194,10 @@ def test_a_stale_store_is_refused(train: Train, teacher: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("words", "message"),
     [
         (("distillation=kd",), "teacher is not set"),
-        (("distillation=kd", "teacher=nowhere.ckpt"), "give the checkpoint of a finished training"),
+        (("distillation=kd", "teacher=nowhere.ckpt"), "pass the checkpoint of a finished training"),
         (("distillation=kd", "teacher=TEACHER", "data.resize=80"), r"data\.resize=72, the student has 80"),
         (("distillation=kd", "teacher=TEACHER", "distillation.method=hope"), "unknown"),
         (("distillation=kd", "teacher=TEACHER", "distillation.temperature=0"), "above 0"),
@@ -210,12 +210,12 @@ def test_a_stale_store_is_refused(train: Train, teacher: Path, tmp_path: Path) -
         (("distillation=kd", "teacher=TEACHER", "distillation.store=/dev/null/x"), r"distillation\.store=FOLDER"),
     ],
 )
-def test_what_cannot_be_taught_is_told(train: Train, teacher: Path, words: tuple[str, ...], complaint: str) -> None:
-    with pytest.raises(UserError, match=complaint):
+def test_invalid_distillation_is_an_error(train: Train, teacher: Path, words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         train("model=plain", *[word.replace("TEACHER", str(teacher)) for word in words])
 
 
-def test_a_student_of_a_student_remembers_both(train: Train, teacher: Path) -> None:
+def test_the_record_of_a_student_of_a_student_identifies_both_teachers(train: Train, teacher: Path) -> None:
     first, _ = train("model=plain", "distillation=kd", f"teacher={teacher}", folder="first")
     own = first / "checkpoints" / "best.ckpt"
     _, second = train("model=plain", "distillation=kd", f"teacher={own}", folder="second")
@@ -225,20 +225,20 @@ def test_a_student_of_a_student_remembers_both(train: Train, teacher: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("key", "other", "complaint"),
+    ("key", "other", "message"),
     [("classes", ["b", "a", "c"], "must have the same"), ("split", 16 * "0", "another split")],
 )
-def test_a_teacher_of_other_data_is_refused(
-    train: Train, teacher: Path, key: str, other: object, complaint: str
+def test_a_teacher_of_other_data_is_an_error(
+    train: Train, teacher: Path, key: str, other: object, message: str
 ) -> None:
     content = torch.load(teacher, weights_only=True)
     content["fpcn_lightning"][key] = other
     torch.save(content, teacher)
-    with pytest.raises(UserError, match=complaint):
+    with pytest.raises(UserError, match=message):
         train("model=plain", "distillation=kd", f"teacher={teacher}")
 
 
-def test_a_stranger_as_teacher_runs_no_code(train: Train, tmp_path: Path) -> None:
+def test_an_untrusted_teacher_runs_no_code(train: Train, tmp_path: Path) -> None:
     path = tmp_path / "stranger.ckpt"
     path.write_bytes(b"cos\nsystem\n(S'touch stolen'\ntR.")
     with pytest.raises(UserError, match=r"distillation\.teacher"):
@@ -246,12 +246,12 @@ def test_a_stranger_as_teacher_runs_no_code(train: Train, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_an_interrupted_student_comes_to_the_same_weights(
+def test_an_interrupted_student_reaches_the_same_weights(
     train: Train, teacher: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taught = ("model=plain", "distillation=kd", f"teacher={teacher}", "trainer.max_epochs=3")
-    whole, _ = train(*taught, folder="whole")
-    folder, _ = train(*taught, folder="cut")
+    distilled = ("model=plain", "distillation=kd", f"teacher={teacher}", "trainer.max_epochs=3")
+    whole, _ = train(*distilled, folder="whole")
+    folder, _ = train(*distilled, folder="cut")
     shutil.rmtree(folder)
 
     def breaks(module: Classifier) -> None:
@@ -261,9 +261,9 @@ def test_an_interrupted_student_comes_to_the_same_weights(
 
     monkeypatch.setattr(Student, "on_train_epoch_start", breaks, raising=False)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        train(*taught, folder="cut")
+        train(*distilled, folder="cut")
     monkeypatch.undo()
     assert read_result(folder / "result.json")["status"] == "interrupted"
-    again, _ = train(*taught, folder="cut")
+    again, _ = train(*distilled, folder="cut")
     assert same(weights(again), weights(whole))
     assert json.loads((again / "result.json").read_text())["epochs"] == 3

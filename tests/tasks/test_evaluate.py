@@ -1,4 +1,4 @@
-"""`task=evaluate`: a checkpoint on its own test side, and on folders that it has never seen."""
+"""`task=evaluate`: a checkpoint on its own test split, and on other folders."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ def evaluate(tmp_path: Path, *overrides: str) -> Result:
     return read_result(found)
 
 
-def test_its_own_test_side_gives_its_own_figures_again(train: Train, tmp_path: Path) -> None:
+def test_its_own_test_split_gives_the_same_metrics_again(train: Train, tmp_path: Path) -> None:
     folder, trained = train()
     again = evaluate(tmp_path, f"checkpoint={folder}/checkpoints/best.ckpt")
     assert trained["metrics"] is not None
@@ -31,7 +31,7 @@ def test_its_own_test_side_gives_its_own_figures_again(train: Train, tmp_path: P
     assert again["seen_in_training"] == 0
 
 
-def test_another_folder_is_test_as_a_whole_and_known_pictures_are_counted(
+def test_another_folder_is_tested_as_a_whole_and_training_images_are_counted(
     train: Train, rocks: Path, tmp_path: Path
 ) -> None:
     folder, _ = train()
@@ -43,7 +43,7 @@ def test_another_folder_is_test_as_a_whole_and_known_pictures_are_counted(
     assert result["seen_in_training"] == 24
 
 
-def test_a_class_that_the_checkpoint_does_not_know_is_named(train: Train, rocks: Path, tmp_path: Path) -> None:
+def test_error_of_an_unknown_class_names_it(train: Train, rocks: Path, tmp_path: Path) -> None:
     folder, _ = train()
     elsewhere = tmp_path / "photographs"
     shutil.copytree(rocks.parent / "images", elsewhere)
@@ -64,24 +64,24 @@ def test_a_folder_with_some_of_the_classes_keeps_their_numbers(train: Train, roc
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", json.dumps({"a": 1}).encode()])
-def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_an_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "strange.ckpt"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"strange\.ckpt is not a checkpoint of fpcn_lightning"):
         evaluate(tmp_path, f"checkpoint={path}")
 
 
-def test_without_a_checkpoint_it_says_what_to_give(tmp_path: Path) -> None:
+def test_without_a_checkpoint_the_error_says_what_to_pass(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="checkpoint is not set"):
         evaluate(tmp_path)
     with pytest.raises(UserError, match=r"checkpoint=.*absent\.ckpt is not a file"):
         evaluate(tmp_path, f"checkpoint={tmp_path}/absent.ckpt")
 
 
-def test_a_file_name_that_is_not_utf_8_goes_all_the_way(train: Train, rocks: Path, tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf_8_is_supported_throughout(train: Train, rocks: Path, tmp_path: Path) -> None:
     photographs = tmp_path / "photographs"
     shutil.copytree(rocks.parent / "images", photographs)
-    odd = photographs / "granular" / "gr\udcfcn.jpg"  # Latin-1, as old archives have it
+    odd = photographs / "granular" / "gr\udcfcn.jpg"  # Latin-1, as in old archives
     (photographs / "granular" / "0000.jpg").rename(odd)
     folder, _ = train(f"data.root={photographs}")
     assert odd.name.encode(errors="surrogateescape") in (folder / "split.csv").read_bytes()
@@ -89,7 +89,7 @@ def test_a_file_name_that_is_not_utf_8_goes_all_the_way(train: Train, rocks: Pat
     assert result["seen_in_training"] == 24
 
 
-def test_a_stranger_s_name_leads_out_of_no_folder(train: Train, tmp_path: Path) -> None:
+def test_names_of_an_untrusted_checkpoint_stay_inside_the_output_folder(train: Train, tmp_path: Path) -> None:
     folder, _ = train()
     path = folder / "checkpoints" / "best.ckpt"
     content = torch.load(path, weights_only=True)

@@ -1,4 +1,4 @@
-"""`task=explain`: from trained runs to panels, measures and words, and what stands in the way."""
+"""`task=explain`: panels, measures and findings of trained runs, and errors."""
 
 import csv
 import shutil
@@ -42,7 +42,7 @@ def refuse(*_: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_network_and_one_beside_it_on_their_own_pictures(
+def test_two_networks_are_explained_on_their_own_images(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main, result = train("model=fpcn", "name=rocks", *WHOLE)
@@ -50,10 +50,10 @@ def test_a_network_and_one_beside_it_on_their_own_pictures(
     words = (checkpoint(main), f"explain.compare_with=[{other}/checkpoints/best.ckpt]", "explain.measured=null")
     explain(tmp_path, *words)
     folder = tmp_path / "explanations" / "rocks-fpcn-seed-0"
-    told = capsys.readouterr().out
-    assert f"panels: {folder}/panels.png" in told
-    assert "- fpcn: " in told
-    assert "- plain: " in told
+    output = capsys.readouterr().out
+    assert f"panels: {folder}/panels.png" in output
+    assert "- fpcn: " in output
+    assert "- plain: " in output
     rows = rows_of(folder / "fpcn")
     assert result["data"] is not None
     assert len(rows) == result["data"]["images"]["test"]
@@ -68,13 +68,13 @@ def test_a_network_and_one_beside_it_on_their_own_pictures(
         explain(tmp_path, *words)
         with pytest.raises(AssertionError, match="measured again"):
             explain(tmp_path, *words, "explain.method=layer_cam")
-    assert rows_of(folder / "fpcn") == rows  # nothing is lost before the new measures are there
+    assert rows_of(folder / "fpcn") == rows  # the old measures are kept until the new ones are written
     train("model=fpcn", "name=rocks", "overwrite=true", "seed=1", *WHOLE)
     assert not (main / "heat_maps.csv").exists()
 
 
 @pytest.mark.slow
-def test_pictures_from_anywhere_in_pages(
+def test_other_images_are_drawn_in_pages(
     train: Train, tmp_path: Path, rocks: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     folder, result = train("model=plain", "name=rocks", *WHOLE)
@@ -103,7 +103,7 @@ def test_pictures_from_anywhere_in_pages(
 
 
 @pytest.mark.slow
-def test_all_runs_of_a_folder_and_their_report(
+def test_all_runs_of_a_folder_are_explained_and_reported(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     for model in ("plain", "fpcn", "majority"):
@@ -118,13 +118,13 @@ def test_all_runs_of_a_folder_and_their_report(
     assert "energy inside %" in page
     assert "data:image/jpeg;base64," in page
     assert size(runs / "explanations" / "panels.png")[0] > 400
-    # The report can be made again without the networks.
+    # The report can be written again without the networks.
     shutil.rmtree(runs / "plain" / "checkpoints")
     run_task(composed("task=report", f"runs={runs}"))
     assert (runs / "localisation.md").read_text() == markdown
 
 
-def test_what_cannot_be_explained_is_told(train: Train, tmp_path: Path) -> None:
+def test_invalid_settings_of_explain_are_errors(train: Train, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="neither checkpoint nor runs is set"):
         explain(tmp_path)
     with pytest.raises(UserError, match=r"explain\.method=gradcam.*grad_cam"):
@@ -138,7 +138,7 @@ def test_what_cannot_be_explained_is_told(train: Train, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_networks_that_do_not_fit_together_are_told(train: Train, tmp_path: Path, rocks: Path) -> None:
+def test_networks_that_cannot_be_compared_are_an_error(train: Train, tmp_path: Path, rocks: Path) -> None:
     folder, _ = train("model=majority", "name=rocks", *WHOLE)
     assert read_result(folder / "result.json")["status"] == "finished"
     with pytest.raises(UserError, match="the same network twice"):

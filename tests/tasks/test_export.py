@@ -127,7 +127,7 @@ def test_other_pictures_than_those_of_the_training_are_refused(lenet_run: Path, 
 
 
 @pytest.mark.parametrize(
-    ("override", "complaint"),
+    ("override", "message"),
     [
         ("export.calibration_pictures=99", r"export\.calibration_pictures=99 must be at least 100"),
         ("export.coverage=95", r"export\.coverage=95.0 is a share"),
@@ -136,8 +136,8 @@ def test_other_pictures_than_those_of_the_training_are_refused(lenet_run: Path, 
         ("checkpoint=nowhere.ckpt", "is not a file"),
     ],
 )
-def test_invalid_values_are_named(override: str, complaint: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=complaint):
+def test_invalid_values_are_named(override: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
         export(tmp_path, tmp_path, override)
 
 

@@ -1,4 +1,4 @@
-"""`task=report`: tables, figures and a page out of a folder of runs."""
+"""`task=report`: tables, figures and a page of a folder of runs."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.tasks.conftest import Train
 
 
 @pytest.mark.slow
-def test_runs_that_were_trained_are_compared(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trained_runs_are_compared(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train("model=plain", "report.reference=plain", folder="runs/plain")
     train("model=fpcn", "report.reference=plain", folder="runs/fpcn")
     folder = tmp_path / "runs"
@@ -34,7 +34,7 @@ def test_runs_that_were_trained_are_compared(train: Train, tmp_path: Path, capsy
     assert all((folder / name).exists() for name in made)
 
 
-def test_an_empty_folder_is_named(tmp_path: Path) -> None:
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no result"):
         run_task(composed("task=report", f"runs={tmp_path}"))
     with pytest.raises(UserError, match="runs is not set"):

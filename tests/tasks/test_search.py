@@ -38,14 +38,14 @@ def finishes(job: Job, fingerprint: str = "abc") -> int:
 
 
 def config_of(job: Job) -> DictConfig:
-    """What the command of a job composes to."""
+    """The config that the command of a job composes."""
     assert job.command[:3] == (sys.executable, "-m", "fpcn_lightning")
     return composed(*job.command[3:])
 
 
 @pytest.fixture
 def search_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
-    """Search in `tmp_path` with trials that end as `ends` says, instead of processes; returns the jobs that ran."""
+    """Search in `tmp_path` with trials whose end is given by `ends` instead of processes; returns the jobs that ran."""
 
     def searched(*words: str, ends: Outcome = finishes) -> list[Job]:
         ran: list[Job] = []
@@ -57,7 +57,7 @@ def search_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
                 on_end(Ended(job, code, 1.0, job.folder / "output.log", reason=f"it ended with {code}"))
 
         monkeypatch.setattr(search, "run_jobs", run_jobs)
-        # Figures take most of the time; tests/report/test_search.py looks at them.
+        # Figures take most of the time; tests/report/test_search.py tests them.
         monkeypatch.setattr("fpcn_lightning.report.search.save_figure", lambda *_: None)
         run_task(composed(*SMALL, f"output={tmp_path}", *words))
         return ran
@@ -92,7 +92,7 @@ def test_a_trial_is_a_training_without_the_test_split(search_here: Search, trial
     assert [float(trials()[0][key]) for key in KEYS] == [0.01, 0.5, 0.0]
 
 
-def test_more_trials_add_to_what_there_is(search_here: Search, trials: Trials) -> None:
+def test_more_trials_are_added_to_the_finished_ones(search_here: Search, trials: Trials) -> None:
     assert len(search_here("search.trials=2")) == 2
     before = trials()
     assert search_here("search.trials=2") == []
@@ -100,7 +100,7 @@ def test_more_trials_add_to_what_there_is(search_here: Search, trials: Trials) -
     assert {number: trials()[number] for number in before} == before
 
 
-def test_failed_trials_are_listed_and_count(search_here: Search, trials: Trials, tmp_path: Path) -> None:
+def test_failed_trials_are_listed_and_counted(search_here: Search, trials: Trials, tmp_path: Path) -> None:
     jobs = search_here("search.trials=4", ends=lambda job: 1 if job.name == "trial-0002" else finishes(job))
     assert len(jobs) == 4
     assert (trials()[2]["state"], trials()[2]["error"]) == ("failed", "it ended with 1")
@@ -108,7 +108,7 @@ def test_failed_trials_are_listed_and_count(search_here: Search, trials: Trials,
     assert search_here("search.trials=4") == []
 
 
-def test_a_search_stops_where_the_own_values_of_the_config_fail(search_here: Search, trials: Trials) -> None:
+def test_a_search_stops_if_the_configs_own_values_fail(search_here: Search, trials: Trials) -> None:
     with pytest.raises(UserError, match=r"the first trial, with the config's own values, failed: it ended with 1 \("):
         search_here("search.trials=3", ends=lambda _: 1)
     assert list(trials()) == [0]
@@ -133,7 +133,7 @@ def test_trials_on_other_images_are_not_compared(search_here: Search, trials: Tr
     assert trials()[2]["error"] == "the images or their splits have changed since the search began"
 
 
-def test_a_changed_config_is_refused_and_overwrite_starts_again(search_here: Search, trials: Trials) -> None:
+def test_a_changed_config_is_an_error_and_overwrite_starts_again(search_here: Search, trials: Trials) -> None:
     search_here("search.trials=2")
     with pytest.raises(UserError, match=r"holds a search with optimizer\.momentum=0\.9, not 0\.8: .* name=OTHER"):
         search_here("search.trials=2", "optimizer.momentum=0.8")
@@ -165,17 +165,17 @@ def test_the_printed_command_trains_the_best_with_three_seeds(
     ("words", "message"),
     [
         (["search.trials=0"], "search.trials=0 must be at least 1"),
-        (["hydra/launcher=basic"], "leave hydra/launcher=slots"),
+        (["hydra/launcher=basic"], "set hydra/launcher=slots"),
         (["~search.space.optimizer", "~search.space.loss", "~search.space.model"], "search.space is empty"),
         (["+search.space.model.thetta={low: 0, high: 1}"], "did you mean model.theta"),
     ],
 )
-def test_what_the_user_can_fix_is_named(search_here: Search, words: list[str], message: str) -> None:
+def test_invalid_settings_of_a_search_are_errors(search_here: Search, words: list[str], message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         search_here(*words)
 
 
-def test_without_optuna_the_extra_is_named(search_here: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_optuna_the_error_names_the_extra(search_here: Search, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UserError, match=re.escape("pip install 'fpcn-lightning[search]'")):
         search_here()

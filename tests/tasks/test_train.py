@@ -1,4 +1,4 @@
-"""`task=train`, whole: what it leaves behind, and that chance is a function of the seed."""
+"""`task=train`, complete: the files of a run, and that the random state depends on the seed only."""
 
 import csv
 import shutil
@@ -26,7 +26,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("model", ["plain", "fpcn", "fpcn_official"])
-def test_a_run_leaves_its_whole_record(train: Train, model: str) -> None:
+def test_a_run_writes_its_complete_record(train: Train, model: str) -> None:
     folder, result = train(f"model={model}", figures=True)
     assert result["status"] == "finished"
     assert result["data"] is not None
@@ -109,13 +109,13 @@ def test_other_loggers_write_into_the_run_folder(train: Train, logger: str, monk
     assert list((folder / logger).rglob("*.wandb" if logger == "wandb" else "events.out.*"))
 
 
-def test_smoke_means_smoke() -> None:
+def test_trainer_smoke_runs_few_steps() -> None:
     cfg = composed("trainer=smoke")
     assert cfg.output == "outputs/smoke"
     assert cfg.trainer.max_epochs == 2
 
 
-def test_a_run_that_failed_before_it_learned_anything_locks_nothing(train: Train, tmp_path: Path) -> None:
+def test_a_run_that_failed_before_its_first_epoch_does_not_block_the_folder(train: Train, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         train(f"data.root={tmp_path}/nowhere")
     _, result = train()
@@ -128,7 +128,7 @@ def interrupt(folder: Path) -> None:
     path.write_text(path.read_text().replace('"status": "finished"', '"status": "running"'))
 
 
-def test_changed_pictures_are_not_mixed_into_an_interrupted_run(train: Train, rocks: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_not_resumed_with_changed_images(train: Train, rocks: Path, tmp_path: Path) -> None:
     photographs = tmp_path / "photographs"
     shutil.copytree(rocks.parent / "images", photographs)
     folder, _ = train(f"data.root={photographs}")
@@ -138,7 +138,7 @@ def test_changed_pictures_are_not_mixed_into_an_interrupted_run(train: Train, ro
         train(f"data.root={photographs}")
 
 
-def test_a_damaged_checkpoint_is_named(train: Train) -> None:
+def test_a_damaged_checkpoint_is_an_error(train: Train) -> None:
     folder, _ = train()
     interrupt(folder)
     path = folder / "checkpoints" / "last.ckpt"
@@ -157,10 +157,10 @@ def test_the_seconds_of_an_interrupted_run_are_added_up(train: Train) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "says"),
+    ("override", "message"),
     [
         ("variant=../../elsewhere", "variant=../../elsewhere names a folder"),
-        ("report.reach=80", "report.reach=80.0 is an accuracy"),
+        ("report.reach=80", "report.reach=80.0 must be an accuracy"),
         ("name=''", "name= names a folder"),
         ("trainer.max_epochs=abc", "max_epochs=abc must be a whole number"),
         ("trainer.max_epochs=-1", "max_epochs=-1 must be a whole number"),
@@ -173,20 +173,20 @@ def test_the_seconds_of_an_interrupted_run_are_added_up(train: Train) -> None:
         ("data.evaluation_crop=73", "data.evaluation_crop=73 must be in"),
     ],
 )
-def test_a_value_out_of_range_is_named(train: Train, override: str, says: str) -> None:
+def test_a_value_out_of_range_is_an_error(train: Train, override: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         train(override)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_run_that_diverges_is_no_result(train: Train) -> None:
+def test_a_run_that_diverges_has_no_result(train: Train) -> None:
     with pytest.raises(UserError, match="training diverged"):
         train("model=plain", "optimizer.lr=1e30")
 
 
-def test_a_backbone_of_one_size_says_so(train: Train) -> None:
+def test_a_backbone_of_fixed_size_needs_an_evaluation_crop_of_that_size(train: Train) -> None:
     words = ("model=plain", "model.backbone=test_vit", "data.resize=176", "data.crop=160", "data.evaluation_crop=176")
-    with pytest.raises(UserError, match="takes images of one size"):
+    with pytest.raises(UserError, match="accepts images of one size only"):
         train(*words)
 
 
@@ -202,7 +202,7 @@ def test_two_processes_do_not_train_the_same_run(train: Train, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
-def test_a_run_that_was_stopped_says_so_and_goes_on(
+def test_a_stopped_run_is_marked_interrupted_and_resumes(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signal: type[BaseException]
 ) -> None:
     step = Classifier.training_step
@@ -221,7 +221,7 @@ def test_a_run_that_was_stopped_says_so_and_goes_on(
     assert (result["status"], result["error"], result["epochs"]) == ("finished", None, 2)
 
 
-def test_a_run_that_is_not_to_look_at_test_does_not(train: Train) -> None:
+def test_with_test_false_the_test_split_is_not_used(train: Train) -> None:
     folder, result = train("test=false", "model=plain")
     assert result["metrics"] is not None
     assert result["metrics"]["test"] == {}
@@ -229,7 +229,7 @@ def test_a_run_that_is_not_to_look_at_test_does_not(train: Train) -> None:
     assert not (folder / "test_predictions.csv").exists()
 
 
-def test_the_predictions_carry_the_area_that_was_found_and_the_true_one(train: Train) -> None:
+def test_the_predictions_have_the_located_and_the_true_object_ratio(train: Train) -> None:
     folder, _ = train()
     with (folder / "test_predictions.csv").open(newline="") as file:
         ratios = [(float(row["object_ratio"]), float(row["true_object_ratio"])) for row in csv.DictReader(file)]
@@ -237,7 +237,7 @@ def test_the_predictions_carry_the_area_that_was_found_and_the_true_one(train: T
     assert all(0 < found <= 1 and 0 < true < 1 for found, true in ratios)
 
 
-def test_another_run_s_split_can_be_taken_over(train: Train) -> None:
+def test_the_split_of_another_run_can_be_used(train: Train) -> None:
     first, result = train("data.split.seed=7", "model=plain")
     _, again = train(f"data.split.file={first}/split.csv", "model=plain", folder="again")
     assert result["data"] is not None

@@ -55,7 +55,7 @@ def test_the_true_object_ratio_is_that_of_the_evaluation_view(rocks: Path) -> No
     place = rocks / "masks" / "granite"
     place.mkdir(parents=True)
     mask = np.zeros((12, 12), np.uint8)
-    mask[:, :3] = 255  # a quarter of the picture, of which the central view sees 2 of its 16 columns
+    mask[:, :3] = 255  # a quarter of the picture, of which 2 of 16 columns are in the central view
     Image.fromarray(mask).save(place / "04.png")
     lines = written(rocks)
     assert [line[4:6] for line in lines[1:]] == [["", ""], ["", "0.1250"], ["", ""], ["", ""]]

@@ -1,4 +1,4 @@
-"""Runs that log to W&B without a key."""
+"""Runs that log to W&B without an API key."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ __all__ = ["train"]
 
 @pytest.fixture(autouse=True)
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No key, nothing of W&B's outside the test's folder, and no run left open."""
+    """No API key, no files of W&B outside the test's folder, and no run left open."""
     import wandb
 
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_RUN_ID", "WANDB_BASE_URL"):
@@ -31,7 +31,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @contextlib.contextmanager
 def power_failure_in_the_second_epoch() -> Iterator[None]:
-    """A training in the block must die in its second epoch; later ones do not."""
+    """A training in the block is killed in its second epoch; later trainings are not."""
     step = Classifier.training_step
 
     def dies_in_the_second_epoch(self: Classifier, batch: object, batch_idx: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What whole runs leave in W&B."""
+"""What complete runs log to W&B."""
 
 import subprocess
 import sys
@@ -14,11 +14,11 @@ from tests.wandb_record import Recorded, offline_runs
 
 
 def picture_files(recorded: Recorded) -> list[str]:
-    """Names of the logged pictures, which carry a hash of their bytes."""
+    """Names of the logged images, which contain a hash of their bytes."""
     return [Path(name).name for name in recorded.summary["val/pictures.filenames"]]
 
 
-def test_a_run_tells_w_and_b_what_its_record_says(train: Train) -> None:
+def test_a_run_logs_its_record_to_w_and_b(train: Train) -> None:
     folder, result = train("model=fpcn", "logger=wandb", "name=study")
     (recorded,) = offline_runs(folder)
     assert result["metrics"] is not None
@@ -49,7 +49,7 @@ def test_a_run_tells_w_and_b_what_its_record_says(train: Train) -> None:
 
 
 @pytest.mark.slow
-def test_pictures_carry_the_mask_that_was_found(train: Train) -> None:
+def test_logged_images_have_the_located_mask(train: Train) -> None:
     folder, _ = train("model=fpcn", "logger=wandb", "model.theta=0.5")
     (recorded,) = offline_runs(folder)
     captions, masks = recorded.summary["val/pictures.captions"], recorded.summary["val/pictures.all_masks"]
@@ -57,13 +57,13 @@ def test_pictures_carry_the_mask_that_was_found(train: Train) -> None:
     for caption, mask in zip(captions, masks, strict=True):
         found = np.asarray(Image.open(recorded.folder / "files" / mask["positioning"]["path"]))
         assert found.shape == (64, 64)
-        # What lies outside the mask is no object, although theta lets half of it through.
+        # Pixels outside the mask are background, although theta keeps half of their features.
         assert caption.endswith(f"; object {found.mean():.0%}")
         assert 0 < found.mean() < 1
 
 
 @pytest.mark.slow
-def test_the_same_pictures_are_shown_whatever_the_seed_and_the_network(train: Train) -> None:
+def test_the_logged_images_do_not_depend_on_seed_and_network(train: Train) -> None:
     one, _ = train("model=fpcn", "logger=wandb", "logger.wandb.pictures=2", folder="one")
     other, _ = train("model=plain", "logger=wandb", "logger.wandb.pictures=2", "seed=1", folder="other")
     (first,), (second,) = offline_runs(one), offline_runs(other)
@@ -74,7 +74,7 @@ def test_the_same_pictures_are_shown_whatever_the_seed_and_the_network(train: Tr
 
 
 @pytest.mark.slow
-def test_no_picture_leaves_the_machine_unless_wanted(train: Train) -> None:
+def test_no_image_is_logged_with_pictures_0(train: Train) -> None:
     folder, _ = train("model=fpcn", "logger=wandb", "logger.wandb.pictures=0")
     (recorded,) = offline_runs(folder)
     assert "inference_modes" in recorded.keys
@@ -82,7 +82,7 @@ def test_no_picture_leaves_the_machine_unless_wanted(train: Train) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on_in_its_own_w_and_b_run(train: Train) -> None:
+def test_an_interrupted_run_resumes_its_w_and_b_run(train: Train) -> None:
     with power_failure_in_the_second_epoch():
         train("model=plain", "logger=wandb")
     folder, _ = train("model=plain", "logger=wandb")
@@ -94,7 +94,7 @@ def test_an_interrupted_run_goes_on_in_its_own_w_and_b_run(train: Train) -> None
 
 
 @pytest.mark.slow
-def test_of_two_ranks_one_logs(rocks: Path, tmp_path: Path) -> None:
+def test_only_the_first_of_two_ranks_logs(rocks: Path, tmp_path: Path) -> None:
     words = ["trainer=smoke", "trainer.devices=2", "trainer.strategy=ddp_find_unused_parameters_true", "logger=wandb"]
     words += ["data=folder", f"data.root={rocks}", "callbacks.summary=null", f"output={tmp_path}/outputs"]
     done = subprocess.run(

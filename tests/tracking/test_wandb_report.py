@@ -31,7 +31,7 @@ def of_run(experiment: str, wandb_section: dict[str, object] | None) -> Result:
 LOGGED = of_run("study", {"project": "rocks", "entity": None})
 
 
-def test_table_and_figures_are_a_run_beside_those_that_they_are_made_from(reported: Path) -> None:
+def test_table_and_figures_are_logged_as_a_separate_run(reported: Path) -> None:
     log_report(reported, [of_run("study", None), LOGGED])
     (recorded,) = offline_runs(reported)
     assert recorded.exit_code == 0
@@ -46,7 +46,7 @@ def test_table_and_figures_are_a_run_beside_those_that_they_are_made_from(report
 
 
 @pytest.mark.slow
-def test_the_next_report_of_a_folder_is_the_same_run_and_none_of_its_runs(reported: Path) -> None:
+def test_the_next_report_of_a_folder_updates_the_same_run(reported: Path) -> None:
     (reported / "wandb_run.txt").write_text("trained1")
     log_report(reported, [LOGGED])
     log_report(reported, [LOGGED])
@@ -54,12 +54,12 @@ def test_the_next_report_of_a_folder_is_the_same_run_and_none_of_its_runs(report
     assert first.run["run_id"] == second.run["run_id"] != "trained1"
 
 
-def test_runs_that_were_not_logged_keep_their_table_to_themselves(reported: Path) -> None:
+def test_a_report_of_runs_that_were_not_logged_is_not_logged(reported: Path) -> None:
     log_report(reported, [of_run("study", None), cast(Result, {"experiment": "a", "config": {"logger": {}}})])
     assert not offline_runs(reported)
 
 
-def test_a_report_survives_trouble_with_w_and_b(
+def test_an_error_of_w_and_b_does_not_stop_a_report(
     reported: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(**options: object) -> None:
@@ -68,4 +68,4 @@ def test_a_report_survives_trouble_with_w_and_b(
     monkeypatch.setattr(wandb, "init", refuse)
     with caplog.at_level(logging.WARNING):
         log_report(reported, [LOGGED])
-    assert f"W&B lacks the table of {reported}: no such host" in caplog.text
+    assert f"the table of {reported} could not be logged to W&B: no such host" in caplog.text

@@ -1,4 +1,4 @@
-"""Online or not, which run, and what trouble with W&B costs."""
+"""The mode and the id of a W&B run, and errors of W&B as warnings."""
 
 import logging
 import sys
@@ -12,7 +12,7 @@ from fpcn_lightning.tracking.loggers import RunLogger
 from fpcn_lightning.tracking.wandb_run import trouble_tolerated, wandb_mode, wandb_run_id
 
 
-def test_without_a_key_nothing_goes_online(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_api_key_the_mode_is_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wandb_mode() == "offline"
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
     assert wandb_mode() == "online"
@@ -20,19 +20,19 @@ def test_without_a_key_nothing_goes_online(monkeypatch: pytest.MonkeyPatch) -> N
     assert wandb_mode() == "offline"
 
 
-def test_a_key_that_cannot_be_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_api_key_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "short")
-    with pytest.raises(UserError, match="W&B does not take the key"):
+    with pytest.raises(UserError, match="W&B rejected the API key"):
         wandb_mode()
 
 
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_of_a_missing_package_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match=r"pip install 'fpcn-lightning\[wandb\]'"):
         wandb_mode()
 
 
-def test_the_id_is_remembered_and_belongs_to_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_id_is_stored_and_belongs_to_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = wandb_run_id(tmp_path / "a" / "id.txt")
     assert first
     assert wandb_run_id(tmp_path / "a" / "id.txt") == first
@@ -45,21 +45,21 @@ def test_the_id_is_remembered_and_belongs_to_one_folder(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("trouble", [wandb.Error("no space"), ConnectionError("no network"), UserError("no key")])
-def test_trouble_with_w_and_b_is_a_warning(trouble: Exception, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_of_w_and_b_is_a_warning(trouble: Exception, caplog: pytest.LogCaptureFixture) -> None:
     def fail() -> None:
         raise trouble
 
     with caplog.at_level(logging.WARNING), trouble_tolerated("the table"):
         fail()
-    assert f"W&B lacks the table: {trouble}" in caplog.text
+    assert f"the table could not be logged to W&B: {trouble}" in caplog.text
 
 
-def test_a_mistake_of_ours_is_an_error() -> None:
+def test_an_error_of_the_package_is_raised() -> None:
     with pytest.raises(KeyError), trouble_tolerated("the table"):
         raise KeyError("inference_modes")
 
 
-def test_a_run_that_w_and_b_does_not_open_says_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_of_a_run_that_w_and_b_rejects_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**options: object) -> None:
         raise wandb.errors.CommError("no such host")
 
@@ -70,6 +70,6 @@ def test_a_run_that_w_and_b_does_not_open_says_the_way_out(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("pictures", [-1, 0.5, "many"])
-def test_a_number_of_pictures_that_is_none_is_refused(tmp_path: Path, pictures: int) -> None:
+def test_an_invalid_number_of_pictures_is_an_error(tmp_path: Path, pictures: int) -> None:
     with pytest.raises(UserError, match=r"logger\.wandb\.pictures="):
         RunLogger(str(tmp_path), pictures=pictures)

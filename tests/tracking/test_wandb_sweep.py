@@ -1,4 +1,4 @@
-"""`experiments/wandb_sweep.yaml`: what W&B's agent starts is a run of ours."""
+"""`experiments/wandb_sweep.yaml`: W&B's agent starts valid runs."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +20,7 @@ def sweep() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("end", ["min", "max"])
-def test_every_trial_composes_and_has_a_folder_of_its_own(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_trial_composes_and_has_its_own_folder(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = {
         name: {"value": options.get("value", options.get(end))} for name, options in sweep()["parameters"].items()
     }
@@ -38,7 +38,7 @@ def test_every_trial_composes_and_has_a_folder_of_its_own(end: str, monkeypatch:
 
 
 @pytest.mark.slow
-def test_a_trial_logs_what_is_searched_for_and_nothing_of_test(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_logs_the_searched_metric_and_no_test_metrics(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_RUN_ID", "trial1")
     folder, _ = train("model=plain", "logger=wandb", "test=false")
     (recorded,) = offline_runs(folder)
