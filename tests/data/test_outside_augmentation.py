@@ -98,8 +98,8 @@ def test_a_section_of_a_file_runs_no_code(rocks: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"amount": 9.0}, r"data\.augmentations\.0 has no _target_"),
-        ({**SPECKLED, "amuont": 1}, r"data\.augmentations\.0\.amuont is unknown .*did you mean amount"),
+        ({"amount": 9.0}, r"data\.augmentations\.0\._target_ is not set"),
+        ({**SPECKLED, "amuont": 1}, r"data\.augmentations\.0\.amuont is not an argument .*did you mean amount"),
         ({"_target_": "augmentations_of_a_user.speckled"}, r"data\.augmentations\.0: .*speckled .*'amount'"),
         ({"_target_": "augmentations_of_a_user.without_generator"}, r"data\.augmentations\.0: .*\(pixels, random\)"),
         (

@@ -172,7 +172,8 @@ def test_sixteen_bits_give_what_eight_give(photographs: Path, tmp_path: Path) ->
 
 def test_the_true_mask_is_that_of_the_whole_picture(photographs: Path) -> None:
     for path in sorted(photographs.glob("*/*.png")):
-        width, height = Image.open(path).size
+        with Image.open(path) as opened:
+            width, height = opened.size
         mask = np.zeros((height, width), np.uint8)
         mask[: height // 2] = 255
         place = photographs / MASKS / path.relative_to(photographs)

@@ -226,11 +226,10 @@ def test_a_section_without_data_is_an_error_code(
 
 def test_a_reader_that_has_read_enough_is_no_error(bundle_folder: Path) -> None:
     command = [sys.executable, "-c", "from fpcn_lightning.field.command import main; raise SystemExit(main())"]
-    process = subprocess.Popen(
-        [*command, "info", str(bundle_folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.stderr is not None
-    assert process.stderr.read() == ""
-    assert process.wait() == 0
+    words = [*command, "info", str(bundle_folder)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        assert process.wait() == 0

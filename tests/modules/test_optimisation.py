@@ -12,7 +12,12 @@ from fpcn_lightning.modules.classifier import Classifier
 from tests.conftest import classifier_of, config_of
 from tests.modules.test_classifier import batch, classifier, loader, trainer
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*self.log.*", "ignore:.*num_workers", "ignore:.*log_every_n_steps")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Checkpoint directory .* exists and is not empty",  # a run is resumed
+    "ignore:.*self.log.*",
+    "ignore:.*num_workers",
+    "ignore:.*log_every_n_steps",
+)
 
 
 class Seen(lightning.Callback):

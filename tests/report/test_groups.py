@@ -177,5 +177,6 @@ def test_several_experiments_share_the_files(tmp_path: Path) -> None:
     write_report(read_experiments(tmp_path), tmp_path)
     markdown = (tmp_path / "within.md").read_text(encoding="utf-8")
     assert re.findall("^## .*", markdown, re.MULTILINE) == ["## demo", "## other"]
-    lines = list(csv.DictReader((tmp_path / "within.csv").open(encoding="utf-8")))
+    with (tmp_path / "within.csv").open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
     assert [(line["experiment"], line["group"]) for line in lines] == [("demo", "small"), ("other", "large")]

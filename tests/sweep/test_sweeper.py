@@ -129,7 +129,7 @@ def test_the_real_command_line_takes_seeds(monkeypatch: pytest.MonkeyPatch, caps
     ("words", "message"),
     [
         (["seed=0,1", "seed=2,3"], "seed=0,1 and seed=2,3 set the same key: keep one of them"),
-        (["model=plain", "model=fpcn,cin"], r"model=plain and model=fpcn,cin set .*given as model=ONE,OTHER"),
+        (["model=plain", "model=fpcn,cin"], r"model=plain and model=fpcn,cin set .*written as model=ONE,OTHER"),
         (["hydra.sweeper.max_batch_size=0"], "hydra.sweeper.max_batch_size=0 must be at least 1"),
     ],
 )

@@ -79,4 +79,5 @@ def test_scale_bars_are_round(width: float, scale: float, pixels: float, text: s
 def test_grain_sizes_are_drawn(codes: np.ndarray, tmp_path: Path) -> None:
     class_map = drawn_map(codes)
     draw_sizes(tmp_path / "sizes.png", class_map, find_grains(class_map), 4)
-    assert Image.open(tmp_path / "sizes.png").size == (960, 600)
+    with Image.open(tmp_path / "sizes.png") as picture:
+        assert picture.size == (960, 600)
