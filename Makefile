@@ -21,7 +21,7 @@ demo: setup  ## train the plain baseline and the FPCN teacher on synthetic rocks
 	$(BIN)/python -m fpcn_lightning +experiment=demo
 
 test: setup  ## the fast tests (under three minutes on two cores, no network)
-	$(BIN)/python -m pytest -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --numprocesses auto --dist worksteal
 
 test-all: setup  ## all tests, whole runs and several processes included, on all cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal

@@ -18,6 +18,8 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
     # The run folder is never empty: its record is written first. `csv_logger` keeps the rows of an earlier log.
     warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
+    # An interrupted run is resumed from its own checkpoints.
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     # The loader of this package maps steps to batches; the user sets the number of workers (data.workers).
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 

@@ -42,6 +42,7 @@ def same(one: object, other: object) -> bool:
     return one == other
 
 
+@pytest.mark.slow
 def test_training_is_not_changed_by_any_method(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batch norm, dropout, momentum and random numbers, also if a method changes the state of all of them."""
     alone, _ = train("model=fpcn", folder="alone")

@@ -51,6 +51,7 @@ def test_predictions_agree_with_a_loop_over_images(backbone: str) -> None:
 # --- the map before the last pooling --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_map_of_vgg_is_that_of_its_last_convolution() -> None:
     network = bilinear_cnn(64, "torchvision.vgg16").eval()
@@ -110,6 +111,7 @@ def test_linear_layer_is_initialised_as_in_the_authors_code() -> None:
     assert not head.bias.any()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*self.log.*")
 def test_overfits_twelve_images() -> None:
     module = classifier_of(config_of("model=bilinear_cnn", "trainer=smoke", "training.channels_last=false"))

@@ -316,6 +316,7 @@ def test_parameters_have_the_published_number(classes: int, parameters: int) -> 
         assert cost.parameters(MMALNet(classes, 448, "resnet50", pretrained=False)) == parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("windows", "training"), [("cub", 61_307e6), ("cars", 57_220e6)])
 def test_macs_of_the_passes_have_the_published_number(windows: WindowSet, training: float) -> None:
     with torch.device("meta"):

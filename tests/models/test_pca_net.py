@@ -50,6 +50,7 @@ def test_parameters_are_the_published_ones_without_those_never_used(
     assert network.feature_dim == 512 * 32
 
 
+@pytest.mark.slow
 def test_cost_of_inference_is_the_published_one() -> None:
     assert cost.macs(PCANet(200, 448, "resnet50", pretrained=False), 448) / 1e6 == pytest.approx(15_276, abs=1)
 

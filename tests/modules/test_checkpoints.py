@@ -18,7 +18,12 @@ from fpcn_lightning.modules.classifier import Classifier
 from tests.conftest import CLASSES, classifier_of, config_of
 
 # Every network once; VGG16, half a gigabyte, is built as AlexNet is.
-PRESETS = sorted(path.stem for path in (CONF / "model").glob("*.yaml") if path.stem != "vgg16")
+LARGE = ("alexnet", "googlenet", "resnet34", "resnet50", "swin")  # seconds each
+PRESETS = [
+    pytest.param(path.stem, marks=pytest.mark.slow if path.stem in LARGE else ())
+    for path in sorted((CONF / "model").glob("*.yaml"))
+    if path.stem != "vgg16"
+]
 SIZE = 64
 
 

@@ -7,16 +7,23 @@ import pytest
 
 from fpcn_lightning.cli.main import run_task
 from fpcn_lightning.runs.results import Result, read_result
+from fpcn_lightning.tasks import outcome
 from tests.conftest import composed
 
 Train = Callable[..., tuple[Path, Result]]
 
 
 @pytest.fixture
-def train(rocks: Path, tmp_path: Path) -> Train:
-    """Train on the 30 rocks and return the run folder and its result."""
+def train(rocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
+    """Train on the 30 rocks and return the run folder and its result.
 
-    def trained(*overrides: str, folder: str = "run") -> tuple[Path, Result]:
+    Figures take half of the time: they are drawn only with `figures=True`.
+    """
+
+    def trained(*overrides: str, folder: str = "run", figures: bool = False) -> tuple[Path, Result]:
+        if not figures:
+            for name in ("confusion_matrix", "learning_curves"):
+                monkeypatch.setattr(outcome, name, lambda *_: None)
         place = tmp_path / folder
         place.mkdir(exist_ok=True, parents=True)
         chosen = ("trainer=smoke", "data=folder", f"data.root={rocks}", "callbacks.summary=null", *overrides)

@@ -54,6 +54,7 @@ def lineage(result: Result) -> dict[str, object]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_changes_the_students_weights(train: Train, teacher: Path, method: str) -> None:
     distilled, result = train("model=plain", f"distillation={method}", f"teacher={teacher}", folder="distilled")
@@ -77,6 +78,7 @@ def test_the_students_record_identifies_its_teacher(train: Train, teacher: Path)
     assert result["config"]["distillation"]["teacher"] == f"sha256:{file_hash(teacher, 'teacher')}"  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_a_moved_teacher_is_the_same_and_another_one_is_not(train: Train, teacher: Path, tmp_path: Path) -> None:
     def distilled(path: Path) -> Result:
         return train("model=plain", "distillation=kd", f"teacher={path}")[1]

@@ -10,6 +10,7 @@ from tests.conftest import composed
 from tests.tasks.conftest import Train
 
 
+@pytest.mark.slow
 def test_trained_runs_are_compared(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train("model=plain", "report.reference=plain", folder="runs/plain")
     train("model=fpcn", "report.reference=plain", folder="runs/fpcn")

@@ -27,7 +27,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 @pytest.mark.parametrize("model", ["plain", "fpcn", "fpcn_official"])
 def test_a_run_writes_its_complete_record(train: Train, model: str) -> None:
-    folder, result = train(f"model={model}")
+    folder, result = train(f"model={model}", figures=True)
     assert result["status"] == "finished"
     assert result["data"] is not None
     assert result["data"]["images"] == {"train": 18, "val": 6, "test": 6}
