@@ -10,10 +10,10 @@ from fpcn_lightning.errors import UserError, closest
 TASKS = {
     "train": "train one network (the default)",
     "evaluate": "test a checkpoint: checkpoint=FILE; on other images with data.root=PHOTOS",
-    "explain": "heat maps of a checkpoint: checkpoint=FILE source=PHOTOS",
+    "explain": "draw heat maps of a checkpoint: checkpoint=FILE source=PHOTOS",
     "export": "export a checkpoint as a bundle for the field: checkpoint=FILE",
     "report": "tables, figures and a page of all runs in a folder: runs=outputs/EXPERIMENT",
-    "search": "search better values of the keys in search.space with Optuna",
+    "search": "search for better values of the keys in search.space with Optuna",
     "dashboard": "write the project's W&B workspaces",
 }
 # Groups without an entry in conf/config.yaml: they are added with +GROUP=NAME.

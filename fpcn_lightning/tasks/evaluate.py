@@ -42,7 +42,7 @@ def run(config: Config, invocation: Invocation) -> None:
         record.add(seen_in_training=_seen_in_training(path, data))
     if record.writes:
         print_table(summarise([(record.folder, record.result)]))
-        print(f"predictions, worst first: {record.folder / 'test_predictions.csv'}")
+        print(f"predictions, the worst first: {record.folder / 'test_predictions.csv'}")
 
 
 def evaluate(config: Config, loaded: Loaded, data: RockDataModule, record: RunRecord) -> None:

@@ -133,6 +133,7 @@ def test_the_second_step_starts_from_the_best_epoch_of_the_first(tmp_path: Path)
     assert run.seen.remembered[3] == 0
 
 
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty:")  # it is resumed there
 def test_a_run_interrupted_between_the_steps_resumes_bit_for_bit(tmp_path: Path) -> None:
     whole = TwoSteps(tmp_path / "whole", 5).module.state_dict()
     TwoSteps(tmp_path / "cut", 3)

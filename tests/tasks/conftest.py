@@ -15,8 +15,10 @@ Train = Callable[..., tuple[Path, Result]]
 
 @pytest.fixture
 def train(rocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
-    """Train on the 30 rocks and return the run folder and its result; figures are drawn, which takes half of the time,
-    only where a test asks for them."""
+    """Train on the 30 rocks and return the run folder and its result.
+
+    Figures take half of the time: they are drawn only with `figures=True`.
+    """
 
     def trained(*overrides: str, folder: str = "run", figures: bool = False) -> tuple[Path, Result]:
         if not figures:
