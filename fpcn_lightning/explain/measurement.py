@@ -15,7 +15,8 @@ from fpcn_lightning.data.masks import OBJECT
 from fpcn_lightning.explain.measures import above_mean, energy_inside, overlap, pointing_game
 from fpcn_lightning.explain.methods import heat_maps
 from fpcn_lightning.explain.perturbation import Predict, change, deletion, insertion, painted_over
-from fpcn_lightning.models.network import Network, normalised
+from fpcn_lightning.models.network import Network
+from fpcn_lightning.models.normalisation import normalised
 from fpcn_lightning.runs.heat_maps import CHANGED, LOST
 
 BACKGROUND = "background"

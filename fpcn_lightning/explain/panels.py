@@ -14,7 +14,8 @@ from torch import Tensor
 from fpcn_lightning.errors import check_choice
 from fpcn_lightning.explain.methods import METHODS, activation_map, at_inference, heat_maps
 from fpcn_lightning.models.fpcn import FPCN
-from fpcn_lightning.models.network import Network, NetworkOutput, normalised
+from fpcn_lightning.models.network import Network, NetworkOutput
+from fpcn_lightning.models.normalisation import normalised
 
 
 class PanelInput(NamedTuple):

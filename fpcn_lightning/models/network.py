@@ -123,11 +123,3 @@ class Network(nn.Module, ABC):
         """
         check_choice("model.inference_mode", inference_mode, self.inference_modes)
         self.inference_mode = inference_mode
-
-
-def normalised(network: Network, images: Tensor) -> Tensor:
-    """Images [B, 3, S, S], values 0..255, normalised as the network expects them."""
-    mean, std = (
-        torch.tensor(numbers, device=images.device).view(1, 3, 1, 1) for numbers in (network.mean, network.std)
-    )
-    return (images.float() / 255 - mean) / std

@@ -26,3 +26,9 @@ class Normalisation(nn.Module):
         """Images [B, 3, S, S], values 0..255, as float32 with the network's mean and standard deviation."""
         normalised: Tensor = (images.float() / 255 - self.mean) / self.std
         return normalised
+
+
+def normalised(network: Network, images: Tensor) -> Tensor:
+    """Images [B, 3, S, S], values 0..255, as a network on their device expects them; for a single call."""
+    result: Tensor = Normalisation(network).to(images.device)(images)
+    return result

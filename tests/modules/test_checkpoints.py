@@ -248,3 +248,24 @@ def test_record_is_plain_data() -> None:
         return value is None or type(value) in (str, int, float, bool)
 
     assert plain(checkpoints.make_record(config(), CLASSES, "fingerprint").plain())
+
+
+def test_a_checkpoint_of_version_1_is_read(content: dict[str, Any], tmp_path: Path) -> None:
+    record = content[RECORD]
+    model = {("inference" if key == "inference_mode" else key): value for key, value in record["model"].items()}
+    split = {"validation": 0.1, "test": 0.3, "seed": 0, "file": None, "published": {"train": None, "validation": "b"}}
+    data = {key: value for key, value in record["data"].items() if key not in ("max_tiles", "split", "augmentations")}
+    old = {
+        **{key: record[key] for key in ("classes", "split", "seed", "name", "variant")},
+        "schema": 1,
+        "model": model,
+        "data": {**data, "most_tiles": 9, "split": split},
+        "loss": {"classification": 1.0, "center": 0.5, "center_update": "batch_mean"},
+        "optimisation": {"learning_rate": 0.01, "schedule": "cosine", "thaw_from_best": False, "channels_last": False},
+    }
+    torch.save(content | {RECORD: old}, tmp_path / "best.ckpt")
+    loaded = checkpoints.load(tmp_path / "best.ckpt")
+    assert loaded.network.inference_mode == record["model"]["inference_mode"]
+    assert (loaded.record.schema, loaded.record.data.max_tiles, loaded.record.data.split.val) == (2, 9, 0.1)
+    assert loaded.record.data.split.published.val == "b"
+    assert loaded.record.training.channels_last is False
