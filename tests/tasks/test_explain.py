@@ -59,7 +59,8 @@ def test_two_networks_are_explained_on_their_own_images(
     assert len(rows) == result["data"]["images"]["test"]
     assert sum(row["deletion"] != "" for row in rows) == 1  # explain.curves of trainer=smoke
     assert all(row["mask_overlap"] and row["changed_background"] in ("0.0000", "1.0000") for row in rows)
-    predicted = {row["name"]: row["predicted"] for row in csv.DictReader((main / "test_predictions.csv").open())}
+    with (main / "test_predictions.csv").open() as file:
+        predicted = {row["name"]: row["predicted"] for row in csv.DictReader(file)}
     assert {row["name"]: row["predicted"] for row in rows} == predicted
     assert all(row["mask_overlap"] == "" for row in rows_of(folder / "plain"))
 
@@ -110,7 +111,7 @@ def test_all_runs_of_a_folder_are_explained_and_reported(
         train(f"model={model}", "name=rocks", "report.reference=plain", *WHOLE, folder=f"runs/{model}")
     runs = next(path for path in tmp_path.rglob("runs") if path.is_dir())
     explain(tmp_path, f"runs={runs}")
-    assert "majority has no feature map to draw heat maps of" in caplog.text
+    assert "majority has no feature map for heat maps" in caplog.text
     markdown = (runs / "localisation.md").read_text()
     assert "fpcn against plain: " in markdown
     assert "Painting over a region changes so many of its predictions: the background " in markdown
@@ -141,9 +142,9 @@ def test_invalid_settings_of_explain_are_errors(train: Train, tmp_path: Path) ->
 def test_networks_that_cannot_be_compared_are_an_error(train: Train, tmp_path: Path, rocks: Path) -> None:
     folder, _ = train("model=majority", "name=rocks", *WHOLE)
     assert read_result(folder / "result.json")["status"] == "finished"
-    with pytest.raises(UserError, match="the same network twice"):
+    with pytest.raises(UserError, match="one network twice"):
         explain(tmp_path, checkpoint(folder), f"explain.compare_with=[{folder}/checkpoints/best.ckpt]")
-    with pytest.raises(UserError, match="has no feature map to draw heat maps of"):
+    with pytest.raises(UserError, match="has no feature map for heat maps"):
         explain(tmp_path, checkpoint(folder))
     photographs = tmp_path / "two"
     for number, label in enumerate(("granite", "tuff") * 8):
