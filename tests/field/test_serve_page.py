@@ -155,7 +155,8 @@ def test_in_a_browser(make_bundle: MakeBundle, tmp_path: Path) -> None:
         assert page.title() == "colours"
         with page.expect_download() as download:
             page.click("text=Download as CSV")
-        rows = list(csv.DictReader(download.value.path().open(encoding="utf-8", newline="")))
+        with download.value.path().open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
         assert [row["unknown"] for row in rows] == ["false", "true", ""]
         (folder,) = temporary.glob("fpcn-serve-*")
         assert not any(path.stat().st_size for path in folder.rglob("*") if path.is_file())  # uploads are deleted
