@@ -20,7 +20,7 @@ from tests.conftest import composed, config_of
 GROUPS = sorted(
     f"{path.parent.name}={path.stem}"
     for path in config.CONF.glob("*/*.yaml")
-    if path.parent.name not in ("experiment", "ablation", "background")
+    if path.parent.name not in ("experiment", "ablation", "background", "report")
 )
 EXPERIMENTS = sorted(path.stem for path in (config.CONF / "experiment").glob("*.yaml"))
 
@@ -101,6 +101,12 @@ def test_a_recipe_of_the_authors_has_their_numbers_and_names_the_run(name: str) 
     assert numbers == AUTHORS_RECIPES[name]
     assert config.variant == f"{name}-{name}_authors"
     assert config.model == config_of(f"model={name}").model
+
+
+def test_the_recipes_of_the_authors_are_rows_of_the_table_of_the_comparison() -> None:
+    one, other = (config_of(f"+experiment={name}") for name in ("comparison", "authors_recipes"))
+    assert one.report == other.report
+    assert one.report.paper["fpcn"] == 93.1
 
 
 def test_every_recipe_has_an_experiment_or_is_of_general_use() -> None:

@@ -17,7 +17,7 @@ TASKS = {
     "dashboard": "write the project's W&B workspaces",
 }
 # Groups without an entry in conf/config.yaml: they are added with +GROUP=NAME.
-ADDED = ("experiment", "ablation", "background")
+ADDED = ("experiment", "ablation", "background", "report")
 
 _COMMANDS = """\
 Classify rocks and minerals from photographs: FPCN, the networks it is compared with, and a record of every run.
