@@ -17,7 +17,7 @@ from fpcn_lightning.explain.panels import Panel, PanelInput, panels_of
 from fpcn_lightning.modules.classifier import Classifier
 from fpcn_lightning.tracking.loggers import RunLogger
 from fpcn_lightning.tracking.wandb_outcome import shown_pictures
-from fpcn_lightning.tracking.wandb_run import trouble_tolerated
+from fpcn_lightning.tracking.wandb_run import errors_as_warnings
 
 
 class Panels(lightning.Callback):
@@ -81,7 +81,7 @@ class Panels(lightning.Callback):
         save(draw(rows, title), self._path(self._finished))
         for logger in trainer.loggers:
             if isinstance(logger, RunLogger) and logger.pictures:
-                with trouble_tolerated("the panels of this epoch"):
+                with errors_as_warnings("the panels of this epoch"):
                     _log(logger, rows[: logger.pictures], title, trainer.global_step)
 
     def _rows(self, module: Classifier, data: RockDataModule, chosen: tuple[int, ...]) -> list[list[Panel]]:

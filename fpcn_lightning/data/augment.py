@@ -79,7 +79,7 @@ class Augmentation(ABC):
                 raise UserError(f"data.{key}={reach} must be 0..1: the largest difference of the factor from 1.")
 
     @property
-    def evaluation_side(self) -> int:
+    def evaluation_size(self) -> int:
         """Size in pixels of the views in validation and test, and so of the images that a deployed network takes."""
         return self.crop if self.evaluation_crop is None else self.evaluation_crop
 
@@ -167,10 +167,10 @@ class Squashing(Augmentation):
 
     def evaluation_views(self, shape: Shape) -> tuple[View, ...]:
         """The centre alone."""
-        return (self.centre(shape, self.evaluation_side),)
+        return (self.centre(shape, self.evaluation_size),)
 
     def _check_sizes(self) -> None:
-        for key, side in (("crop", self.crop), ("evaluation_crop", self.evaluation_side)):
+        for key, side in (("crop", self.crop), ("evaluation_crop", self.evaluation_size)):
             if not 0 < side <= self.resize:
                 raise UserError(f"data.{key}={side} must be in 1..data.resize={self.resize}.")
 

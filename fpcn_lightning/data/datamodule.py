@@ -171,7 +171,7 @@ class RockDataModule(lightning.LightningDataModule):
             bool [S, S], under `OBJECT` and under the names of the regions that the data set marks in this image.
         """
         name, shape = self.index.pictures[position].name, self.pictures.pictures[position].shape
-        view = self.augmentation.centre(shape, self.augmentation.evaluation_side)
+        view = self.augmentation.centre(shape, self.augmentation.evaluation_size)
         files = {kind: paths[name] for kind, paths in self.marked.items() if name in paths}
         return {kind: self.augmentation.cut(read_mask(path, shape), view) for kind, path in files.items()}
 

@@ -71,7 +71,7 @@ class RockPictures(Dataset[Batch]):
 
     def centres(self, positions: Sequence[int]) -> Batch:
         """The centre view of each image, one row each, also where validation and test see tiles: for figures."""
-        side = self.augmentation.evaluation_side
+        side = self.augmentation.evaluation_size
         views = [self.augmentation.centre(self.pictures[position].shape, side) for position in positions]
         return self._batch([(at, self._seen(at, [view])[0]) for at, view in zip(positions, views, strict=True)])
 
@@ -85,7 +85,7 @@ class RockPictures(Dataset[Batch]):
         """The rows of one image in a step, filled up with padding to the same number for every image."""
         views = self._views(position, epoch)
         rows = [(position, pixels) for pixels in self._seen(position, views)] if views else []
-        side = self.augmentation.evaluation_side
+        side = self.augmentation.evaluation_size
         count = self.rows_a_picture if epoch is None else 1
         return rows + [(PADDING, np.zeros((side, side, 3), np.uint8))] * (count - len(rows))
 

@@ -39,12 +39,12 @@ class Tiling(Augmentation):
 
     def shape(self, height: int, width: int) -> Shape:
         """Height and width times `tile_scale`, or times what makes the shorter one as long as a tile."""
-        factor = max(self.tile_scale, max(self.crop, self.evaluation_side) / min(height, width))
+        factor = max(self.tile_scale, max(self.crop, self.evaluation_size) / min(height, width))
         return round(height * factor), round(width * factor)
 
     def evaluation_views(self, shape: Shape) -> tuple[View, ...]:
         """As few tiles as cover the image, or `max_tiles`, evenly spread from edge to edge, row by row."""
-        side = self.evaluation_side
+        side = self.evaluation_size
         counts = [math.ceil(length / side) for length in shape]
         while math.prod(counts) > self.max_tiles:
             counts[counts.index(max(counts))] -= 1
@@ -52,7 +52,7 @@ class Tiling(Augmentation):
         return tuple(View(top, left, False, side) for top, left in product(tops, lefts))
 
     def _check_sizes(self) -> None:
-        sides = (("crop", self.crop), ("evaluation_crop", self.evaluation_side))
+        sides = (("crop", self.crop), ("evaluation_crop", self.evaluation_size))
         for key, number in (*sides, ("tile_scale", self.tile_scale), ("max_tiles", self.max_tiles)):
             if not number > 0:
                 raise UserError(f"data.{key}={number} must be above 0.")

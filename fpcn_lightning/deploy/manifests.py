@@ -87,7 +87,7 @@ def describe_views(augmentation: Augmentation) -> SquashingViews | TilingViews:
     Raises:
         UserError: `fpcn` would prepare small pictures in another way.
     """
-    side = augmentation.evaluation_side
+    side = augmentation.evaluation_size
     if isinstance(augmentation, Squashing):
         return SquashingViews(kind="squashing", resize=augmentation.resize, side=side)
     assert isinstance(augmentation, Tiling)

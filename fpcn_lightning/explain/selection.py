@@ -42,7 +42,7 @@ def centre_views(paths: Sequence[Path], augmentation: Augmentation) -> Tensor:
         data = read_file(path)
         whole = decode(data)
         shape = augmentation.shape(whole.height, whole.width)
-        view = augmentation.centre(shape, augmentation.evaluation_side)
+        view = augmentation.centre(shape, augmentation.evaluation_size)
         seen.append(augmentation.cut(decode(data, shape).pixels, view))
     return torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2)
 

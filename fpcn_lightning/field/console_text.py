@@ -49,7 +49,7 @@ def bundle_text(bundle: Bundle) -> str:
 
 def _views_text(bundle: Bundle) -> str:
     views = bundle.views
-    size = f"{views.evaluation_side} x {views.evaluation_side} pixels"
+    size = f"{views.evaluation_size} x {views.evaluation_size} pixels"
     if bundle.micrometres_per_pixel is not None:
         size += f" of {bundle.micrometres_per_pixel:.3g} micrometres"
     return f"up to {views.max_tiles} tiles of {size}" if isinstance(views, Tiling) else f"one view of {size}"

@@ -105,7 +105,7 @@ class BundleModel:
 
     def _check_graph(self) -> None:
         """Compare names, types and shapes with the contract, in which None is any number."""
-        side, classes = self.bundle.views.evaluation_side, len(self.bundle.classes)
+        side, classes = self.bundle.views.evaluation_size, len(self.bundle.classes)
         outputs: ViewShapes = {"probabilities": (classes,), "score": ()}
         if self.bundle.activation_map:
             outputs["activation_map"] = (classes, None, None)

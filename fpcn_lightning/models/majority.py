@@ -33,7 +33,7 @@ class Majority(Network):
         """An empty module: there are no pretrained weights."""
         return self.body
 
-    def see_class_counts(self, counts: Tensor) -> None:
+    def set_class_counts(self, counts: Tensor) -> None:
         """Set the shares from the number of training images [C] of each class; none counts as half an image."""
         with torch.no_grad():
             self.logarithms.copy_((counts / counts.sum()).clamp(min=0.5 / counts.sum()).log())

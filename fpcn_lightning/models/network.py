@@ -108,7 +108,7 @@ class Network(nn.Module, ABC):
     def begin_epoch(self, epoch: int) -> None:
         """Called at the start of each training epoch, numbered from 0; for networks that change over time."""
 
-    def see_class_counts(self, counts: Tensor) -> None:
+    def set_class_counts(self, counts: Tensor) -> None:
         """Called with the number of training images [C] of each class, which balanced batches do not show."""
 
     def forward(self, images: Tensor) -> Tensor:

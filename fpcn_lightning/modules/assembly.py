@@ -27,8 +27,8 @@ def make_network(config: Config, data: RockDataModule) -> Network:
         UserError: it cannot be built, or accepts images of one size only while evaluation uses another.
     """
     network = build.network(config.model, len(data.classes), config.data.crop)
-    network.see_class_counts(data.class_counts())
-    if network.fixed_size and data.augmentation.evaluation_side != config.data.crop:
+    network.set_class_counts(data.class_counts())
+    if network.fixed_size and data.augmentation.evaluation_size != config.data.crop:
         raise UserError(
             f"this backbone accepts images of one size only: set data.evaluation_crop to data.crop={config.data.crop}."
         )

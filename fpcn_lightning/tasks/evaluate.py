@@ -18,7 +18,7 @@ from fpcn_lightning.runs.folders import data_name, evaluation_folder, variant_na
 from fpcn_lightning.runs.invocation import Invocation
 from fpcn_lightning.runs.recording import RunRecord
 from fpcn_lightning.tasks.checkpoint_data import other_data, own_data
-from fpcn_lightning.tasks.outcome import describe, leave_predictions
+from fpcn_lightning.tasks.outcome import describe, save_predictions
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def evaluate(config: Config, loaded: Loaded, data: RockDataModule, record: RunRe
     module = Classifier(
         loaded.network,
         seed=loaded.record.seed,
-        image_size=data.augmentation.evaluation_side,
+        image_size=data.augmentation.evaluation_size,
         record=loaded.record,
         channels_last=loaded.record.training.channels_last,
     )
@@ -60,7 +60,7 @@ def evaluate(config: Config, loaded: Loaded, data: RockDataModule, record: RunRe
     record.add(metrics={"val": {}, "test": module.measured["test"]})
     if trainer.is_global_zero:
         data.write_record(record.folder)
-        leave_predictions(module, data, record.folder)
+        save_predictions(module, data, record.folder)
 
 
 def _record(config: Config, invocation: Invocation, trained: CheckpointRecord) -> RunRecord:

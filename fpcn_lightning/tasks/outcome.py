@@ -33,7 +33,7 @@ def describe(record: RunRecord, data: RockDataModule, network: Network, *, train
         training: whether it is trained; then the cost of training is recorded, too.
     """
     images = ImageCounts(train=len(data.split.train), val=len(data.split.val), test=len(data.split.test))
-    size = data.augmentation.evaluation_side
+    size = data.augmentation.evaluation_size
     found = NetworkFacts(
         parameters=cost.parameters(network),
         macs=cost.macs(network, size) * data.pictures.rows_a_picture,  # of all tiles of an image
@@ -77,20 +77,20 @@ def evaluate_best(trainer: Trainer, module: Classifier, data: RockDataModule, re
     )
 
 
-def leave(trainer: Trainer, module: Classifier, data: RockDataModule, record: RunRecord) -> None:
+def save(trainer: Trainer, module: Classifier, data: RockDataModule, record: RunRecord) -> None:
     """Write predictions and figures to the run folder, time the trained network, and log the outcome to W&B."""
-    size = data.augmentation.evaluation_side
+    size = data.augmentation.evaluation_size
     if record.result["network"]:
         timed = milliseconds(module.network, size, trainer.strategy.root_device)
         record.result["network"]["milliseconds"] = round(timed, 3)
     if "test" in module.predictions:
-        leave_predictions(module, data, record.folder)
+        save_predictions(module, data, record.folder)
     log_outcome(trainer.loggers, module, data, record.result)
     if (record.folder / "metrics.csv").exists():
         learning_curves(record.folder / "metrics.csv", record.folder / "learning_curves.png")
 
 
-def leave_predictions(module: Classifier, data: RockDataModule, folder: Path) -> None:
+def save_predictions(module: Classifier, data: RockDataModule, folder: Path) -> None:
     """Write the predictions of the test images, worst first, and the confusion matrix."""
     positions, probabilities, ratios = module.predictions["test"]
     found = None if ratios is None else ratios.numpy()

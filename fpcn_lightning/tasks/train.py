@@ -49,7 +49,7 @@ def train(config: Config, record: RunRecord) -> None:
     from fpcn_lightning.modules.assembly import make_distillation, make_module, make_network
     from fpcn_lightning.profiling.throughput import Throughput
     from fpcn_lightning.tasks import outcome
-    from fpcn_lightning.tracking.loggers import closed_afterwards
+    from fpcn_lightning.tracking.loggers import closing_loggers
 
     quiet_libraries()
     data = build.datamodule(config.data, config.seed)
@@ -64,7 +64,7 @@ def train(config: Config, record: RunRecord) -> None:
     record.add(teacher=None if distillation is None else distillation.lineage)
     outcome.describe(record, data, network, training=True)
     throughput = Throughput()
-    with closed_afterwards():
+    with closing_loggers():
         trainer = build.trainer(
             config.trainer,
             logger=build.loggers(config.logger, record.result["config"]),
@@ -79,7 +79,7 @@ def train(config: Config, record: RunRecord) -> None:
         outcome.evaluate_best(trainer, module, data, record, test=config.test)
         record.add(epochs=trainer.current_epoch, images_per_second=throughput.images_per_second)
         if trainer.is_global_zero:
-            outcome.leave(trainer, module, data, record)
+            outcome.save(trainer, module, data, record)
 
 
 def _check(config: Config, invocation: Invocation) -> None:

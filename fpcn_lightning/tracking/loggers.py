@@ -73,7 +73,7 @@ class RunLogger(WandbLogger):
 
 
 @contextlib.contextmanager
-def closed_afterwards() -> Iterator[None]:
+def closing_loggers() -> Iterator[None]:
     """Finish the W&B run that the block has opened, also after an error: the next job may run in the same process."""
     failed = 1
     try:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from fpcn_lightning.data.index import SPLITS
 from fpcn_lightning.tracking.loggers import RunLogger
-from fpcn_lightning.tracking.wandb_run import trouble_tolerated
+from fpcn_lightning.tracking.wandb_run import errors_as_warnings
 
 if TYPE_CHECKING:
     from fpcn_lightning.data.datamodule import RockDataModule
@@ -33,7 +33,7 @@ def log_outcome(loggers: Iterable[Logger], module: "Classifier", data: "RockData
     """
     for logger in loggers:
         if isinstance(logger, RunLogger):
-            with trouble_tolerated("the outcome of this run"):
+            with errors_as_warnings("the outcome of this run"):
                 run = logger.experiment
                 shown = _pictures(module, data, logger.pictures)
                 run.log(

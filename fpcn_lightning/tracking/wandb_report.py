@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpcn_lightning.report.columns import text_columns
 from fpcn_lightning.runs.results import Result
-from fpcn_lightning.tracking.wandb_run import trouble_tolerated, wandb_mode, wandb_run_id
+from fpcn_lightning.tracking.wandb_run import errors_as_warnings, wandb_mode, wandb_run_id
 
 if TYPE_CHECKING:
     from wandb import Table
@@ -25,7 +25,7 @@ def log_report(folder: Path, results: Iterable[Result]) -> None:
         return
     section = _section(logged[0])
     experiments = {result["experiment"] for result in logged}
-    with trouble_tolerated(f"the table of {folder}"):
+    with errors_as_warnings(f"the table of {folder}"):
         mode = wandb_mode()
         import wandb
 

@@ -50,7 +50,7 @@ def wandb_run_id(path: Path, given: str | None = None) -> str | None:
 
 
 @contextlib.contextmanager
-def trouble_tolerated(what: str) -> Iterator[None]:
+def errors_as_warnings(what: str) -> Iterator[None]:
     """Turn an error of W&B, of the network connection or of the disk into a warning that `what` was not logged."""
     try:
         yield

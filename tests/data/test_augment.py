@@ -111,7 +111,7 @@ def test_evaluation_may_see_more_than_training() -> None:
     larger = Squashing(resize=14, crop=10, evaluation_crop=12)
     assert larger.evaluation_views((14, 14)) == (View(1, 1, False, 12),)
     assert {larger.draw((14, 14), 0, epoch, 0).side for epoch in range(5)} == {10}
-    assert Squashing(resize=14, crop=10).evaluation_side == 10
+    assert Squashing(resize=14, crop=10).evaluation_size == 10
     with pytest.raises(UserError, match=r"data\.evaluation_crop=15 .*data\.resize=14"):
         Squashing(resize=14, crop=10, evaluation_crop=15)
 

@@ -23,7 +23,7 @@ def times_seen(tiling: Tiling, shape: tuple[int, int]) -> np.ndarray[Any, np.dty
     seen = np.zeros(shape, np.int64)
     for view in tiling.evaluation_views(shape):
         part = tiling.cut(seen, view)
-        assert part.shape == (tiling.evaluation_side,) * 2, "a tile reaches beyond the picture"
+        assert part.shape == (tiling.evaluation_size,) * 2, "a tile reaches beyond the picture"
         part += 1
     return seen
 

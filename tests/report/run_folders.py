@@ -43,14 +43,14 @@ def leave_run(
     write_result(folder, result)
     unknown = [""] * len(right)
     ratios = [unknown if each is None else list(each) for each in (object_ratio, true_object_ratio)]
-    leave_predictions(folder, right, *ratios)
+    save_predictions(folder, right, *ratios)
     leave_split(folder, groups or unknown)
     epochs = (f"{epoch},{0.4 + 0.1 * epoch + 0.01 * seed},{1 / (1 + epoch)}\n" for epoch in range(4))
     (folder / "metrics.csv").write_text("epoch,val/accuracy,val/loss\n" + "".join(epochs), encoding="utf-8")
     return result
 
 
-def leave_predictions(folder: Path, correct: ArrayLike, found: Sequence[Any], true: Sequence[Any]) -> None:
+def save_predictions(folder: Path, correct: ArrayLike, found: Sequence[Any], true: Sequence[Any]) -> None:
     """The worst first, as training writes them: the reader must sort."""
     rows = [
         [f"{number:04}.jpg", "basalt", CLASSES[0 if right else 1], 0.75, found[number], true[number], 0.75, 0.25]

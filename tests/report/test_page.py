@@ -137,11 +137,11 @@ def test_the_page_shows_where_each_variant_looked_last(folder: Path) -> None:
     pictures, text = shown(reader), " ".join(reader.text.split())
     assert [picture.size for picture in pictures] == [(300, 150), (1400, 700)], "no wider than a page"
     assert [round(float(np.asarray(picture).mean())) for picture in pictures] == [90, 150]
-    assert re.search("Where it looks.*plain, seed 0, after epoch 10000 ?mask, seed 0, after epoch 3", text)
+    assert re.search("Heat maps.*plain, seed 0, after epoch 10000 ?mask, seed 0, after epoch 3", text)
 
 
 def test_panels_that_are_damaged_or_not_there_leave_no_gap(folder: Path) -> None:
-    assert "Where it looks" not in page_of(folder)
+    assert "Heat maps" not in page_of(folder)
     leave_panels(folder / "plain" / "seed-0", 1, 90)
     whole = (folder / "plain" / "seed-0" / "panels" / "epoch-0001.png").read_bytes()
     (folder / "mask" / "seed-0" / "panels").mkdir()

@@ -9,7 +9,7 @@ import wandb
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.tracking.loggers import RunLogger
-from fpcn_lightning.tracking.wandb_run import trouble_tolerated, wandb_mode, wandb_run_id
+from fpcn_lightning.tracking.wandb_run import errors_as_warnings, wandb_mode, wandb_run_id
 
 
 def test_without_an_api_key_the_mode_is_offline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,13 +49,13 @@ def test_an_error_of_w_and_b_is_a_warning(trouble: Exception, caplog: pytest.Log
     def fail() -> None:
         raise trouble
 
-    with caplog.at_level(logging.WARNING), trouble_tolerated("the table"):
+    with caplog.at_level(logging.WARNING), errors_as_warnings("the table"):
         fail()
     assert f"the table could not be logged to W&B: {trouble}" in caplog.text
 
 
 def test_an_error_of_the_package_is_raised() -> None:
-    with pytest.raises(KeyError), trouble_tolerated("the table"):
+    with pytest.raises(KeyError), errors_as_warnings("the table"):
         raise KeyError("inference_modes")
 
 

@@ -159,7 +159,7 @@ def _summary(
         scale_from=plan.scale_from,
         window=windows.size,
         window_from=plan.size.reason,
-        network_side=model.bundle.views.evaluation_side,
+        network_side=model.bundle.views.evaluation_size,
         magnification_checked=plan.size.checked,
         stride=windows.stride,
         resolution=windows.resolution,

@@ -132,7 +132,7 @@ def window_size(bundle: Bundle, micrometres_per_pixel: float | None, pixels: int
     for name, number in (("micrometres_per_pixel", micrometres_per_pixel), ("window size", pixels)):
         if number is not None and not (number > 0 and math.isfinite(number)):
             raise UserError(f"{name}={number} must be above 0.")
-    trained, view = bundle.micrometres_per_pixel, bundle.views.evaluation_side
+    trained, view = bundle.micrometres_per_pixel, bundle.views.evaluation_size
     if trained is not None and micrometres_per_pixel is not None:
         if trained * view > _MAX_SIZE * micrometres_per_pixel:
             raise UserError(f"A pixel of {micrometres_per_pixel:g} um is too small for any section: check the scale.")

@@ -46,7 +46,7 @@ def predict_windows(
         UserError: the folder has predictions of another bundle, section, grid or `key`; or the network fails.
     """
     cells = CellGrid(windows.height, windows.width, cell_size(windows.height, windows.width, windows.stride))
-    cutter = WindowCutter(section, windows, cells, model.bundle.views.evaluation_side)
+    cutter = WindowCutter(section, windows, cells, model.bundle.views.evaluation_size)
     store = PredictionStore(
         folder,
         {**_identity(model, section, windows), **(key or {})},
