@@ -139,6 +139,7 @@ def test_a_group_sets_its_own_keys_only(group: str) -> None:
         assert strangers == [], path
 
 
+@pytest.mark.slow
 def test_the_shared_recipes_own_epochs_and_frozen_epochs_of_every_network() -> None:
     for path in (config.CONF / "model").glob("*.yaml"):
         cfg = config_of(f"model={path.stem}", "recipe=small")

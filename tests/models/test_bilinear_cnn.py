@@ -91,6 +91,7 @@ def test_intermediate_poolings_are_kept() -> None:
 # --- gradients and learning -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["test_resnet", "torchvision.vgg11"])
 def test_gradient_reaches_every_parameter(backbone: str) -> None:
     network = bilinear_cnn(64, backbone)
@@ -153,6 +154,7 @@ def test_black_images_and_zero_maps_give_finite_predictions() -> None:
     assert views.logits.isfinite().all()
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_export_gives_the_same_predictions_for_any_batch_size() -> None:
     network = bilinear_cnn().eval()

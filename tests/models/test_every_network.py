@@ -13,7 +13,11 @@ from fpcn_lightning.modules.classifier import Classifier
 from tests.conftest import classifier_of, config_of
 
 CLASSES, SIZE, LARGER = 3, 64, 96
-NETWORKS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+LARGE = ("alexnet", "vgg16", "swin", "resnet50")  # seconds each
+NETWORKS = [
+    pytest.param(path.stem, marks=pytest.mark.slow if path.stem in LARGE else ())
+    for path in sorted((CONF / "model").glob("*.yaml"))
+]
 pytestmark = pytest.mark.filterwarnings("ignore:.*self.log.*")
 
 

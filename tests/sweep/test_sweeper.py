@@ -66,6 +66,7 @@ def test_the_plan_is_there_before_the_first_job_and_the_report_is_made_after_the
     assert plan(tmp_path / "outputs/single")[0] == first
 
 
+@pytest.mark.slow
 def test_errors_of_a_launcher_of_hydra_itself_end_in_one_sentence(
     sweep_here: SweepHere, reports: Reports, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,6 +202,7 @@ def test_the_plan_knows_variants_that_are_named_after_a_choice(hydra_context: Hy
     assert [job.variant for job in compose_command(hydra_context, *words).jobs] == ["plain-x", "fpcn-x"]
 
 
+@pytest.mark.slow
 def test_a_teacher_has_ended_before_its_students_begin(sweep_here: SweepHere, tmp_path: Path) -> None:
     ran: list[tuple[str, int, bool]] = []
 
@@ -217,6 +219,7 @@ def test_a_teacher_has_ended_before_its_students_begin(sweep_here: SweepHere, tm
     assert "seed=1" not in planned[0]["overrides"]
 
 
+@pytest.mark.slow
 def test_a_key_below_a_group_that_a_teacher_chooses_does_not_concern_it(hydra_context: HydraContext) -> None:
     words = ("model=resnet18", "seed=0", "distillation=kd", "distillation.temperature=4")
     sweep = compose_command(hydra_context, "+experiment=distillation", *words)
@@ -226,6 +229,7 @@ def test_a_key_below_a_group_that_a_teacher_chooses_does_not_concern_it(hydra_co
     assert len(distillations) == 2
 
 
+@pytest.mark.slow
 def test_what_comes_first_runs_once_and_what_comes_last_after_all(
     hydra_context: HydraContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +268,7 @@ def test_jobs_that_would_share_a_folder_are_refused_before_any_runs(
     assert [job.variant for job in sweep.jobs] == ["theta-0.1", "theta-0.2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
