@@ -78,7 +78,10 @@ def picture(first: Quarter = None, second: Quarter = None) -> Tensor:
     return torch.where(inside(second, SIZE), blue[:, None, None] * stripes, image)
 
 
-@pytest.fixture(scope="module", params=list(ARCHITECTURES))
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow if name.startswith("swin") else ()) for name in ARCHITECTURES],
+)
 def known(request: pytest.FixtureRequest) -> Plain:
     """A network with known predictions: a random trunk, whose channels are mixed so that channel 0 of the last map is 1
     on the first class and 0 elsewhere, and channel 1 likewise for the second, and a head in which each channel is
