@@ -131,7 +131,7 @@ class Augmentation(ABC):
             UserError: an augmentation of the config returns something else than pixels of the same shape and type.
         """
         pixels = self.cut(picture, view)
-        if view.key is None:
+        if view.key is None or not (self.brightness or self.contrast or self.further):
             return pixels
         random = _generator(view.key)
         self._drawn(random, (picture.shape[0], picture.shape[1]), view.key)  # the first draws are those of the view
