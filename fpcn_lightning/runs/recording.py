@@ -100,14 +100,14 @@ class RunRecord:
         folder: of the run.
         config: the whole config as plain data, paths in the folder made relative.
         invocation: how the run was started.
-        writes: False for the other processes of a distributed run, which do not write to the folder.
+
+    Attributes:
+        writes: False in the other processes of a distributed run, which do not write to the folder.
     """
 
-    def __init__(
-        self, folder: Path, config: dict[str, Any], invocation: Invocation, *, writes: bool | None = None
-    ) -> None:
+    def __init__(self, folder: Path, config: dict[str, Any], invocation: Invocation) -> None:
         self.folder = folder
-        self.writes = is_first_process() if writes is None else writes
+        self.writes = is_first_process()
         self.result = _new_result(config, invocation)
 
     @contextlib.contextmanager
