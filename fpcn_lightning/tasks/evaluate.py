@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fpcn_lightning import build
+from fpcn_lightning.allocator import keep_freed_memory
 from fpcn_lightning.config import Config, DataConfig
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.split import read_split_rows
@@ -32,6 +33,7 @@ def run(config: Config, invocation: Invocation) -> None:
     if config.checkpoint is None:
         raise UserError("checkpoint is not set: pass the file to test, checkpoint=RUN/checkpoints/best.ckpt.")
     quiet_libraries()
+    keep_freed_memory()
     path = Path(config.checkpoint)
     loaded = checkpoints.load(path)
     record = _record(config, invocation, loaded.record)

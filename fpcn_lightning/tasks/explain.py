@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from fpcn_lightning import build
+from fpcn_lightning.allocator import keep_freed_memory
 from fpcn_lightning.config import Config, ExplainConfig
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.errors import UserError, check_choice
@@ -39,6 +40,7 @@ def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the s
         UserError: neither is given, a checkpoint or image cannot be used, or its own images are missing.
     """
     quiet_libraries()
+    keep_freed_memory()
     _check(config.explain)
     if config.checkpoint is None and config.runs is None:
         raise UserError(

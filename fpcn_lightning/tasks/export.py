@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fpcn_lightning.allocator import keep_freed_memory
 from fpcn_lightning.config import Config
 from fpcn_lightning.deploy import bundle
 from fpcn_lightning.deploy.bundle_folder import check_replaceable, new_bundle_folder
@@ -24,6 +25,7 @@ def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the s
     if config.checkpoint is None:
         raise UserError("checkpoint is not set: pass the file to export, checkpoint=RUN/checkpoints/best.ckpt.")
     quiet_libraries()
+    keep_freed_memory()
     bundle.check_config(config.export)
     checkpoint = Path(config.checkpoint)
     loaded = checkpoints.load(checkpoint)

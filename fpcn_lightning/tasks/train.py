@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpcn_lightning import build
+from fpcn_lightning.allocator import keep_freed_memory
 from fpcn_lightning.config import Config
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.library_warnings import quiet_libraries
@@ -52,6 +53,7 @@ def train(config: Config, record: RunRecord) -> None:
     from fpcn_lightning.tracking.loggers import closing_loggers
 
     quiet_libraries()
+    keep_freed_memory()
     data = build.datamodule(config.data, config.seed)
     data.prepare_data()
     resumed = _checkpoint_to_resume(record, data)
