@@ -84,6 +84,10 @@ class DataConfig:
     view_seed: int | None = None  # of the views; null: the run's. Runs that share one can share a teacher's logits
     brightness: float = 0.0  # times a factor from 1 - brightness to 1 + brightness, in training
     contrast: float = 0.0  # likewise, about the view's mean grey
+    saturation: float = 0.0  # likewise, about each pixel's grey
+    crop_scale: list[float] = field(default_factory=lambda: [1.0, 1.0])  # size of the part cut in training / `crop`
+    quarter_turns: bool = False  # in training, for objects without an upper side such as thin sections
+    mirrored_views: bool = False  # average the predictions of a view and its mirrored copy in validation and test
     augmentations: list[Target] = field(default_factory=list)  # further ones (`fpcn_lightning.data.augment.Augment`)
     samples_per_class: int = 14  # of every class in every batch of one process
     epoch_length: str | int = "published"  # steps: published | longest_class | a number

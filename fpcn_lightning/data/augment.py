@@ -5,10 +5,14 @@ training, from the centre otherwise. Because nothing else enters, a killed run r
 of loader workers changes nothing, and a teacher's logits for a view can be stored. For images that must keep their
 aspect ratio, see `fpcn_lightning.data.tiles`.
 
-What changes the pixels of a view in training is a list of functions (`Augment`): brightness, contrast, and then those
-of the config key `data.augmentations`.
+Further options, off in the papers' recipe, vary the scale of the crop and turn it by quarter turns; `mirrored_views`
+adds the mirrored copy of each view in validation and test, whose predictions are averaged.
+
+What changes the pixels of a view in training is a list of functions (`Augment`): brightness, contrast, saturation, and
+then those of the config key `data.augmentations`.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +21,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from fpcn_lightning.data.images import Shape
 from fpcn_lightning.errors import UserError
@@ -35,13 +40,14 @@ place.
 
 
 class View(NamedTuple):
-    """A square part of an image: its upper left corner and size in pixels."""
+    """A square part of an image: its upper left corner and size in pixels, and how it is turned and augmented."""
 
     top: int
     left: int
     flipped: bool
     side: int
     key: tuple[int, int, int] | None = None  # seed, epoch and image of a view in training, which is augmented
+    turns: int = 0  # quarter turns counterclockwise, 0..3, after mirroring
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +62,17 @@ class Augmentation(ABC):
         horizontal_flip: probability of a mirrored view in training, 0..1.
         brightness: the brightness in training is multiplied by a factor from [1 - brightness, 1 + brightness].
         contrast: then the contrast about the view's mean grey by one from [1 - contrast, 1 + contrast].
+        saturation: then the difference of each pixel from its grey by one from [1 - saturation, 1 + saturation].
+        crop_scale: the part of the image that is cut in training has `crop` times a factor from this range as its size,
+            drawn uniformly in its logarithm and limited by the image, and is resized to `crop`. A range around 1 keeps
+            the mean scale of textures equal to that of validation and test.
+        quarter_turns: turn each view in training by 0 to 3 quarter turns: for objects without an upper side, such as
+            thin sections.
+        mirrored_views: add the mirrored copy of each view in validation and test; predictions are averaged.
         further: functions that change a view in training after these, in this order.
 
     Raises:
-        UserError: a size that does not fit, or a probability or range outside 0..1.
+        UserError: a size that does not fit, a probability or range outside 0..1, or a scale that is not positive.
     """
 
     crop: int
@@ -68,13 +81,24 @@ class Augmentation(ABC):
     evaluation_crop: int | None = None
     brightness: float = 0.0
     contrast: float = 0.0
+    saturation: float = 0.0
+    crop_scale: tuple[float, float] = (1.0, 1.0)
+    quarter_turns: bool = False
+    mirrored_views: bool = False
     further: tuple[Augment, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_sizes()
+        low, high = self.crop_scale
+        if not 0 < low <= high < math.inf:
+            raise UserError(f"data.crop_scale={list(self.crop_scale)} must be two factors above 0, the smaller first.")
         if not 0 <= self.horizontal_flip <= 1:
             raise UserError(f"data.horizontal_flip={self.horizontal_flip} is not a probability: give 0..1.")
-        for key, reach in (("brightness", self.brightness), ("contrast", self.contrast)):
+        for key, reach in (
+            ("brightness", self.brightness),
+            ("contrast", self.contrast),
+            ("saturation", self.saturation),
+        ):
             if not 0 <= reach <= 1:
                 raise UserError(f"data.{key}={reach} must be 0..1: the largest difference of the factor from 1.")
 
@@ -92,9 +116,14 @@ class Augmentation(ABC):
     def shape(self, height: int, width: int) -> Shape:
         """The shape that views are cut from, of an image of this height and width in pixels."""
 
-    @abstractmethod
     def evaluation_views(self, shape: Shape) -> tuple[View, ...]:
         """The views of an image of this shape in validation and test, at least one."""
+        views = self._evaluation_views(shape)
+        return (*views, *(view._replace(flipped=True) for view in views)) if self.mirrored_views else views
+
+    @abstractmethod
+    def _evaluation_views(self, shape: Shape) -> tuple[View, ...]:
+        """The views before their mirrored copies are added."""
 
     @abstractmethod
     def _check_sizes(self) -> None:
@@ -106,6 +135,7 @@ class Augmentation(ABC):
         return (
             partial(change_brightness, reach=self.brightness),
             partial(change_contrast, reach=self.contrast),
+            *([partial(change_saturation, reach=self.saturation)] if self.saturation else []),
             *self.further,
         )
 
@@ -122,32 +152,43 @@ class Augmentation(ABC):
     def cut(self, picture: NDArray[Values], view: View) -> NDArray[Values]:
         """`view` of `picture` [H, W, ...] as [side, side, ...], without a copy, not augmented."""
         part = picture[view.top : view.top + view.side, view.left : view.left + view.side]
-        return part[:, ::-1] if view.flipped else part
+        part = part[:, ::-1] if view.flipped else part
+        return np.rot90(part, view.turns) if view.turns else part
 
     def seen(self, picture: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
-        """`view` of `picture` uint8 [H, W, 3] as [side, side, 3], augmented if it is one of training.
+        """`view` of `picture` uint8 [H, W, 3] as [side, side, 3]; one of training as [crop, crop, 3], augmented.
 
         Raises:
             UserError: an augmentation of the config returns something else than pixels of the same shape and type.
         """
         pixels = self.cut(picture, view)
-        if view.key is None or not (self.brightness or self.contrast or self.further):
+        if view.key is None:
+            return pixels
+        if view.side != self.crop:
+            pixels = _resized(pixels, self.crop)
+        if not (self.brightness or self.contrast or self.saturation or self.further):
             return pixels
         random = _generator(view.key)
         self._drawn(random, (picture.shape[0], picture.shape[1]), view.key)  # the first draws are those of the view
         if self.further:  # they may change what they are given, which is a part of the cache
             pixels = pixels.copy()
         for augment in self.augments:
-            pixels = _checked(augment, augment(pixels, random), view.side)
+            pixels = _checked(augment, augment(pixels, random), self.crop)
         return pixels
 
     def _drawn(self, random: np.random.Generator, shape: Shape, key: tuple[int, int, int]) -> View:
-        """The view of the next three draws; the options do not change their number."""
-        top, left = (int(random.integers(0, length - self.crop + 1)) for length in shape)
+        """The view of the next draws: its size and turns, if they vary, and three for corner and mirroring."""
+        side, turns = self.crop, 0
+        if self.crop_scale != (1.0, 1.0):
+            low, high = (math.log(factor) for factor in self.crop_scale)
+            side = max(1, min(round(self.crop * math.exp(random.uniform(low, high))), *shape))
+        if self.quarter_turns:
+            turns = int(random.integers(0, 4))
+        top, left = (int(random.integers(0, length - side + 1)) for length in shape)
         flipped = bool(random.random() < self.horizontal_flip)
         if not self.random_crop:
-            top, left, *_ = self.centre(shape, self.crop)
-        return View(top, left, flipped, self.crop, key)
+            top, left, *_ = self.centre(shape, side)
+        return View(top, left, flipped, side, key, turns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,8 +206,7 @@ class Squashing(Augmentation):
         """The square, for every image."""
         return self.squashed
 
-    def evaluation_views(self, shape: Shape) -> tuple[View, ...]:
-        """The centre alone."""
+    def _evaluation_views(self, shape: Shape) -> tuple[View, ...]:
         return (self.centre(shape, self.evaluation_size),)
 
     def _check_sizes(self) -> None:
@@ -190,16 +230,30 @@ def change_contrast(pixels: NDArray[np.uint8], random: np.random.Generator, *, r
     return _blended(pixels, float(grey.mean()), factor)
 
 
+def change_saturation(pixels: NDArray[np.uint8], random: np.random.Generator, *, reach: float) -> NDArray[np.uint8]:
+    """Pixels [S, S, 3] whose difference from their own grey is multiplied by a factor from [1 - reach, 1 + reach]."""
+    factor = float(random.uniform(1 - reach, 1 + reach))
+    return pixels if factor == 1 else _blended(pixels, (pixels @ LUMINANCE)[..., None], factor)
+
+
 def _generator(key: tuple[int, int, int]) -> np.random.Generator:
     """What all draws of a view come from: its place, and then what its augmentations draw."""
     return np.random.default_rng([VIEW_STREAM, *key])
 
 
-def _blended(pixels: NDArray[np.uint8], other: float, weight: float) -> NDArray[np.uint8]:
-    """`weight` parts of `pixels` and 1 - `weight` parts of one grey, clipped to 0..255."""
+def _blended(pixels: NDArray[np.uint8], other: float | NDArray[np.float32], weight: float) -> NDArray[np.uint8]:
+    """`weight` parts of `pixels` [S, S, 3] and 1 - `weight` parts of a grey, or of one for each pixel [S, S, 1],
+    clipped to 0..255.
+    """
     blend = weight * pixels.astype(np.float32) + (1 - weight) * other
     clipped: NDArray[np.uint8] = np.clip(blend, 0, 255).astype(np.uint8)
     return clipped
+
+
+def _resized(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Pixels [S, S, 3] as [side, side, 3], with antialiasing where they are made smaller."""
+    resized: NDArray[np.uint8] = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR))
+    return resized
 
 
 def _checked(augment: Augment, pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

@@ -27,6 +27,8 @@ def check_data_config(config: DataConfig, seed: int) -> None:
     for key, number in (("seed", seed), ("data.workers", config.workers), ("data.view_seed", config.view_seed or 0)):
         if number < 0:
             raise UserError(f"{key}={number} must not be negative.")
+    if len(config.crop_scale) != 2:
+        raise UserError(f"data.crop_scale={config.crop_scale} must be two factors, such as [0.8,1.25].")
     check_choice("data.conflicting_labels", config.conflicting_labels, ("refuse", "keep"))
 
 
@@ -47,6 +49,10 @@ def make_augmentation(config: DataConfig, further: Sequence[Augment] = ()) -> Au
         "horizontal_flip": config.horizontal_flip,
         "brightness": config.brightness,
         "contrast": config.contrast,
+        "saturation": config.saturation,
+        "crop_scale": tuple(config.crop_scale),
+        "quarter_turns": config.quarter_turns,
+        "mirrored_views": config.mirrored_views,
         "further": tuple(further),
     }
     if config.tiles:

@@ -42,7 +42,7 @@ class Tiling(Augmentation):
         factor = max(self.tile_scale, max(self.crop, self.evaluation_size) / min(height, width))
         return round(height * factor), round(width * factor)
 
-    def evaluation_views(self, shape: Shape) -> tuple[View, ...]:
+    def _evaluation_views(self, shape: Shape) -> tuple[View, ...]:
         """As few tiles as cover the image, or `max_tiles`, evenly spread from edge to edge, row by row."""
         side = self.evaluation_size
         counts = [math.ceil(length / side) for length in shape]

@@ -89,14 +89,22 @@ def describe_views(augmentation: Augmentation) -> SquashingViews | TilingViews:
     """
     side = augmentation.evaluation_size
     if isinstance(augmentation, Squashing):
-        return SquashingViews(kind="squashing", resize=augmentation.resize, side=side)
+        return SquashingViews(
+            kind="squashing", resize=augmentation.resize, side=side, mirrored=augmentation.mirrored_views
+        )
     assert isinstance(augmentation, Tiling)
     if augmentation.crop > side:
         raise UserError(
             f"data.crop={augmentation.crop} is larger than data.evaluation_crop={side}: under data.tiles pictures are "
             "enlarged to the larger of the two, which a bundle cannot describe. Train with data.evaluation_crop=null."
         )
-    return TilingViews(kind="tiling", tile_scale=augmentation.tile_scale, most_tiles=augmentation.max_tiles, side=side)
+    return TilingViews(
+        kind="tiling",
+        tile_scale=augmentation.tile_scale,
+        most_tiles=augmentation.max_tiles,
+        side=side,
+        mirrored=augmentation.mirrored_views,
+    )
 
 
 def scale_of_views(

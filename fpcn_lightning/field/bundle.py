@@ -138,13 +138,14 @@ def _classes(labels: bytes, path: Path) -> tuple[str, ...]:
 
 
 def _views(views: CheckedMapping) -> Augmentation:
-    side = views.integer("side", 1, MAX_SIDE)
+    side, mirrored = views.integer("side", 1, MAX_SIDE), "mirrored" in views and views.boolean("mirrored")
     if views.choice("kind", "squashing", "tiling") == "squashing":
-        return Squashing(crop=side, resize=views.integer("resize", side, MAX_RESIZE))
+        return Squashing(crop=side, resize=views.integer("resize", side, MAX_RESIZE), mirrored_views=mirrored)
     return Tiling(
         crop=side,
         tile_scale=views.number("tile_scale", 1e-3, MAX_TILE_SCALE),
         max_tiles=views.integer("most_tiles", 1, MAX_TILES),
+        mirrored_views=mirrored,
     )
 
 

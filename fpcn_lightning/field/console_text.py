@@ -52,7 +52,8 @@ def _views_text(bundle: Bundle) -> str:
     size = f"{views.evaluation_size} x {views.evaluation_size} pixels"
     if bundle.micrometres_per_pixel is not None:
         size += f" of {bundle.micrometres_per_pixel:.3g} micrometres"
-    return f"up to {views.max_tiles} tiles of {size}" if isinstance(views, Tiling) else f"one view of {size}"
+    text = f"up to {views.max_tiles} tiles of {size}" if isinstance(views, Tiling) else f"one view of {size}"
+    return f"{text}, and the mirrored copies" if views.mirrored_views else text
 
 
 def _file_text(file: ModelFile) -> str:

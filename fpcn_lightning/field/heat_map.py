@@ -36,7 +36,8 @@ def heat_map(maps: NDArray[np.float32], views: Sequence[View], cut_from: Shape, 
             _span(start, view.side, length, target)
             for start, length, target in zip((view.top, view.left), cut_from, shape, strict=True)
         )
-        enlarged = Image.fromarray(np.maximum(values, 0)).resize(
+        upright = values[:, ::-1] if view.flipped else values
+        enlarged = Image.fromarray(np.maximum(upright, 0)).resize(
             (right - left, bottom - top), Image.Resampling.BILINEAR
         )
         total[top:bottom, left:right] += np.asarray(enlarged)

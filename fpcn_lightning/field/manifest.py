@@ -15,7 +15,7 @@ else: normalisation and softmax are in the graph), and returns
 - `activation_map`, float32 [B, C, h, w], if the manifest says so: what each place of the view adds to the logit of
   each class. The sum over all places and the bias of the class is the logit.
 
-The prediction for a picture with several tiles is the mean of their probabilities and of their scores.
+The prediction for a picture with several views is the mean of their probabilities and of their scores.
 """
 
 from typing import Literal, NotRequired, TypedDict
@@ -32,6 +32,7 @@ class SquashingViews(TypedDict):
     kind: Literal["squashing"]
     resize: int
     side: int
+    mirrored: NotRequired[bool]  # the mirrored copy of each view is predicted, too; False where it is absent
 
 
 class TilingViews(TypedDict):
@@ -41,6 +42,7 @@ class TilingViews(TypedDict):
     tile_scale: float
     most_tiles: int
     side: int
+    mirrored: NotRequired[bool]  # likewise
 
 
 class ModelFile(TypedDict):

@@ -20,7 +20,9 @@ from fpcn_lightning.modules.teacher import check_fits, lineage, read_teacher
 logger = logging.getLogger(__name__)
 
 # Keys of an augmentation that change no training view; the crop of evaluation does, where tiles must fit an image.
-ONLY_IN_EVALUATION = ("max_tiles",)
+ONLY_IN_EVALUATION = ("max_tiles", "mirrored_views")
+# Stores of trainings without these options are named as before there were any.
+ADDED_LATER = {"saturation": 0.0, "crop_scale": (1.0, 1.0), "quarter_turns": False}
 FUNCTIONS = "further"  # an augmentation's key of functions, which the config describes
 
 
@@ -85,9 +87,8 @@ class Distillation:
                 **{
                     name: value
                     for name, value in asdict(augmentation).items()
-                    if name not in (*ONLY_IN_EVALUATION, FUNCTIONS)
+                    if name not in (*ONLY_IN_EVALUATION, FUNCTIONS) and value != ADDED_LATER.get(name)
                 },
-                # Stores of trainings without further augmentations are named as before there were any.
                 **({"augmentations": further} if further else {}),
             },
         }

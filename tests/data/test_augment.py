@@ -279,3 +279,70 @@ def test_a_further_augmentation_that_returns_something_else_is_named(returned: A
     wrong_augmentation = Squashing(resize=14, crop=10, further=(wrong,))
     with pytest.raises(UserError, match=rf"data\.augmentations: .*wrong returns {what}: .*uint8 \[10, 10, 3\]"):
         wrong_augmentation.seen(picture_of(6), wrong_augmentation.draw((14, 14), 0, 0, 0))
+
+
+VARIED = Squashing(resize=64, crop=32, crop_scale=(0.5, 2.0), quarter_turns=True, saturation=0.5)
+
+
+def test_options_that_are_off_change_no_view() -> None:
+    """Neither the corner nor the colours of a training with the papers' recipe depend on the options added since."""
+    old = Squashing(resize=64, crop=32, brightness=0.3, contrast=0.3)
+    random = np.random.default_rng([augment.VIEW_STREAM, 5, 2, 7])
+    top, left, flipped = int(random.integers(0, 33)), int(random.integers(0, 33)), bool(random.random() < 0.5)
+    view = old.draw((64, 64), 5, 2, 7)
+    assert view[:4] == (top, left, flipped, 32)
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    expected = augment.change_brightness(old.cut(picture, view), random, reach=0.3)
+    np.testing.assert_array_equal(old.seen(picture, view), augment.change_contrast(expected, random, reach=0.3))
+
+
+def test_crop_scale_is_log_uniform_and_inside_the_image() -> None:
+    large = Squashing(resize=2048, crop=1024, crop_scale=(0.5, 2.0))
+    views = [large.draw((2048, 2048), 0, epoch, image) for epoch in range(30) for image in range(30)]
+    sides = np.array([view.side for view in views])
+    assert stats.kstest(np.log(sides / 512) / np.log(4), "uniform").pvalue > 1e-4
+    assert all(0 <= view.top <= 2048 - view.side and 0 <= view.left <= 2048 - view.side for view in views)
+    assert {
+        Squashing(resize=40, crop=32, crop_scale=(2, 3)).draw((40, 40), 0, 0, image).side for image in range(9)
+    } == {40}
+
+
+def test_a_scaled_view_is_resized_as_torchvision_resizes() -> None:
+    scaled = Squashing(resize=64, crop=32, crop_scale=(0.5, 2.0), horizontal_flip=1.0)
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    for image in range(6):
+        view = scaled.draw((64, 64), 0, 0, image)
+        part = torch.from_numpy(scaled.cut(picture, view).copy()).permute(2, 0, 1)
+        expected = reference.resize(part, [32, 32], antialias=True).permute(1, 2, 0).numpy().astype(int)
+        assert np.abs(scaled.seen(picture, view).astype(int) - expected).max() <= 1
+
+
+def test_all_quarter_turns_are_equally_likely() -> None:
+    turns = Counter(VARIED.draw((64, 64), 1, epoch, image).turns for epoch in range(40) for image in range(40))
+    assert sorted(turns) == [0, 1, 2, 3]
+    assert stats.chisquare(list(turns.values())).pvalue > 1e-4
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    turned = VARIED.cut(picture, View(0, 0, False, 32, None, 1))
+    expected = reference.rotate(torch.from_numpy(picture).permute(2, 0, 1), 90).permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(turned, expected)
+
+
+def test_saturation_keeps_the_grey_of_each_pixel() -> None:
+    pixels = np.random.default_rng(0).integers(90, 160, (16, 16, 3), np.uint8)
+    changed = augment.change_saturation(pixels, np.random.default_rng(1), reach=0.5)
+    assert not np.array_equal(changed, pixels)
+    np.testing.assert_allclose(changed @ augment.LUMINANCE, pixels @ augment.LUMINANCE, atol=1.5)
+    grey = np.full((4, 4, 3), 100, np.uint8)
+    np.testing.assert_allclose(augment.change_saturation(grey, np.random.default_rng(1), reach=0.9), grey, atol=1)
+
+
+def test_mirrored_views_follow_the_views_that_they_mirror() -> None:
+    both = Squashing(resize=14, crop=10, mirrored_views=True)
+    assert both.evaluation_views((14, 14)) == (View(2, 2, False, 10), View(2, 2, True, 10))
+    assert {view.side for view in (both.draw((14, 14), 0, 0, image) for image in range(9))} == {10}
+
+
+@pytest.mark.parametrize("scale", [(0.0, 1.0), (1.2, 0.8), (1.0, math.inf), (math.nan, 1.0)])
+def test_an_invalid_crop_scale_is_named(scale: tuple[float, float]) -> None:
+    with pytest.raises(UserError, match=r"data\.crop_scale="):
+        Squashing(resize=14, crop=10, crop_scale=scale)
