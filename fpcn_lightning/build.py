@@ -137,18 +137,18 @@ def _augmentation(section: Target, number: int) -> "Augment":
     return make
 
 
-def loss_terms(section: Mapping[str, Target], classes: int, feature_dim: int) -> "dict[str, LossTerm]":
+def loss_terms(section: Mapping[str, Target], class_counts: Sequence[int], feature_dim: int) -> "dict[str, LossTerm]":
     """The terms of the loss by name, without those whose weight is 0.
 
     Args:
         section: `loss` of the config.
-        classes: number of classes C.
+        class_counts: number of training images of each of the C classes.
         feature_dim: channels D of the network's features.
 
     Raises:
         UserError: a term cannot be built.
     """
-    known = {"classes": classes, "feature_dim": feature_dim}
+    known = {"classes": len(class_counts), "class_counts": list(class_counts), "feature_dim": feature_dim}
     terms = {}
     for name, node in section.items():
         if not isinstance(node, Mapping):

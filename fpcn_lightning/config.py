@@ -90,6 +90,8 @@ class DataConfig:
     mirrored_views: bool = False  # average the predictions of a view and its mirrored copy in validation and test
     augmentations: list[Target] = field(default_factory=list)  # further ones (`fpcn_lightning.data.augment.Augment`)
     samples_per_class: int = 14  # of every class in every batch of one process
+    batch_size: int | None = None  # the largest of one process: fewer images of a class, then fewer classes
+    sampling: str = "balanced"  # balanced | shuffled: every image once a pass, as many of a class as there are
     epoch_length: str | int = "published"  # steps: published | longest_class | a number
     evaluation_batch_size: int = 32  # views; a step holds all tiles of an image, even if they are more
     workers: int = 0  # loader processes; changes nothing but speed
@@ -116,6 +118,12 @@ class TrainingConfig:
     frozen_weight_decay: float | None = None  # of the head meanwhile; null: as afterwards
     unfreeze_from_best: bool = False  # then continue from the best epoch so far, with a fresh optimiser
     head_lr_factor: float | None = None  # times optimizer.lr, of all that is not backbone; null: the network's own
+    layer_decay: float = 1.0  # factor of the learning rate from a layer of the backbone to the one before it
+    mixup: float = 0.0  # alpha of the Beta distribution of the shares of two images; 0: no mixup
+    cutmix: float = 0.0  # likewise, of the areas of two images
+    mix_probability: float = 0.5  # of a batch to be mixed, where mixup or cutmix is above 0
+    ema: float | None = None  # decay of the moving average of the weights, which is validated and saved; null: none
+    average_from: float | None = None  # instead: share of the training after which weights are averaged equally
     channels_last: bool = True
 
 

@@ -73,7 +73,7 @@ def classifier_of(
     network = build.network(settings.model, len(classes), size)
     return Classifier(
         network,
-        terms=build.loss_terms(settings.loss, len(classes), network.feature_dim),
+        terms=build.loss_terms(settings.loss, [10] * len(classes), network.feature_dim),
         optimisation=make_optimisation(settings),
         seed=0,
         image_size=size,

@@ -113,19 +113,32 @@ class RockDataModule(lightning.LightningDataModule):
         return self._pictures
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Balanced batches."""
+        """Balanced batches, or batches of all classes as they come."""
         rank, world_size = self._rank()
+        balanced, (samples, classes) = self.config.sampling == "balanced", self.batch_shape()
         sampler = BalancedBatches(
-            [picture.label for picture in self.pictures.pictures],
+            [picture.label if balanced else 0 for picture in self.pictures.pictures],
             self.split.train,
-            classes=len(self.classes),
-            samples_per_class=self.config.samples_per_class,
+            classes=len(self.classes) if balanced else 1,
+            samples_per_class=samples if balanced else samples * classes,
+            classes_per_batch=classes,
             epoch_length=self.config.epoch_length,
             seed=self.seed,
             rank=rank,
             world_size=world_size,
         )
         return self._loader(sampler)
+
+    def batch_shape(self) -> tuple[int, int]:
+        """Images of a class, and classes, in a batch of one process: fewer than configured where `batch_size` is less.
+
+        First there are fewer images of each class, down to two, then fewer classes.
+        """
+        samples, classes, largest = self.config.samples_per_class, len(self.classes), self.config.batch_size
+        if largest is None or samples * classes <= largest:
+            return samples, classes
+        fewer = max(largest // classes, min(samples, 2))
+        return fewer, min(classes, max(1, largest // fewer))
 
     def views_of_epoch(self, epoch: int) -> DataLoader[Batch]:
         """Every training image once, in the order of the split, in its view of this epoch."""

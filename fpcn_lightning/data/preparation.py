@@ -29,6 +29,9 @@ def check_data_config(config: DataConfig, seed: int) -> None:
             raise UserError(f"{key}={number} must not be negative.")
     if len(config.crop_scale) != 2:
         raise UserError(f"data.crop_scale={config.crop_scale} must be two factors, such as [0.8,1.25].")
+    if config.batch_size is not None and config.batch_size < 2:
+        raise UserError(f"data.batch_size={config.batch_size} must be at least 2.")
+    check_choice("data.sampling", config.sampling, ("balanced", "shuffled"))
     check_choice("data.conflicting_labels", config.conflicting_labels, ("refuse", "keep"))
 
 

@@ -14,6 +14,7 @@ from torch.utils.data import Sampler
 from fpcn_lightning.errors import UserError
 
 ORDER_STREAM = 2  # keeps these draws apart from those of the augmentation under the same seed
+TURNS = 1 << 32  # instead of a class number, keeps the order of the classes apart from those of their images
 PADDING = -1  # fills the last batches, so that all ranks take the same number of steps; every metric ignores its rows
 
 
@@ -79,11 +80,15 @@ class BalancedBatches(Sampler[Step]):
     The order of draws depends on (seed, class) alone; each rank takes another part of each step's draws. So two
     processes with 7 images of a class each see in step k the same images as one process with 14.
 
+    With `classes_per_batch`, a step holds that many of the classes. They take turns: between two draws of one class
+    every other class is drawn once, so that batches are balanced over the steps.
+
     Args:
         labels: class number of every image in the data set.
         images: the images to draw from (the training split).
         classes: number of classes C.
-        samples_per_class: of one process; its batch has C times as many.
+        samples_per_class: of one process; its batch has `classes_per_batch` times as many.
+        classes_per_batch: of one process; None takes all classes.
         epoch_length: steps of an epoch: `published` (as many as the authors' sampler yields, one less than are needed
             to draw as many images as there are), `longest_class` (every image of the largest class once), or a number.
         seed: of the run.
@@ -100,6 +105,7 @@ class BalancedBatches(Sampler[Step]):
         *,
         classes: int,
         samples_per_class: int,
+        classes_per_batch: int | None = None,
         epoch_length: str | int,
         seed: int,
         rank: int = 0,
@@ -110,10 +116,14 @@ class BalancedBatches(Sampler[Step]):
         by_class = [[image for image in images if labels[image] == label] for label in range(classes)]
         if not all(by_class):
             raise UserError(f"class number {by_class.index([])} has no training image: a balanced batch needs one.")
-        self.block = samples_per_class * world_size
-        self.orders = [ClassOrder(members, self.block, seed, label) for label, members in enumerate(by_class)]
+        self.classes, self.turns = classes, None
+        drawn = classes if classes_per_batch is None else min(classes, classes_per_batch)
+        if drawn < classes:
+            self.turns = ClassOrder(range(classes), drawn, seed, TURNS)
+        block = samples_per_class * world_size
+        self.orders = [ClassOrder(members, block, seed, label) for label, members in enumerate(by_class)]
         self.part = slice(rank * samples_per_class, (rank + 1) * samples_per_class)
-        self.steps = _steps(epoch_length, [len(members) for members in by_class], self.block)
+        self.steps = _steps(epoch_length, [len(members) for members in by_class], block * drawn)
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -125,8 +135,16 @@ class BalancedBatches(Sampler[Step]):
 
     def __iter__(self) -> Iterator[Step]:
         for step in range(self.epoch * self.steps, (self.epoch + 1) * self.steps):
-            parts = [order.step(step)[self.part] for order in self.orders]
+            parts = [self.orders[label].step(number)[self.part] for label, number in self._draws(step)]
             yield Step(self.epoch, tuple(int(image) for image in np.concatenate(parts)))
+
+    def _draws(self, step: int) -> list[tuple[int, int]]:
+        """The classes of global step `step`, each with the number of its draws before."""
+        if self.turns is None:
+            return [(label, step) for label in range(self.classes)]
+        labels, first = self.turns.step(step), step * self.turns.block
+        # Every class is drawn once in each pass over the classes.
+        return sorted((int(label), (first + at) // self.classes) for at, label in enumerate(labels))
 
 
 class EveryImageOnce(Sampler[Step]):
@@ -153,11 +171,12 @@ class EveryImageOnce(Sampler[Step]):
         return (Step(None, batch) for batch in self.batches)
 
 
-def _steps(epoch_length: str | int, sizes: Sequence[int], block: int) -> int:
+def _steps(epoch_length: str | int, sizes: Sequence[int], drawn: int) -> int:
+    """Steps of an epoch, for classes of these sizes and this number of images a step, those of all processes."""
     if epoch_length == "published":
-        return max(1, -(-sum(sizes) // (block * len(sizes))) - 1)
+        return max(1, -(-sum(sizes) // drawn) - 1)
     if epoch_length == "longest_class":
-        return -(-max(sizes) // block)
+        return -(-max(sizes) * len(sizes) // drawn)
     if isinstance(epoch_length, str) or epoch_length < 1:
         raise UserError(f"data.epoch_length={epoch_length} must be published, longest_class or a number of steps.")
     return epoch_length

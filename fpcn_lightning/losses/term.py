@@ -12,21 +12,23 @@ class LossTerm(nn.Module, ABC):
     """A term of the total loss, which is the sum of weight * term.
 
     A term is built from a section below `loss` in the config: `loss.NAME._target_` names its class and the other keys
-    are its arguments. If its constructor has the parameters `classes` (number of classes C) or `feature_dim` (channels
-    D of `Views.features`), they are filled in. A term may have buffers, such as the centres of classes; they are saved
-    in checkpoints. A term whose weight is 0 is not built.
+    are its arguments. If its constructor has the parameters `classes` (number of classes C), `feature_dim` (channels D
+    of `Views.features`) or `class_counts` (number of training images of each class), they are filled in. A term may
+    have buffers, such as the centres of classes; they are saved in checkpoints. A term whose weight is 0 is not built.
 
     Args:
         weight: at least 0.
 
     Attributes:
         needs_labels: whether the term is undefined for images that were mixed from images of several classes.
+        takes_soft_targets: whether `Views.targets` may be probabilities [V, C], those of mixed images.
 
     Raises:
         UserError: the weight is negative.
     """
 
     needs_labels: bool = True
+    takes_soft_targets: bool = False
 
     def __init__(self, weight: float) -> None:
         super().__init__()

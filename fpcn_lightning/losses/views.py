@@ -17,7 +17,7 @@ class Views(NamedTuple):
     """Input of the loss in a training step. B images, V classified views, R ranked pairs, C classes, D channels."""
 
     logits: Tensor  # [V, C] every classified view
-    targets: Tensor  # [V] its class
+    targets: Tensor  # [V] its class; [V, C] the shares of the classes of mixed images
     own_logits: Tensor  # [B, C] one prediction per image, for the training accuracy
     features: Tensor  # [B, D] pooled features, for the centre loss
     better: Tensor | None = None  # [R] scores that should be higher ...

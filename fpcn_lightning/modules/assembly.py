@@ -8,6 +8,7 @@ from fpcn_lightning.models.network import Network
 from fpcn_lightning.modules.checkpoints import make_record
 from fpcn_lightning.modules.classifier import Classifier
 from fpcn_lightning.modules.distillation import Distillation
+from fpcn_lightning.modules.mixing import make_mixing
 from fpcn_lightning.modules.optimisation import Optimisation
 
 
@@ -56,11 +57,19 @@ def make_module(
     """The Lightning module that trains a network: a `Student` if there is a teacher, else a `Classifier`.
 
     Raises:
-        UserError: a term of the loss, the optimiser or its schedule cannot be built.
+        UserError: a term of the loss, the optimiser or its schedule cannot be built, or images cannot be mixed.
     """
+    terms = build.loss_terms(config.loss, data.class_counts().tolist(), network.feature_dim)
+    mixing = make_mixing(config.training, network, terms, len(data.classes))
+    if mixing is not None and distillation is not None:
+        raise UserError(
+            "a student learns from the teacher's logits of images that are not mixed: set training.mixup=0 "
+            "training.cutmix=0, or use distillation=function_matching."
+        )
     return (Classifier if distillation is None else distillation.student)(
         network,
-        terms=build.loss_terms(config.loss, len(data.classes), network.feature_dim),
+        terms=terms,
+        mixing=mixing,
         optimisation=make_optimisation(config),
         seed=config.seed,
         image_size=config.data.crop,

@@ -21,6 +21,7 @@ from fpcn_lightning.models.network import Network, NetworkOutput
 from fpcn_lightning.models.normalisation import Normalisation
 from fpcn_lightning.modules.checkpoints import RECORD, CheckpointRecord
 from fpcn_lightning.modules.metrics import summarise
+from fpcn_lightning.modules.mixing import Mixing
 from fpcn_lightning.modules.optimisation import Optimisation
 from fpcn_lightning.modules.voting import averaged, first_rows, voted
 from fpcn_lightning.runs.results import Metrics
@@ -48,6 +49,7 @@ class Classifier(lightning.LightningModule):
         image_size: height and width of the images, pixels.
         record: saved in every checkpoint: what is needed to build the network again.
         channels_last: use the memory layout in which convolutions are fastest.
+        mixing: mixes the images of a training step; None does not.
     """
 
     def __init__(
@@ -60,9 +62,11 @@ class Classifier(lightning.LightningModule):
         image_size: int,
         record: CheckpointRecord,
         channels_last: bool = True,
+        mixing: Mixing | None = None,
     ) -> None:
         super().__init__()
         self.network = network
+        self._mixing = mixing
         self.terms = nn.ModuleDict(dict(terms or {}))
         self.weights = {name: term.weight for name, term in (terms or {}).items()}
         self._optimisation, self.seed, self.channels_last = optimisation, seed, channels_last
@@ -113,8 +117,10 @@ class Classifier(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
         """The weighted sum of the terms of the total loss."""
+        if self._mixing is not None:
+            batch = _shuffled(batch)  # it is sorted by class: an image would mostly be mixed with one of its own
         images = self.training_images(batch)
-        views = self.network.views(self.normalised(images), batch.labels)
+        views = self._views(images, batch.labels)
         terms = {**self.loss_terms(views, batch.labels), **self.further_terms(views, batch, images)}
         total = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
         size = len(batch.labels)
@@ -126,6 +132,14 @@ class Classifier(lightning.LightningModule):
             parts["train/object_ratio"] = views.object_ratio.mean()
         self.log_dict(parts, on_step=False, on_epoch=True, batch_size=size)
         return total
+
+    def _views(self, images: Tensor, labels: Tensor) -> Views:
+        """The views of images [B, 3, S, S], values 0..255, mixed if the training mixes images."""
+        normalised = self.normalised(images)
+        if self._mixing is None:
+            return self.network.views(normalised, labels)
+        mixed, targets = self._mixing(normalised, labels)
+        return self.network.views(mixed, labels)._replace(targets=targets)
 
     def training_images(self, batch: Batch) -> Tensor:
         """The images [B, 3, S, S] of a training step, values 0..255."""
@@ -242,6 +256,12 @@ class Classifier(lightning.LightningModule):
             return values
         together: Tensor = self.all_gather(values)  # type: ignore[assignment]
         return together.flatten(0, 1)
+
+
+def _shuffled(batch: Batch) -> Batch:
+    """The rows of a batch in an order drawn from torch's generator."""
+    order = torch.randperm(len(batch.labels)).to(batch.labels.device)
+    return Batch(batch.images[order], batch.labels[order], batch.positions[order])
 
 
 def _number(value: float | None) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
+from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -12,9 +13,11 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from fpcn_lightning.build import MakeOptimizer, MakeScheduler
 from fpcn_lightning.config import TrainingConfig
 from fpcn_lightning.errors import UserError, check_choice
+from fpcn_lightning.models.backbones import Backbone
 from fpcn_lightning.models.network import Network
 
 NEVER_NEGATIVE = ("freeze_epochs", "frozen_lr", "frozen_weight_decay", "head_lr_factor")
+SCALE = "lr_scale"  # entry of a parameter group: its learning rate relative to optimizer.lr
 OF_FROZEN_EPOCHS = {"frozen_lr": "null", "frozen_weight_decay": "null", "unfreeze_from_best": "false"}
 
 
@@ -42,6 +45,8 @@ class Optimisation:
     def __post_init__(self) -> None:
         check_choice("lr_scheduler.interval", self.interval, ("step", "epoch"))
         check_choice("training.frozen_batch_norm", self.training.frozen_batch_norm, ("fixed", "update"))
+        if not 0 < self.training.layer_decay <= 1:
+            raise UserError(f"training.layer_decay={self.training.layer_decay} must be above 0 and at most 1.")
         for key in NEVER_NEGATIVE:
             value = getattr(self.training, key)
             if value is not None and value < 0:
@@ -78,16 +83,28 @@ class Optimisation:
         known = {id(parameter) for parameter in trunk}
         head = [parameter for parameter in network.parameters() if id(parameter) not in known]
         head += further
-        made = self.optimizer([{"name": "trunk", "params": trunk}, {"name": "head", "params": head}])
+        made = self.optimizer([*self._trunk_groups(network.trunk, trunk), {"name": "head", "params": head}])
         self.set_rates(made, network, frozen=self.training.freeze_epochs > 0)
         return made
+
+    def _trunk_groups(self, trunk: nn.Module, parameters: list[nn.Parameter]) -> list[dict[str, Any]]:
+        """One group, or with `layer_decay` one for each layer and the scale of its learning rate."""
+        decay = self.training.layer_decay
+        if decay == 1:
+            return [{"name": "trunk", "params": parameters}]
+        model = trunk.model if isinstance(trunk, Backbone) else trunk
+        groups = param_groups_layer_decay(model, layer_decay=decay, weight_decay_exclude_1d=False)
+        return [
+            {"name": f"trunk_{number}", "params": group["params"], SCALE: group["lr_scale"]}
+            for number, group in enumerate(groups)
+        ]
 
     def set_rates(self, optimizer: Optimizer, network: Network, *, frozen: bool) -> None:
         """Set the initial learning rate and weight decay of both groups, for a frozen or an unfrozen backbone."""
         factor = self.training.head_lr_factor
         factor = network.head_lr_factor if factor is None else factor
         for group in optimizer.param_groups:
-            rate, decay = optimizer.defaults["lr"], optimizer.defaults.get("weight_decay")
+            rate, decay = optimizer.defaults["lr"] * group.get(SCALE, 1.0), optimizer.defaults.get("weight_decay")
             if group["name"] == "head":
                 rate *= factor
                 if frozen:

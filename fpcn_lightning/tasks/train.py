@@ -47,6 +47,7 @@ def train(config: Config, record: RunRecord) -> None:
     """Train, validate and test one network, and write the results to the folder of the record."""
     from lightning.pytorch import seed_everything
 
+    from fpcn_lightning.callbacks.weight_average import make_weight_average
     from fpcn_lightning.modules.assembly import make_distillation, make_module, make_network
     from fpcn_lightning.profiling.throughput import Throughput
     from fpcn_lightning.tasks import outcome
@@ -65,12 +66,16 @@ def train(config: Config, record: RunRecord) -> None:
     module = make_module(config, network, data, distillation)
     record.add(teacher=None if distillation is None else distillation.lineage)
     outcome.describe(record, data, network, training=True)
-    throughput = Throughput()
+    throughput, average = Throughput(), make_weight_average(config.training)
     with closing_loggers():
         trainer = build.trainer(
             config.trainer,
             logger=build.loggers(config.logger, record.result["config"]),
-            callbacks=[*build.callbacks(config.callbacks, progress_bar=_has_progress_bar(config)), throughput],
+            callbacks=[
+                *build.callbacks(config.callbacks, progress_bar=_has_progress_bar(config)),
+                throughput,
+                *([] if average is None else [average]),
+            ],
             default_root_dir=str(record.folder),
         )
         if distillation is not None:

@@ -237,3 +237,36 @@ def test_one_process_keeps_the_order_and_pads_the_end() -> None:
 def test_an_impossible_batch_size() -> None:
     with pytest.raises(UserError, match=r"data\.evaluation_batch_size=0"):
         EveryImageOnce([1, 2], 0)
+
+
+@pytest.mark.parametrize(("classes", "drawn", "ranks"), [(25, 6, 1), (7, 3, 1), (5, 4, 2), (9, 9, 1)])
+def test_classes_take_turns_and_images_are_used_evenly(classes: int, drawn: int, ranks: int) -> None:
+    labels = [number % classes for number in range(classes * 8)]
+    samplers = [
+        BalancedBatches(
+            labels,
+            range(len(labels)),
+            classes=classes,
+            samples_per_class=2,
+            classes_per_batch=drawn,
+            epoch_length=classes * 4,
+            seed=3,
+            rank=rank,
+            world_size=ranks,
+        )
+        for rank in range(ranks)
+    ]
+    together = [sum((step.images for step in steps), ()) for steps in zip(*samplers, strict=True)]
+    for images in together:
+        assert len(set(images)) == len(images) == 2 * ranks * drawn
+        assert len({labels[image] for image in images}) == drawn
+    # After a whole number of passes over classes and images, each image has been drawn equally often.
+    uses = Counter(image for images in together for image in images)
+    assert set(uses.values()) == {4 * drawn * 2 * ranks * classes // len(labels)}
+
+
+def test_without_turns_the_steps_are_those_of_all_classes() -> None:
+    labels = [number % 4 for number in range(40)]
+    options: dict[str, Any] = {"classes": 4, "samples_per_class": 3, "epoch_length": 9, "seed": 1}
+    steps = [list(BalancedBatches(labels, range(40), **options, classes_per_batch=each)) for each in (None, 4, 9)]
+    assert steps[0] == steps[1] == steps[2]

@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -180,3 +181,28 @@ def test_any_optimiser_of_torch_works_without_code() -> None:
     assert isinstance(made, torch.optim.NAdam)
     assert {group["momentum_decay"] for group in made.param_groups} == {0.005}
     assert [group["name"] for group in made.param_groups] == ["trunk", "head"]
+
+
+def test_layer_decay_lowers_the_rates_of_early_layers() -> None:
+    settings = config_of(
+        "model=plain", "backbone=test_resnet", "pretrained=false", "training.layer_decay=0.5", "optimizer.lr=0.8"
+    )
+    module = classifier_of(settings)
+    made = module.optimisation.make_optimizer(module.network)
+    rates = [group["lr"] for group in made.param_groups if group["name"] != "head"]
+    assert len(rates) > 2
+    assert rates == sorted(rates)
+    assert {round(later / earlier, 6) for earlier, later in itertools.pairwise(rates)} == {2.0}
+    assert made.param_groups[-1]["lr"] == 0.8
+    grouped = [id(parameter) for group in made.param_groups for parameter in group["params"]]
+    assert sorted(grouped) == sorted(id(parameter) for parameter in module.network.parameters())
+    first = next(module.network.trunk.parameters())
+    assert id(first) in {id(parameter) for parameter in made.param_groups[0]["params"]}
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.5, -1.0])
+def test_a_layer_decay_out_of_range_is_named(decay: float) -> None:
+    with pytest.raises(UserError, match=r"training\.layer_decay="):
+        classifier_of(
+            config_of("model=plain", "backbone=test_resnet", "pretrained=false", f"training.layer_decay={decay}")
+        )

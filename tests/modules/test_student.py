@@ -34,7 +34,7 @@ def student(store: LogitsStore | None = None, label_weight: float = 0.5, **optio
     torch.manual_seed(0)
     return Student(
         network := build.network(PLAIN, CLASSES, SIZE),
-        terms=build.loss_terms(config.loss, CLASSES, network.feature_dim),
+        terms=build.loss_terms(config.loss, [10] * CLASSES, network.feature_dim),
         optimisation=make_optimisation(config),
         distillation=replace(DistillationConfig(), **options),
         teacher=teacher(),
