@@ -123,6 +123,8 @@ class TrainingConfig:
     cutmix: float = 0.0  # likewise, of the areas of two images
     mix_probability: float = 0.5  # of a batch to be mixed, where mixup or cutmix is above 0
     ema: float | None = None  # decay of the moving average of the weights, which is validated and saved; null: none
+    probe: str = "off"  # off | floor: an epoch must be better than a linear probe | start: and training starts from it
+    interpolate: bool = False  # after training, try weights between those of the probe and of the best epoch
     average_from: float | None = None  # instead: share of the training after which weights are averaged equally
     channels_last: bool = True
 

@@ -1,7 +1,7 @@
 """From a folder of photographs to loaders of balanced batches: index, split, cache."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -146,6 +146,26 @@ class RockDataModule(lightning.LightningDataModule):
         steps = [Step(epoch, tuple(images[start : start + size])) for start in range(0, len(images), size)]
         return self._loader(steps)
 
+    def every_view(self, images: Sequence[int], *, mirrored: bool) -> DataLoader[Batch]:
+        """Every view of these images in validation and test, on each process; `mirrored` adds the mirrored copies."""
+        pictures = self._with_views(mirrored=mirrored)
+        size = max(1, self.config.evaluation_batch_size // pictures.rows_a_picture)
+        return self._loader(EveryImageOnce(images, size), pictures)
+
+    def view_positions(self, images: Sequence[int], *, mirrored: bool) -> Tensor:
+        """The image of each row of `every_view` that is no padding, long [N]."""
+        shapes = {position: self.pictures.pictures[position].shape for position in images}
+        augmentation = self._with_views(mirrored=mirrored).augmentation
+        counts = torch.tensor([len(augmentation.evaluation_views(shapes[position])) for position in images])
+        return torch.tensor(list(images)).repeat_interleave(counts)
+
+    def _with_views(self, *, mirrored: bool) -> RockPictures:
+        """The images with or without the mirrored copies of their views in validation and test."""
+        if mirrored == self.augmentation.mirrored_views:
+            return self.pictures
+        augmentation = replace(self.augmentation, mirrored_views=mirrored)
+        return RockPictures(self.pictures.pictures, augmentation, self.view_seed, self.pictures.cache)
+
     def val_dataloader(self) -> DataLoader[Batch]:
         """Every validation image once."""
         return self._loader(self._every_image_once(self.split.val))
@@ -233,9 +253,11 @@ class RockDataModule(lightning.LightningDataModule):
         """The rank of this process, and how many there are."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(self, sampler: BalancedBatches | EveryImageOnce | Sequence[Step]) -> DataLoader[Batch]:
+    def _loader(
+        self, sampler: BalancedBatches | EveryImageOnce | Sequence[Step], pictures: RockPictures | None = None
+    ) -> DataLoader[Batch]:
         return DataLoader(
-            self.pictures,
+            self.pictures if pictures is None else pictures,
             sampler=sampler,
             batch_size=None,  # the sampler's items are whole batches
             num_workers=self.config.workers,

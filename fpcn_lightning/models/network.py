@@ -93,6 +93,14 @@ class Network(nn.Module, ABC):
         return None
 
     @property
+    def linear_head(self) -> nn.Linear | None:
+        """The layer whose logits on the mean of the backbone's map are those of `forward`; None if there is none.
+
+        A linear probe of the backbone is put into it.
+        """
+        return None
+
+    @property
     def heat_layer(self) -> nn.Module | None:
         """The module whose output is the last map [B, C, H, W], for heat maps; None if there is none.
 

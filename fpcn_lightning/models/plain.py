@@ -23,6 +23,11 @@ class Plain(OnBackbone, SingleView):
         super().__init__(image_size, backbone, pretrained, weights)
         self.head = nn.Linear(self.backbone.channels, classes)
 
+    @property
+    def linear_head(self) -> nn.Linear:
+        """The only layer after the backbone."""
+        return self.head
+
     def features(self, images: Tensor) -> Tensor:
         """The mean [B, D] over the map."""
         return average(self.backbone(images).last)

@@ -25,6 +25,7 @@ from fpcn_lightning.runs.results import (
     Evaluation,
     ImagesPerSecond,
     NetworkFacts,
+    ProbeFacts,
     Result,
     read_result,
     write_result,
@@ -88,6 +89,7 @@ class Facts(TypedDict, total=False):
     images_per_second: ImagesPerSecond
     seen_in_training: int | None
     teacher: dict[str, object] | None
+    probe: ProbeFacts
 
 
 class RunRecord:
@@ -175,7 +177,7 @@ class RunRecord:
             write_result(self.folder, self.result)
 
     @contextlib.contextmanager
-    def timed(self, stage: Literal["teacher", "fit", "test"]) -> Iterator[None]:
+    def timed(self, stage: Literal["teacher", "probe", "fit", "test"]) -> Iterator[None]:
         """Add the seconds of the block, also after an error, to those of the stage before an interruption."""
         before = (self.result["seconds"].get(stage) or 0.0) if stage != "test" else 0.0
         began = time.monotonic()

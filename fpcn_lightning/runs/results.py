@@ -22,13 +22,15 @@ RESULT_NAME = "result.json"
 class Seconds(TypedDict):
     """Wall-clock seconds of the run; a stage that did not take place is null.
 
-    `teacher` is the time in which this run stored the teacher's logits, 0 where another run had stored them.
+    `teacher` is the time in which this run stored the teacher's logits, 0 where another run had stored them; `probe`
+    that in which it fitted the linear probe.
     """
 
     total: float | None
     fit: float | None
     test: float | None
     teacher: NotRequired[float | None]
+    probe: NotRequired[float | None]
 
 
 class Code(TypedDict):
@@ -102,6 +104,22 @@ class Evaluation(TypedDict):
     test: dict[str, Metrics]
 
 
+class ProbeFacts(TypedDict):
+    """A linear probe of the backbone that a run was trained from; accuracies in 0..1, losses in nats.
+
+    `chosen` tells whether the run ended with it, because no epoch was better on the validation split; then `test` is
+    also the accuracy of the run. `interpolation` is the share of the trained weights, 1 without an interpolation with
+    those of the probe.
+    """
+
+    strength: float
+    val: float
+    val_loss: float
+    test: float | None
+    chosen: bool
+    interpolation: NotRequired[float]
+
+
 class Result(TypedDict):
     """One run. `started` is an ISO 8601 time, `checkpoint` is relative to the run folder.
 
@@ -133,6 +151,7 @@ class Result(TypedDict):
     seen_in_training: NotRequired[int | None]
     command: NotRequired[str | None]
     teacher: NotRequired[dict[str, object] | None]
+    probe: NotRequired[ProbeFacts | None]
 
 
 Run = tuple[Path, Result]

@@ -55,6 +55,15 @@ def describe(record: RunRecord, data: RockDataModule, network: Network, *, train
     )
 
 
+def save_fitted(trainer: Trainer, module: Classifier, data: RockDataModule) -> None:
+    """Save a network that is not trained in steps where the best epoch of others is saved."""
+    trainer.validate(module, data, verbose=False)
+    checkpoint = trainer.checkpoint_callback
+    if isinstance(checkpoint, ModelCheckpoint):
+        checkpoint.best_model_path = checkpoint.format_checkpoint_name({})
+        trainer.save_checkpoint(checkpoint.best_model_path)
+
+
 def evaluate_best(trainer: Trainer, module: Classifier, data: RockDataModule, record: RunRecord, *, test: bool) -> None:
     """Evaluate the best epoch on the validation split and, once, on the test split; record metrics and checkpoint.
 
@@ -86,7 +95,7 @@ def save(trainer: Trainer, module: Classifier, data: RockDataModule, record: Run
     if "test" in module.predictions:
         save_predictions(module, data, record.folder)
     log_outcome(trainer.loggers, module, data, record.result)
-    if (record.folder / "metrics.csv").exists():
+    if (record.folder / "metrics.csv").exists() and record.result["epochs"]:
         learning_curves(record.folder / "metrics.csv", record.folder / "learning_curves.png")
 
 

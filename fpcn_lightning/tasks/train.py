@@ -48,7 +48,9 @@ def train(config: Config, record: RunRecord) -> None:
     from lightning.pytorch import seed_everything
 
     from fpcn_lightning.callbacks.weight_average import make_weight_average
+    from fpcn_lightning.models.probe import Probe
     from fpcn_lightning.modules.assembly import make_distillation, make_module, make_network
+    from fpcn_lightning.modules.floor import make_floor
     from fpcn_lightning.profiling.throughput import Throughput
     from fpcn_lightning.tasks import outcome
     from fpcn_lightning.tracking.loggers import closing_loggers
@@ -63,6 +65,8 @@ def train(config: Config, record: RunRecord) -> None:
     distillation = make_distillation(config, data)
     seed_everything(config.seed, verbose=False)  # after loading the teacher: a student starts with the same weights
     network = make_network(config, data)
+    with record.timed("probe"):
+        floor = make_floor(network, data, config.training, test=config.test)
     module = make_module(config, network, data, distillation)
     record.add(teacher=None if distillation is None else distillation.lineage)
     outcome.describe(record, data, network, training=True)
@@ -81,8 +85,14 @@ def train(config: Config, record: RunRecord) -> None:
         if distillation is not None:
             with record.timed("teacher"):
                 distillation.fill(config.trainer["max_epochs"], trainer.strategy.root_device)
-        with record.timed("fit"):
-            trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+        if isinstance(network, Probe):
+            outcome.save_fitted(trainer, module, data)
+        else:
+            with record.timed("fit"):
+                trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+        if floor is not None:
+            floor.choose(trainer, module, data)
+            record.add(probe=floor.facts)
         outcome.evaluate_best(trainer, module, data, record, test=config.test)
         record.add(epochs=trainer.current_epoch, images_per_second=throughput.images_per_second)
         if trainer.is_global_zero:

@@ -37,7 +37,9 @@ def averages(average: WeightAverage, epochs: int = 4) -> Weights:
     trainer(average, seen, max_epochs=epochs, num_sanity_val_steps=0).fit(
         module, loader(batch()), loader(batch(seed=1))
     )
-    seen.validated.append(module.network.head.weight.detach().clone())
+    head = module.network.linear_head
+    assert head is not None
+    seen.validated.append(head.weight.detach().clone())
     return seen
 
 
@@ -87,7 +89,7 @@ def test_a_run_is_tested_with_its_average_and_resumes_bit_for_bit(
 
 
 @pytest.mark.parametrize("options", [{"ema": 1.0}, {"ema": -0.1}, {"ema": math.nan}, {"average_from": 1.0}])
-def test_values_out_of_range_are_named(options: dict[str, float]) -> None:
+def test_values_out_of_range_are_named(options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=rf"training\.{next(iter(options))}="):
         make_weight_average(TrainingConfig(**options))
 

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -52,6 +53,6 @@ def test_a_class_without_images_is_finite() -> None:
 
 
 @pytest.mark.parametrize("options", [{"label_smoothing": 1.0}, {"label_smoothing": -0.1}, {"logit_adjustment": -1.0}])
-def test_values_out_of_range_are_named(options: dict[str, float]) -> None:
+def test_values_out_of_range_are_named(options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=rf"loss\.classification\.{next(iter(options))}="):
         ClassificationTerm(1.0, **options)

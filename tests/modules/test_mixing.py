@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ def one_colour_an_image() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("options", [{"mixup": 1.0}, {"cutmix": 1.0}], ids=["mixup", "cutmix"])
-def test_targets_are_the_shares_of_both_images(options: dict[str, float]) -> None:
+def test_targets_are_the_shares_of_both_images(options: dict[str, Any]) -> None:
     torch.manual_seed(0)
     mixing = Mixing(TrainingConfig(mix_probability=1.0, **options), classes=3)
     for _ in range(5):
@@ -53,7 +54,7 @@ def test_a_term_that_needs_labels_refuses() -> None:
 
 
 @pytest.mark.parametrize("options", [{"mixup": -1.0}, {"mix_probability": 1.5}, {"cutmix": float("nan")}])
-def test_values_out_of_range_are_named(options: dict[str, float]) -> None:
+def test_values_out_of_range_are_named(options: dict[str, Any]) -> None:
     module = classifier_of(config_of("model=plain", *TINY))
     with pytest.raises(UserError, match=rf"training\.{next(iter(options))}="):
         make_mixing(TrainingConfig(**options), module.network, {}, 3)
