@@ -101,7 +101,7 @@ def refused(name: str, reason: str) -> PictureResult:
 
 def display_name(name: str) -> str:
     """A file name from a client without folders, at most `_MAX_NAME` characters long."""
-    last = PureWindowsPath(printable(name)).name  # both kinds of slashes
+    last = PureWindowsPath(printable(name)).name or "photograph"  # both kinds of slashes
     return last if len(last) <= _MAX_NAME else f"{last[:_MAX_NAME]}…"
 
 

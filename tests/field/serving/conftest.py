@@ -55,7 +55,7 @@ def started(
             "--no-browser",
             *options,
         ],
-        env={**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": os.getcwd()},
+        env={**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(Path.cwd())},
         cwd=temporary,
         text=True,
         stdout=subprocess.PIPE,

@@ -123,6 +123,7 @@ def test_too_many_pixels_of_a_kind_that_pillow_does_not_read_are_refused(
         ("/etc/passwd", "passwd"),
         (r"C:\photographs\a.jpg", "a.jpg"),
         ("\x1b[2Ja.jpg", "?[2Ja.jpg"),
+        ("", "photograph"),
         ("x" * 500, "x" * 200 + "…"),
     ],
 )

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -25,7 +25,7 @@ from tests.field.conftest import paint, write_bundle
 from tests.field.serving.conftest import started
 
 MEGABYTE = 2**20
-PLACE = {"number": 1, "total": 1, "skipped": 0, "index": 0, "name": "red.png"}
+PLACE: dict[str, str | int] = {"number": 1, "total": 1, "skipped": 0, "index": 0, "name": "red.png"}
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +48,9 @@ def upload_address(server: str) -> str:
     return server + found[1]
 
 
-def predicted(server: str, *files: tuple[str, bytes], **options: object) -> httpx.Response:
-    return httpx.post(f"{server}/predict", files=[("files", file) for file in files], timeout=60, **options)  # type: ignore[arg-type]
+def predicted(server: str, *files: tuple[str, bytes], headers: dict[str, str] | None = None) -> httpx.Response:
+    form = [("files", file) for file in files]
+    return httpx.post(f"{server}/predict", files=form, headers=headers, timeout=60)
 
 
 def socket_handshake(server: str, headers: dict[str, str]) -> int:
@@ -79,6 +80,15 @@ def held_request(server: str, path: str, length: int, body: bytes = b"", headers
     head = f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {length}\r\n{headers}\r\n"
     connection.sendall(head.encode() + body)
     return connection
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Whether a condition becomes true."""
+    for _ in range(100):
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def test_the_page_names_its_bundle(server: str) -> None:
@@ -164,16 +174,6 @@ def test_all_uploads_are_bounded_together(server: str, red: bytes) -> None:
         assert eventually(lambda: predicted(server, ("red.png", red)).status_code == 503)
         assert httpx.post(upload_address(server), params=PLACE, content=red).status_code == 503
     assert eventually(lambda: predicted(server, ("red.png", red)).status_code == 200)
-
-
-def eventually(condition: object) -> bool:
-    """Whether a condition becomes true."""
-    assert callable(condition)
-    for _ in range(100):
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def test_one_bad_file_does_not_take_the_others_along(server: str, red: bytes) -> None:
