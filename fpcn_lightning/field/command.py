@@ -123,7 +123,7 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from fpcn_lightning.field.serve import serve
+    from fpcn_lightning.field.serving.serve import serve
 
     serve(
         options.bundle,
@@ -132,5 +132,7 @@ def _serve(options: argparse.Namespace) -> int:
         open_browser=options.browser,
         max_megabytes=options.max_megabytes,
         file=options.file,
+        api=options.api,
+        allowed_hosts=options.allow_host,
     )
     return 0

@@ -154,6 +154,14 @@ def _add_serve_options(add: AddArgument) -> None:
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this computer alone)")
     add("--no-browser", dest="browser", action="store_false", help="do not open a browser")
     add("--max-megabytes", type=_positive, default=20, metavar="N", help="largest photograph (default: 20)")
+    add("--api", action="store_true", help="also offer POST /predict for programs, described by /openapi.json")
+    add(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another host name that the page is reached by, such as that of a reverse proxy; may be repeated",
+    )
     add("--file", metavar="NAME", help="another model file of the bundle, such as model.int8.onnx")
 
 

@@ -1,0 +1,84 @@
+"""What the page says about a bundle: what it knows, how good it is, and what it is not for."""
+
+import math
+import re
+from dataclasses import dataclass
+
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.field.model import BundleModel
+from fpcn_lightning.field.serving.verdict import usual_coverage
+
+NOT_INTENDED = (
+    "decisions about safety, stability, ore grade, price or the law; for rocks of other classes; for photographs taken "
+    "in another way than those that it was trained with."
+)
+_CARD_NOT_INTENDED = re.compile(r"^\*\*Not intended for\*\*\s+(.+?)(?:\n\s*\n|\Z)", re.DOTALL | re.MULTILINE)
+_CARD_COUNTS = re.compile(r"^- photographs: .*?; (\d+) to train, (\d+) to validate, (\d+) to test$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of photographs in the splits."""
+
+    train: int
+    val: int
+    test: int
+
+
+@dataclass(frozen=True)
+class About:
+    """The facts about a bundle that the page states.
+
+    Attributes:
+        name: of the bundle.
+        file: name of the model file.
+        classes: all that the model knows.
+        accuracy: share of test photographs that were classified correctly, 0..1; None if it was not measured.
+        counts: of the photographs; None if the card does not state them.
+        not_intended: what the model must not be used for, to follow the word "for".
+        activation_map: whether the page shows heat maps.
+        coverage: share of validation photographs that are not `unknown`, 0..1.
+        set_coverage: of the prediction sets; None if the bundle has none.
+        card: the model card; empty if there is none.
+    """
+
+    name: str
+    file: str
+    classes: tuple[str, ...]
+    accuracy: float | None
+    counts: Counts | None
+    not_intended: str
+    activation_map: bool
+    coverage: float
+    set_coverage: float | None
+    card: str
+
+    @property
+    def standard_error(self) -> float | None:
+        """Binomial standard error of the accuracy, 0..1; None without an accuracy or the number of photographs."""
+        if self.accuracy is None or self.counts is None or not self.counts.test:
+            return None
+        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.counts.test)
+
+
+def about(model: BundleModel) -> About:
+    """Collect the facts from the manifest and the model card."""
+    bundle = model.bundle
+    try:
+        card = bundle.card()
+    except UserError:  # the card is for people; a bundle works without it
+        card = ""
+    counts = _CARD_COUNTS.search(card)
+    not_intended = _CARD_NOT_INTENDED.search(card)
+    return About(
+        name=bundle.name,
+        file=model.file,
+        classes=bundle.classes,
+        accuracy=bundle.files[model.file]["accuracy"],
+        counts=Counts(*map(int, counts.groups())) if counts else None,
+        not_intended=" ".join(not_intended[1].replace("`", "'").split()) if not_intended else NOT_INTENDED,
+        activation_map=bundle.activation_map,
+        coverage=bundle.coverage,
+        set_coverage=usual_coverage(model),
+        card=card,
+    )

@@ -1,0 +1,163 @@
+"""The prediction for one uploaded photograph, with what the page shows of it."""
+
+import base64
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path, PureWindowsPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fpcn_lightning.data.images import decode, read_file
+from fpcn_lightning.field.classify import Prediction, classify_file
+from fpcn_lightning.field.heat_map import heat_map, overlaid
+from fpcn_lightning.field.model import BundleModel
+from fpcn_lightning.field.results import PredictionTable, csv_line
+from fpcn_lightning.field.serving.verdict import State, Verdict, usual_coverage, verdict
+from fpcn_lightning.field.untrusted import printable
+
+MAX_PICTURES = 50
+"""At a time on the page, and in one request to the REST endpoint."""
+
+MAX_PIXELS = 120_000_000
+"""Below the limit of `data.images`, since anyone may upload to a page; above the sensors of nearly all phones."""
+
+TOP_CLASSES = 3
+_MAX_NAME = 200  # characters
+_PREVIEW_SIZE = 640  # pixels along the longer edge
+_JPEG_QUALITY = 85
+
+
+@dataclass(frozen=True)
+class ClassProbability:
+    """A class and its calibrated probability in 0..1."""
+
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class PictureResult:
+    """One photograph; if it could not be read, its state is `unreadable` and there are no classes.
+
+    Attributes:
+        prediction: its `path` is the name that the client sent, without folders.
+        verdict: how far it can be relied on.
+        top: the most likely classes, most likely first.
+        picture: data URI of a small copy; empty without images.
+        heat: likewise, of its heat map; empty if the model has no activation map.
+    """
+
+    prediction: Prediction
+    verdict: Verdict
+    top: tuple[ClassProbability, ...] = ()
+    picture: str = ""
+    heat: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self.prediction.path.name
+
+    @property
+    def error(self) -> str | None:
+        """Why there is no prediction."""
+        return self.prediction.error
+
+
+def classify_upload(model: BundleModel, path: Path, name: str, *, images: bool = True) -> PictureResult:
+    """Classify one uploaded photograph, which may come from anyone.
+
+    Args:
+        model: classifies it.
+        path: of the stored file.
+        name: that the client sent, for display alone.
+        images: whether to return a small copy and the heat map, too.
+
+    Raises:
+        UserError: the bundle's network fails.
+    """
+    if _pixels(path) > MAX_PIXELS:
+        return refused(name, f"more than {MAX_PIXELS // 10**6} million pixels are too many for this server")
+    prediction = replace(classify_file(model, path, coverage=usual_coverage(model)), path=Path(display_name(name)))
+    judged = verdict(prediction, model.bundle.classes)
+    if prediction.probabilities is None:
+        return PictureResult(prediction, judged)
+    ranked = np.argsort(-prediction.probabilities, kind="stable")[:TOP_CLASSES]
+    top = tuple(
+        ClassProbability(model.bundle.classes[index], float(prediction.probabilities[index])) for index in ranked
+    )
+    result = PictureResult(prediction, judged, top)
+    return _with_images(result, path, int(ranked[0])) if images else result
+
+
+def refused(name: str, reason: str) -> PictureResult:
+    """The result of a file that is not classified."""
+    return PictureResult(Prediction(Path(display_name(name)), printable(reason)), Verdict(State.UNREADABLE))
+
+
+def display_name(name: str) -> str:
+    """A file name from a client without folders, at most `_MAX_NAME` characters long."""
+    last = PureWindowsPath(printable(name)).name or "photograph"  # both kinds of slashes
+    return last if len(last) <= _MAX_NAME else f"{last[:_MAX_NAME]}…"
+
+
+def csv_of(results: Iterable[PictureResult], model: BundleModel) -> str:
+    """The predictions as `fpcn predict --sets` writes them, with the plausible classes as sets, and with the state."""
+    table = PredictionTable(model.bundle.classes, TOP_CLASSES, sets=True)
+    columns = [*table.columns[:-1], "state", "error"]
+    lines = [csv_line(columns)]
+    for result in results:
+        row = table.row(replace(result.prediction, prediction_set=result.verdict.plausible))
+        row["state"] = str(result.verdict.state)
+        lines.append(csv_line(row[column] for column in columns))
+    return "".join(lines)
+
+
+def _with_images(result: PictureResult, path: Path, best: int) -> PictureResult:
+    picture = _preview(path)
+    heat = ""
+    viewed = result.prediction.viewed
+    if viewed is not None and viewed.activation_maps is not None:
+        values = heat_map(viewed.activation_maps[:, best], viewed.views, viewed.shape, picture.shape[:2])
+        heat = _data_uri(overlaid(picture, values))
+    # The activation maps are large, and the page keeps the result for as long as it is open.
+    return replace(result, prediction=replace(result.prediction, viewed=None), picture=_data_uri(picture), heat=heat)
+
+
+def _pixels(path: Path) -> int:
+    """As in the header; 0 if it cannot be read: then `classify` applies the limit and the message of its own."""
+    try:
+        with Image.open(path) as image:
+            return math.prod(image.size)
+    except Exception:  # Pillow raises many kinds of errors on a damaged file
+        return _tiff_pixels(path)
+
+
+def _tiff_pixels(path: Path) -> int:
+    """Of a TIFF that Pillow does not read, such as one of floats."""
+    try:
+        import tifffile
+
+        with tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            return int(page.imagewidth * page.imagelength)
+    except Exception:  # likewise
+        return 0
+
+
+def _preview(path: Path) -> NDArray[np.uint8]:
+    """The whole upright picture at a small size: uint8 [H, W, 3], RGB."""
+    squashed = decode(read_file(path), (_PREVIEW_SIZE, _PREVIEW_SIZE))
+    factor = _PREVIEW_SIZE / max(squashed.width, squashed.height)
+    size = max(1, round(squashed.width * factor)), max(1, round(squashed.height * factor))
+    return np.asarray(Image.fromarray(squashed.pixels).resize(size, Image.Resampling.BILINEAR))
+
+
+def _data_uri(picture: NDArray[np.uint8]) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

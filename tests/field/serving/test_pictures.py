@@ -1,0 +1,147 @@
+import base64
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import tifffile
+from PIL import Image
+
+from fpcn_lightning.field.bundle import read_bundle
+from fpcn_lightning.field.model import BundleModel
+from fpcn_lightning.field.serving import pictures
+from fpcn_lightning.field.serving.about import about
+from fpcn_lightning.field.serving.pictures import PictureResult, classify_upload, csv_of, display_name
+from fpcn_lightning.field.serving.verdict import State
+from tests.field.conftest import MakeBundle, colour_network, paint
+
+CARD = """\
+# rocks
+
+**Not intended for** decisions about
+safety; `unknown` catches a part.
+
+## Data
+
+- photographs: index.csv; 18 to train, 6 to validate, 25 to test
+"""
+
+
+@pytest.fixture
+def model(bundle_folder: Path) -> BundleModel:
+    return BundleModel(read_bundle(bundle_folder))
+
+
+def shown(model: BundleModel, path: Path) -> PictureResult:
+    return classify_upload(model, path, path.name)
+
+
+def decoded(uri: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    data = base64.b64decode(uri.removeprefix("data:image/jpeg;base64,"), validate=True)
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def without_map() -> onnx.ModelProto:
+    network = colour_network()
+    del network.graph.output[2]
+    return network
+
+
+def test_the_csv_has_the_predictions_with_state_and_plausible_classes(model: BundleModel, tmp_path: Path) -> None:
+    text = tmp_path / "notes.jpg"
+    text.write_text("no picture")
+    olive = (140, 125, 20)
+    paths = [paint(tmp_path / "red.png"), paint(tmp_path / "grey.png", (128, 128, 128)), text]
+    rows = list(
+        csv.DictReader(
+            io.StringIO(csv_of([shown(model, path) for path in [*paths, paint(tmp_path / "olive.png", olive)]], model))
+        )
+    )
+    assert [row["path"] for row in rows] == ["red.png", "grey.png", "notes.jpg", "olive.png"]
+    assert [row["state"] for row in rows] == ["sure", "unknown", "unreadable", "doubtful"]
+    assert [row["prediction_set"] for row in rows] == ["red", "red; green; blue", "", "red; green"]
+    assert [row["class_1"] for row in rows] == ["red", "red", "", "red"]
+    assert rows[2]["error"] == "this is no picture of a known format"
+
+
+def test_the_heat_map_shows_where_the_colour_is(model: BundleModel, tmp_path: Path) -> None:
+    path = paint(tmp_path / "corner.png", (60, 60, 60), (80, 40))
+    with Image.open(path) as picture:
+        picture.paste((255, 0, 0), (60, 0, 80, 20))
+        picture.save(path)
+    result = shown(model, path)
+    assert result.top[0].name == "red"
+    picture_, heat = decoded(result.picture), decoded(result.heat)
+    assert picture_.shape == heat.shape == (320, 640, 3)
+    hot, cold = heat[10:110, 520:630].mean((0, 1)), heat[220:310, 10:200].mean((0, 1))
+    yellow, violet = np.array((253, 231, 37)), np.array((68, 1, 84))
+    assert np.abs(hot - yellow).sum() < np.abs(hot - violet).sum()
+    assert np.abs(cold - violet).sum() < np.abs(cold - yellow).sum()
+
+
+def test_a_bundle_without_activation_map_shows_the_picture_alone(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    model = BundleModel(read_bundle(make_bundle(activation_map=False, model=without_map())))
+    result = shown(model, paint(tmp_path / "red.png"))
+    assert result.picture
+    assert not result.heat
+
+
+def test_tiles_are_shown_on_the_whole_picture(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    views = {"kind": "tiling", "tile_scale": 1.0, "most_tiles": 4, "side": 32}
+    model = BundleModel(read_bundle(make_bundle(views=views)))
+    heat = decoded(shown(model, paint(tmp_path / "red.png", size=(64, 32))).heat).astype(int)
+    assert heat.shape == (320, 640, 3)
+    assert (heat.max(2) - heat.min(2)).min() > 50  # colour everywhere, grey nowhere
+
+
+def test_too_many_pixels_are_refused_before_decoding(model: BundleModel, tmp_path: Path) -> None:
+    path = paint(tmp_path / "red.bmp")
+    header = bytearray(path.read_bytes())
+    header[18:26] = (20_000).to_bytes(4, "little") * 2
+    path.write_bytes(header)
+    assert "120 million pixels" in str(shown(model, path).error)
+
+
+def test_too_many_pixels_of_a_kind_that_pillow_does_not_read_are_refused(
+    model: BundleModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "deep.tif"
+    tifffile.imwrite(path, np.ones((20, 20, 3), np.float32), photometric="rgb")
+    assert shown(model, path).verdict.state != State.UNREADABLE
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 399)
+    result = shown(model, path)
+    assert result.verdict.state == State.UNREADABLE
+    assert "million pixels" in str(result.error)
+
+
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        ("/etc/passwd", "passwd"),
+        (r"C:\photographs\a.jpg", "a.jpg"),
+        ("\x1b[2Ja.jpg", "?[2Ja.jpg"),
+        ("", "photograph"),
+        ("x" * 500, "x" * 200 + "…"),
+    ],
+)
+def test_names_are_shown_without_folders_and_control_characters(sent: str, name: str) -> None:
+    assert display_name(sent) == name
+
+
+def test_the_page_states_what_the_card_states(bundle_folder: Path) -> None:
+    (bundle_folder / "card.md").write_text(CARD, encoding="utf-8")
+    facts = about(BundleModel(read_bundle(bundle_folder)))
+    assert facts.not_intended == "decisions about safety; 'unknown' catches a part."
+    assert facts.counts is not None
+    assert (facts.counts.train, facts.counts.test) == (18, 25)
+    assert facts.standard_error == pytest.approx(0.06)  # of 90 %
+
+
+def test_a_bundle_without_card_has_facts(bundle_folder: Path) -> None:
+    (bundle_folder / "card.md").unlink()
+    facts = about(BundleModel(read_bundle(bundle_folder)))
+    assert facts.counts is None
+    assert "safety" in facts.not_intended
