@@ -66,6 +66,7 @@ class RockDataModule(lightning.LightningDataModule):
         self.view_seed = seed if config.view_seed is None else config.view_seed
         self.augmentation = make_augmentation(config, augmentations)
         self.wanted_classes, self.only_test = classes, only_test
+        self.epoch_length: str | int = config.epoch_length
         self._pictures: RockPictures | None = None
 
     def prepare_data(self) -> None:
@@ -112,6 +113,10 @@ class RockDataModule(lightning.LightningDataModule):
             raise RuntimeError("the data module is not set up: call setup() first")
         return self._pictures
 
+    def set_epoch_length(self, steps: int) -> None:
+        """Set the number of steps of an epoch, in place of `data.epoch_length`."""
+        self.epoch_length = steps
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Balanced batches, or batches of all classes as they come."""
         rank, world_size = self._rank()
@@ -122,7 +127,7 @@ class RockDataModule(lightning.LightningDataModule):
             classes=len(self.classes) if balanced else 1,
             samples_per_class=samples if balanced else samples * classes,
             classes_per_batch=classes,
-            epoch_length=self.config.epoch_length,
+            epoch_length=self.epoch_length,
             seed=self.seed,
             rank=rank,
             world_size=world_size,

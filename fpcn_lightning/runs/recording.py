@@ -34,7 +34,8 @@ from fpcn_lightning.runs.sameness import decisive
 
 LAST = Path("checkpoints") / "last.ckpt"  # below the run folder: what an interrupted run resumes from
 WANDB_RUN = "wandb_run.txt"  # likewise: the id of its W&B run
-LEFT_BY_A_RUN = (RESULT_NAME, "metrics.csv", WANDB_RUN)
+TRAINING_PLAN = "training_plan.json"  # likewise: the length that a budget of minutes gave it, kept when it is resumed
+LEFT_BY_A_RUN = (RESULT_NAME, "metrics.csv", WANDB_RUN, TRAINING_PLAN)
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pillow")
 
 

@@ -53,6 +53,7 @@ def train(config: Config, record: RunRecord) -> None:
     from fpcn_lightning.modules.floor import make_floor
     from fpcn_lightning.profiling.throughput import Throughput
     from fpcn_lightning.tasks import outcome
+    from fpcn_lightning.tasks.budget import plan_training
     from fpcn_lightning.tracking.loggers import closing_loggers
 
     quiet_libraries()
@@ -68,12 +69,14 @@ def train(config: Config, record: RunRecord) -> None:
     with record.timed("probe"):
         floor = make_floor(network, data, config.training, test=config.test)
     module = make_module(config, network, data, distillation)
+    plan = plan_training(config, module, data, record.folder)
+    data.set_epoch_length(plan.steps)
     record.add(teacher=None if distillation is None else distillation.lineage)
     outcome.describe(record, data, network, training=True)
     throughput, average = Throughput(), make_weight_average(config.training)
     with closing_loggers():
         trainer = build.trainer(
-            config.trainer,
+            {**config.trainer, "max_epochs": plan.epochs},
             logger=build.loggers(config.logger, record.result["config"]),
             callbacks=[
                 *build.callbacks(config.callbacks, progress_bar=_has_progress_bar(config)),
@@ -84,7 +87,7 @@ def train(config: Config, record: RunRecord) -> None:
         )
         if distillation is not None:
             with record.timed("teacher"):
-                distillation.fill(config.trainer["max_epochs"], trainer.strategy.root_device)
+                distillation.fill(plan.epochs, trainer.strategy.root_device)
         if isinstance(network, Probe):
             outcome.save_fitted(trainer, module, data)
         else:
@@ -101,6 +104,8 @@ def train(config: Config, record: RunRecord) -> None:
 
 def _check(config: Config, invocation: Invocation) -> None:
     """Check the values of the config of a run."""
+    from fpcn_lightning.tasks.budget import Budget
+
     check_names(config.name, config.variant)
     if config.report.reach is not None and not 0 < config.report.reach <= 1:
         raise UserError(f"report.reach={config.report.reach} must be an accuracy above 0 and at most 1.")
@@ -111,6 +116,12 @@ def _check(config: Config, invocation: Invocation) -> None:
         if not isinstance(trainer[key], int | float) or trainer[key] <= 0:
             raise UserError(f"trainer.{key}={trainer[key]} must be above 0: a number of batches, or a share up to 1.0.")
     several = trainer["devices"] not in (1, "1") or trainer["strategy"] not in ("auto", "ddp_spawn")
+    budget = config.training.budget
+    if budget is not None and Budget.parsed(budget).seconds is not None and several:
+        raise UserError(
+            f"training.budget={budget}: a time is measured in one process, and each of several would plan another "
+            "length: give a number of steps or epochs, such as training.budget=600steps."
+        )
     if invocation.multirun and several:
         # The other processes of a run are started with the command line of the first: they would start all jobs again.
         raise UserError(
