@@ -18,7 +18,7 @@ class Views(NamedTuple):
 
     logits: Tensor  # [V, C] every classified view
     targets: Tensor  # [V] its class
-    own_logits: Tensor  # [B, C] one prediction per image, for the training accuracy
+    own_logits: Tensor  # [B, C] one prediction per image, in the configured inference mode
     features: Tensor  # [B, D] pooled features, for the centre loss
     better: Tensor | None = None  # [R] scores that should be higher ...
     worse: Tensor | None = None  # [R] ... than these, 0..1

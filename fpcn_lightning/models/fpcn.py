@@ -42,9 +42,17 @@ class FPCN(OnBackbone):
     - the first epochs froze all but the last stage, whose convolutions never learned: here `training.freeze_epochs`
       freezes the whole backbone, as in API-Net, from which the code is derived.
 
-    Two inference modes, both reported: `as_trained` applies positioning to the single image and, with contrast, fusion
-    and gate with the image as its own partner (ours: the paper does not describe inference on a single image);
-    `unmasked` is the linear layer on the mean of the unmasked map (authors' code).
+    Four inference modes, all reported (the paper does not describe inference on a single image):
+
+    - `as_trained` (ours): positioning and, with contrast, fusion and gate with the image as its own partner;
+    - `masked` (ours): the linear layer on the pooled features of positioning; no fusion, no gate;
+    - `unmasked` (authors' code): the linear layer on the mean of the whole map; no positioning either;
+    - `mean` (ours): the mean of the logits of `masked` and `unmasked`, from one pass through the backbone. Of logits,
+      not of probabilities, so that it stays linear in the map, and energy scores and class activation maps exist.
+
+    In training, pairs are classified (`loss.classification`). `loss.own` adds the cross-entropy of the single image in
+    the configured inference mode: with `masked`, `unmasked` or `mean` the network that is deployed is then trained
+    itself, pairs and centres regularise it, and the fusion is not part of what is exported.
 
     Args:
         classes: number of classes C.
@@ -62,7 +70,7 @@ class FPCN(OnBackbone):
         UserError: an argument has an unknown value.
     """
 
-    inference_modes = ("as_trained", "unmasked")
+    inference_modes = ("as_trained", "masked", "unmasked", "mean")
 
     def __init__(
         self,
@@ -124,9 +132,9 @@ class FPCN(OnBackbone):
         self.choose_inference_mode(inference_mode)
 
     def predict(self, images: Tensor) -> NetworkOutput:
-        """Logits [B, C] of both inference modes and the located object, also where the mask is off."""
+        """Logits [B, C] of all inference modes and the located object, also where the mask is off."""
         features, located, maps = self._positioned(images)
-        logits = {"as_trained": self._alone(features), "unmasked": self.head(average(maps))}
+        logits = {mode: self._classified(mode, features, maps) for mode in self.inference_modes}
         return NetworkOutput(logits, located.inside, located.inside.float().mean((1, 2)))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -134,23 +142,32 @@ class FPCN(OnBackbone):
         if self.inference_mode == "unmasked":
             logits: Tensor = self.head(average(self.backbone(images).last))
             return logits
-        return self._alone(self._positioned(images)[0])
+        features, _, maps = self._positioned(images)
+        return self._classified(self.inference_mode, features, maps)
 
     def explained(self, images: Tensor) -> Explained | None:
         """Logits [B, C] and class activation maps [B, C, H, W]; None where the logits depend on a gate."""
         if self.inference_mode == "unmasked":
             return explained_average(self.head, self.backbone(images).last)
-        if self.contrast is not None:
+        if self.inference_mode == "as_trained" and self.contrast is not None:
             return None
         features, located, maps = self._positioned(images)
         weighted = contributions(self.head, maps * located.weights, area(located, self.pool_over))
-        return Explained(self._alone(features), weighted)
+        if self.inference_mode == "mean":
+            weighted = (weighted + explained_average(self.head, maps).maps) / 2
+        return Explained(self._classified(self.inference_mode, features, maps), weighted)
 
     def views(self, images: Tensor, labels: Tensor) -> Views:
         """Every image with its partners in the batch of all processes; single images without contrast or partners."""
-        features, located, _ = self._positioned(images)
-        own = self._alone(features)
-        alone = Views(own, labels, own, features, mask=located.mask, object_ratio=located.object_ratio)
+        features, located, maps = self._positioned(images)
+        alone = Views(
+            self._classified("as_trained", features, maps),
+            labels,
+            own_logits=self._classified(self.inference_mode, features, maps),
+            features=features,
+            mask=located.mask,
+            object_ratio=located.object_ratio,
+        )
         return alone if self.contrast is None else self.contrast.paired(alone, self.head)
 
     def _positioned(self, images: Tensor) -> tuple[Tensor, Located, Tensor]:
@@ -158,7 +175,11 @@ class FPCN(OnBackbone):
         located = self.positioning(maps.last, maps.previous)
         return pool(maps.last, located, self.pool_over), located, maps.last
 
-    def _alone(self, features: Tensor) -> Tensor:
-        """Logits of single images; with contrast, each one is its own partner."""
-        logits: Tensor = self.head(features if self.contrast is None else self.contrast.with_itself(features))
-        return logits
+    def _classified(self, inference_mode: str, features: Tensor, maps: Tensor) -> Tensor:
+        """Logits [B, C] of single images in one inference mode, from their pooled features and whole maps."""
+        if inference_mode == "as_trained" and self.contrast is not None:
+            features = self.contrast.with_itself(features)
+        if inference_mode == "unmasked":
+            features = average(maps)
+        logits: Tensor = self.head(features)
+        return (logits + self.head(average(maps))) / 2 if inference_mode == "mean" else logits

@@ -350,8 +350,40 @@ def test_inference_mode_as_trained_pairs_an_image_with_itself(name: str) -> None
         mutual = fused(network, features, features, "relu" if name == "fpcn" else "none")
         gated = features * mutual if name == "fpcn" else features + features * torch.sigmoid(mutual * features)
         expected = network.head.weight @ gated + network.head.bias
-        for found in (network.predict(pictures(2)).logits["as_trained"][image], views.own_logits[image]):
-            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        found = network.predict(pictures(2)).logits["as_trained"][image]
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+def test_masked_unmasked_and_their_mean_need_no_fusion(name: str) -> None:
+    network = preset(name).eval()
+    views = network.views(pictures(3), torch.tensor([0, 0, 1]))
+    network.contrast.fusion.expand.bias.fill_(math.nan)
+    logits = network.predict(pictures(3)).logits
+    assert logits["as_trained"].isnan().all()
+    for image, features in enumerate(views.features):
+        whole = network.backbone(pictures(3)).last[image].mean((1, 2))
+        masked, unmasked = (network.head.weight @ each + network.head.bias for each in (features, whole))
+        torch.testing.assert_close(logits["masked"][image], masked, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(logits["unmasked"][image], unmasked, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(logits["mean"][image], (masked + unmasked) / 2, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("inference_mode", FPCN.inference_modes)
+def test_the_own_prediction_in_training_is_that_of_the_inference_mode(inference_mode: str) -> None:
+    """So that `loss.own` trains what is deployed."""
+    network = preset("fpcn", inference_mode=inference_mode).eval()
+    views = network.views(pictures(4), torch.tensor([0, 0, 1, 1]))
+    torch.testing.assert_close(views.own_logits, network(pictures(4)), rtol=1e-4, atol=1e-5)
+    assert len(views.logits) == 16  # pairs are classified as well
+    pairs = network.views(pictures(4), torch.tensor([0, 0, 1, 1])).logits
+    torch.autograd.backward(views.own_logits.sum())
+    assert network.head.weight.grad is not None
+    reached = network.contrast.fusion.reduce.weight.grad is not None
+    assert reached == (inference_mode == "as_trained")
+    network.choose_inference_mode("masked")
+    assert torch.equal(network.views(pictures(4), torch.tensor([0, 0, 1, 1])).logits, pairs)
 
 
 @torch.no_grad()
