@@ -26,3 +26,4 @@ class Views(NamedTuple):
     object_ratio: Tensor | None = None  # [B] alpha of FPCN's equation 4, 0..1
     weights: Tensor | None = None  # [V] weight of each view in the classification loss; None: 1 / V each
     contrasted: ContrastedPairs | None = None  # embeddings of pairs, for the contrastive loss
+    mask_view: Tensor | None = None  # [B, C] one prediction per closer view; [0, C] in epochs without such views

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.losses.views import Views
+from fpcn_lightning.models.closer_view import MaskView, check_mask_view, closer_view
 from fpcn_lightning.models.contrast import PairContrast
 from fpcn_lightning.models.network import Explained, NetworkOutput, average, contributions, explained_average
 from fpcn_lightning.models.on_backbone import OnBackbone
@@ -64,6 +65,9 @@ class FPCN(OnBackbone):
         contrast: train on gated pairs instead of on single images.
         gate, pairs, pairs_per_image, fusion_hidden, fusion_activation, open_gate, dropout: see
             `fpcn_lightning.models.contrast.PairContrast`.
+        mask_view: in training, classify a closer view around the mask, too (`loss.mask_view`): its `box`, a `window` of
+            its area, or `none`. A second pass through the backbone, whose batch statistics are then of both views.
+        mask_view_share: 0..1, least height and width of that view as shares of those of the image.
         inference_mode: the one that `forward` uses.
 
     Raises:
@@ -95,6 +99,8 @@ class FPCN(OnBackbone):
         fusion_activation: Literal["relu", "none"] = "relu",
         open_gate: bool = True,
         dropout: float = 0.5,
+        mask_view: MaskView = "none",
+        mask_view_share: float = 0.5,
         inference_mode: str = "as_trained",
     ) -> None:
         switches = {"mask": mask, "contrast": contrast, "open_gate": open_gate, "pretrained": pretrained}
@@ -102,6 +108,7 @@ class FPCN(OnBackbone):
             if not isinstance(value, bool):
                 raise UserError(f"model.{key}={value} must be true or false.")
         check_choice("model.pool_over", pool_over, ("map", "mask", "nothing"))
+        check_mask_view(mask_view, mask_view_share)
         super().__init__(image_size, backbone, pretrained, weights, previous_block=previous_block)
         channels = self.backbone.channels
         self.head = nn.Linear(channels, classes)
@@ -129,6 +136,7 @@ class FPCN(OnBackbone):
         # Without a mask both areas are the same, but only the mean over the map equals that of `Plain` bit for bit: a
         # GPU computes a mean as the sum times 1 / (H * W).
         self.pool_over: PoolOver = "map" if pool_over == "mask" and not mask else pool_over
+        self.mask_view, self.mask_view_share = mask_view, mask_view_share
         self.choose_inference_mode(inference_mode)
 
     def predict(self, images: Tensor) -> NetworkOutput:
@@ -167,6 +175,7 @@ class FPCN(OnBackbone):
             features=features,
             mask=located.mask,
             object_ratio=located.object_ratio,
+            mask_view=self._closer(images, located),
         )
         return alone if self.contrast is None else self.contrast.paired(alone, self.head)
 
@@ -174,6 +183,14 @@ class FPCN(OnBackbone):
         maps = self.backbone(images)
         located = self.positioning(maps.last, maps.previous)
         return pool(maps.last, located, self.pool_over), located, maps.last
+
+    def _closer(self, images: Tensor, located: Located) -> Tensor | None:
+        """Logits [B, C] of the closer views around the mask, by the same backbone and head."""
+        if self.mask_view == "none":
+            return None
+        views = closer_view(images, located.inside, self.mask_view, self.mask_view_share)
+        logits: Tensor = self.head(average(self.backbone(views).last))
+        return logits
 
     def _classified(self, inference_mode: str, features: Tensor, maps: Tensor) -> Tensor:
         """Logits [B, C] of single images in one inference mode, from their pooled features and whole maps."""

@@ -13,6 +13,7 @@ from fpcn_lightning.config import CONF
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.losses.ranking import score_ranking
 from fpcn_lightning.models.backbones import Backbone, FeatureMaps
+from fpcn_lightning.models.closer_view import closer_view
 from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.models.network import Network
 from fpcn_lightning.models.plain import Plain
@@ -235,6 +236,24 @@ def test_small_and_one_sided_batches_give_no_wrong_pairs(labels: list[int], pair
 def test_pair_policies_determine_the_views(policy: str, pairs: int) -> None:
     network = on_maps(preset("fpcn", pairs=policy), random_maps(6))
     assert len(network.views(pictures(6), labels_of(2)).logits) == 2 * pairs
+
+
+@pytest.mark.parametrize("kind", ["box", "window"])
+def test_the_closer_view_is_classified_by_the_same_backbone_and_head(kind: Any) -> None:
+    network = preset("fpcn", mask_view=kind, mask_view_share=0.4).eval()
+    plain = preset("fpcn").eval()
+    labels = torch.tensor([0, 0, 1, 1])
+    views, without = network.views(pictures(4), labels), plain.views(pictures(4), labels)
+    assert without.mask_view is None
+    for name in ("logits", "own_logits", "features"):
+        assert torch.equal(getattr(views, name), getattr(without, name))
+    inside = network.predict(pictures(4)).mask
+    crops = closer_view(pictures(4), inside, kind, 0.4)
+    assert not torch.allclose(crops, pictures(4))
+    torch.testing.assert_close(views.mask_view, network.head(network.backbone(crops).last.mean((2, 3))))
+    torch.autograd.backward(views.mask_view.sum())
+    assert all(parameter.grad is not None for parameter in network.backbone.parameters())
+    assert torch.equal(network(pictures(4)), plain(pictures(4)))  # not used at inference
 
 
 # --- gradients ------------------------------------------------------------------------------------------------------
