@@ -7,7 +7,8 @@ from torch import Tensor
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.fpcn import FPCN
-from fpcn_lightning.models.positioning import Located, Positioning, activation_map, pool
+from fpcn_lightning.models.masked_pooling import pool
+from fpcn_lightning.models.positioning import Located, Positioning, activation_map
 
 AUTHORS = {"strict": True, "largest_component": True, "previous_block": True}
 FOUR_BY_FOUR = torch.tensor([[0.0, 0, 0, 0], [0, 4, 4, 0], [0, 4, 4, 0], [0, 0, 0, 3]])[None, None]
