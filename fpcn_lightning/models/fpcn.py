@@ -49,7 +49,7 @@ class FPCN(OnBackbone):
     | L_class + 0.5 centre loss | L_class + ranking with margin 0.05; no centre loss |
     | inference on a single image is not described | the head on the mean of the whole map: no mask, alpha or gate |
 
-    **`model=fpcn`, our reading**, in which alpha has an effect of its own and which learns under every recipe.
+    **`model=fpcn`, our reading**, in which alpha has an effect of its own.
 
     | paper | here |
     |---|---|

@@ -62,6 +62,14 @@ def test_previous_block_intersects() -> None:
     assert located.mask.sum() == 4
 
 
+@pytest.mark.parametrize("constant", ["last", "previous"])
+def test_a_constant_map_in_one_block_leaves_what_the_other_has(constant: str) -> None:
+    """Unlike the authors' code, which has the full mask of 196 cells where the previous map is constant."""
+    block, flat = blob(slice(2, 5), slice(3, 7)), torch.ones(1, 1, 14, 14)
+    maps = (flat, block) if constant == "last" else (block, flat)
+    assert Positioning(**AUTHORS)(*maps).mask.sum() == 12
+
+
 @pytest.mark.parametrize("value", [0.0, 0.1, -3.0, math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("options", [{}, AUTHORS])
 def test_constant_or_infinite_map_gives_the_full_mask(value: float, options: dict[str, bool]) -> None:
