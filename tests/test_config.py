@@ -202,27 +202,67 @@ def test_the_centre_loss_of_pca_net_has_the_weight_of_its_authors() -> None:
 
 
 def test_common_choices_exist() -> None:
-    words = {"model": ("plain", "fpcn", "fpcn_official"), "trainer": ("cpu", "gpu", "ddp", "smoke")}
+    words = {"model": ("plain", "fpcn", "fpcn_paper", "fpcn_official"), "trainer": ("cpu", "gpu", "ddp", "smoke")}
     words |= {"logger": ("csv", "wandb", "tensorboard"), "data": ("synthetic", "minerals", "folder")}
     assert {f"{group}={name}" for group, names in words.items() for name in names} <= set(GROUPS)
 
 
-def test_fpcn_and_fpcn_official_differ_in_these_keys() -> None:
-    paper, official = composed("model=fpcn"), composed("model=fpcn_official")
-    different = {key for key in paper.model if paper.model[key] != official.model[key]}
-    assert different == {
-        "strict_threshold",
-        "largest_component",
-        "previous_block",
-        "gate",
-        "fusion_activation",
-        "inference_mode",
-        "pool_over",
-        "open_gate",
-    }
-    assert (paper.loss.center.weight, paper.loss.ranking.weight) == (0.5, 0.0)
-    assert (official.loss.center.weight, official.loss.ranking.weight) == (0.0, 1.0)
-    assert official.loss.ranking.margin == 0.05
+# What a preset of FPCN sets otherwise than `fpcn`, in `model` and in `loss`.
+OTHER_PRESETS: dict[str, dict[str, object]] = {
+    "fpcn_official": {
+        "model.alpha": "area",
+        "model.strict_threshold": True,
+        "model.largest_component": True,
+        "model.previous_block": True,
+        "model.pool_over": "map",
+        "model.gate": "residual",
+        "model.fusion_activation": "none",
+        "model.open_gate": False,
+        "model.inference_mode": "unmasked",
+        "loss.ranking.weight": 1.0,
+        "loss.center.weight": 0.0,
+    },
+    "fpcn_paper": {
+        "model.alpha": "area",
+        "model.pool_over": "map",
+        "model.pairs": "all",
+        "model.open_gate": False,
+        "model.dropout": 0.0,
+        "loss.center.normalise": False,
+        "loss.center.reduction": "sum",
+    },
+}
+
+
+@pytest.mark.parametrize("name", OTHER_PRESETS)
+def test_the_presets_of_fpcn_differ_in_these_keys(name: str) -> None:
+    ours, other = (config_of(f"model={preset}") for preset in ("fpcn", name))
+    flat = [flatten({"model": each.model, "loss": each.loss}) for each in (ours, other)]
+    assert {key: flat[1][key] for key in flat[0] if flat[0][key] != flat[1][key]} == OTHER_PRESETS[name]
+    assert ours.loss["center"]["weight"] == 0.5
+    assert other.loss["ranking"]["margin"] == 0.05
+
+
+@pytest.mark.parametrize("name", ["fpcn_paper", "fpcn_official"])
+def test_what_is_ours_is_off_in_the_faithful_presets(name: str) -> None:
+    config = config_of(f"model={name}")
+    ours = {key: config.model[key] for key in ("mask_kind", "mask_from_epoch", "mask_view")}
+    assert ours == {"mask_kind": "hard", "mask_from_epoch": 0, "mask_view": "none"}
+    for term in ("own", "mask_view", "supervised_contrastive"):
+        assert config.loss[term]["weight"] == 0
+
+
+def test_the_papers_recipe_of_fpcn_has_what_the_paper_says() -> None:
+    config = config_of("model=fpcn_paper", "recipe=fpcn_paper")
+    data = config.data
+    assert (data.resize, data.crop, data.evaluation_crop, data.horizontal_flip) == (448, 448, None, 0.0)
+    assert (data.brightness, data.contrast, data.augmentations, data.samples_per_class) == (0.0, 0.0, [], 14)
+    optimizer = config.optimizer
+    assert (optimizer["_target_"], optimizer["lr"], optimizer["momentum"]) == ("torch.optim.SGD", 0.01, 0.9)
+    assert (optimizer["weight_decay"], config.lr_scheduler.scheduler) == (0.0, None)
+    assert (config.trainer["max_epochs"], config.training.freeze_epochs) == (100, 0)
+    assert config.model["backbone"] == "resnet101"
+    assert config.variant == "fpcn_paper-fpcn_paper"
 
 
 @pytest.mark.parametrize(

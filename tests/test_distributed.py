@@ -11,6 +11,8 @@ from torch.nn import functional
 from fpcn_lightning.distributed import gather_with_gradient, rank_slice, sum_over_ranks, world_size
 from fpcn_lightning.losses.center import CenterLoss
 from fpcn_lightning.losses.ranking import score_ranking, true_class_probability
+from fpcn_lightning.losses.supervised_contrastive import SupervisedContrastiveTerm
+from fpcn_lightning.losses.views import Views
 from fpcn_lightning.models.contrast import Fusion, residual_gates
 from fpcn_lightning.models.pairs import select_pairs
 
@@ -89,10 +91,29 @@ def gather_of_a_rank(rank: int) -> dict[str, Tensor]:
     return {"rows": gathered.detach(), "gradient": rows.grad, "positions": rank_slice(2)}
 
 
+def contrastive_of_a_rank(rank: int, ranks: int) -> dict[str, Tensor]:
+    """The supervised contrastive loss, and the gradient of a layer, averaged as DistributedDataParallel does."""
+    # Class 2 has one image on each rank, class 3 one in all.
+    labels = torch.tensor([0, 0, 1, 1, 2, 3, 0, 0, 0, 1, 1, 2]).chunk(ranks)[rank]
+    images = batch(0)[0].chunk(ranks)[rank]
+    torch.manual_seed(0)
+    layer = nn.Linear(6, 4).double()
+    features = layer(images)
+    logits = features[:, :3]
+    loss = SupervisedContrastiveTerm(1.0)(Views(logits, labels, logits, features), labels)
+    torch.autograd.backward(loss)
+    assert layer.weight.grad is not None
+    return {"loss": sum_over_ranks(loss.detach()) / ranks, "gradient": sum_over_ranks(layer.weight.grad) / ranks}
+
+
 def work(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'rendezvous'}", rank=rank, world_size=RANKS)
-    results = {"gather": gather_of_a_rank(rank), "train": [train(case, rank, RANKS) for case in CASES]}
+    results = {
+        "gather": gather_of_a_rank(rank),
+        "train": [train(case, rank, RANKS) for case in CASES],
+        "contrastive": contrastive_of_a_rank(rank, RANKS),
+    }
     torch.save(results, folder / f"rank-{rank}.pt")
     dist.destroy_process_group()
 
@@ -114,6 +135,9 @@ def test_two_ranks_equal_one_process_on_the_whole_batch(tmp_path: Path) -> None:
             torch.testing.assert_close(result, alone, rtol=0, atol=1e-6)
         centers = [result["center.centers"] for result in trained]
         assert torch.equal(*centers)
+
+    for result in results:
+        torch.testing.assert_close(result["contrastive"], contrastive_of_a_rank(rank=0, ranks=1), rtol=0, atol=1e-10)
 
 
 def test_one_process_gathers_only_its_own_rows() -> None:

@@ -172,6 +172,9 @@ class CenterLoss(nn.Module):
 class CenterTerm(LossTerm):
     """`CenterLoss` of `Views.features`: pooled features, before any gate of a pair.
 
+    The FPCN paper does not say which features x_i of equation 11 are. Those before the gate exist once for each image;
+    those after it depend on the partner, so that an image would have as many as it has pairs.
+
     Args:
         weight: lambda of FPCN's equation 12.
         classes: number of classes C.

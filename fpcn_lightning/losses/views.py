@@ -18,7 +18,7 @@ class Views(NamedTuple):
 
     logits: Tensor  # [V, C] every classified view
     targets: Tensor  # [V] its class; [V, C] the shares of the classes of mixed images
-    own_logits: Tensor  # [B, C] one prediction per image, for the training accuracy
+    own_logits: Tensor  # [B, C] one prediction per image, in the configured inference mode
     features: Tensor  # [B, D] pooled features, for the centre loss
     better: Tensor | None = None  # [R] scores that should be higher ...
     worse: Tensor | None = None  # [R] ... than these, 0..1
@@ -26,3 +26,4 @@ class Views(NamedTuple):
     object_ratio: Tensor | None = None  # [B] alpha of FPCN's equation 4, 0..1
     weights: Tensor | None = None  # [V] weight of each view in the classification loss; None: 1 / V each
     contrasted: ContrastedPairs | None = None  # embeddings of pairs, for the contrastive loss
+    mask_view: Tensor | None = None  # [B, C] one prediction per closer view; [0, C] in epochs without such views

@@ -7,30 +7,65 @@ from torch import Tensor, nn
 
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.losses.views import Views
+from fpcn_lightning.models.backbones import FeatureMaps
+from fpcn_lightning.models.closer_view import MaskView, check_mask_view, closer_view
 from fpcn_lightning.models.contrast import PairContrast
+from fpcn_lightning.models.masked_pooling import PoolOver, area, divisor_of, pool
 from fpcn_lightning.models.network import Explained, NetworkOutput, average, contributions, explained_average
 from fpcn_lightning.models.on_backbone import OnBackbone
-from fpcn_lightning.models.positioning import Alpha, Located, PoolOver, Positioning, area, pool
+from fpcn_lightning.models.positioning import Alpha, Located, Positioning
 
 
 class FPCN(OnBackbone):
     """Locates the rock, weights the features by its area, and contrasts pairs of images of the batch.
 
     With mask, alpha and contrast off it computes what `Plain` computes, bit for bit. The centre loss is a term of the
-    training loss (`loss.center`).
+    training loss (`loss.center`), of the pooled features before the gate. Three presets are kept apart. What each of
+    them does where the paper prints something else, or nothing:
 
-    **As in the paper** (`model=fpcn`): mask by threshold at the mean (equations 1 to 3), alpha (4, 5), fusion of a pair
-    (6), X_af = X_a * X_f (8). Corrected misprints: equation 1 counts C + 1 channels, here C; equation 7 prints a sum
-    and calls it global average pooling, here the mean over the mask (`pool_over`: with the mean over the whole map,
-    features shrink with alpha squared and the network learns slowly); equation 9 prints X_bf = X_b * X_bf, here
-    X_b * X_f, the counterpart of equation 8. Not given in the paper and chosen here: theta 0, a gate that starts open
-    (`open_gate`: without it the product of two small vectors hardly learns), a ReLU between the two linear layers,
-    dropout 0.5, one pair of the same and one of another class for each image, and the computation at inference.
+    **`model=fpcn_paper`, the paper as printed**; its data and schedule are `recipe=fpcn_paper`.
 
-    **As in the authors' code** (`model=fpcn_official`): the largest 8-connected component above the mean, intersected
-    with the previous block's map above its mean; alpha as the area share (features shrink with alpha squared); the pair
-    head, the ranking loss and the pairs of API-Net; no centre loss; inference on the unmasked map. Its bugs are not
-    reproduced:
+    | paper | here |
+    |---|---|
+    | equation 1 counts C + 1 channels | C |
+    | equation 3: no value of theta | 0 |
+    | equation 3 is a threshold, the prose of section 3.1 speaks of "maximum region detection" | the threshold |
+    | equation 7, called global average pooling, is a sum | the mean over the map (the sum: `pool_over=nothing`) |
+    | equation 6: an MLP without sizes | 2D -> 512 -> D as in the code, ReLU between, no dropout |
+    | equation 9: X_bf = X_b * X_bf | X_b * X_f, the counterpart of equation 8 |
+    | equation 10: no initial centres | the means of the first batch that has the class |
+    | inference on a single image is not described | positioning, and the image as its own partner |
+
+    **`model=fpcn_official`, what the authors' code computes**, without its bugs.
+
+    | paper | here |
+    |---|---|
+    | equation 3: A >= mean | A > mean, the largest 8-connected component of it, and the previous block above its mean |
+    | equation 4: alpha counts theta | the share of the object; the same at theta 0 |
+    | equation 7: a sum | the mean over the map: features shrink with alpha squared |
+    | equation 6: an MLP | two linear layers without activation, dropout 0.5 |
+    | equations 8, 9: X * X_f | the residual gates of API-Net, by the own and by the partner's gate |
+    | any two samples of the batch | of each image the nearest of its class and the nearest of another |
+    | L_class + 0.5 centre loss | L_class + ranking with margin 0.05; no centre loss |
+    | inference on a single image is not described | the head on the mean of the whole map: no mask, alpha or gate |
+
+    **`model=fpcn`, our reading**, in which alpha has an effect of its own.
+
+    | paper | here |
+    |---|---|
+    | equations 1, 3, 9 | as in `fpcn_paper` |
+    | equation 5: one factor for the whole map | `soft`: surroundings of a small object weigh more, as in the prose |
+    | equation 7: a sum | the weighted mean: alpha decides what is kept, not how long the vector is |
+    | equation 6: an MLP without sizes | 2D -> 512 -> D, ReLU, dropout 0.5 |
+    | no initialisation | a gate that starts open: the product of two small vectors hardly learns |
+    | any two samples of the batch | the nearest of the same and the nearest of another class |
+    | equation 11: the sum over raw features | the mean over L2-normalised ones; the sum dwarfs the cross-entropy |
+    | inference on a single image is not described | positioning, and the image as its own partner |
+
+    Until alpha was `soft`, `model=fpcn` had `alpha=area, pool_over=mask`, in which alpha cancels
+    (`fpcn_lightning.models.masked_pooling`): results in `experiments/` that say so are of that time.
+
+    Bugs of the authors' code that no preset reproduces:
 
     - nine convolutions of the last stage were in no optimiser, because it chose parameters by name: here all learn;
     - a constant or NaN map stopped the run: here it gives the full mask;
@@ -42,9 +77,19 @@ class FPCN(OnBackbone):
     - the first epochs froze all but the last stage, whose convolutions never learned: here `training.freeze_epochs`
       freezes the whole backbone, as in API-Net, from which the code is derived.
 
-    Two inference modes, both reported: `as_trained` applies positioning to the single image and, with contrast, fusion
-    and gate with the image as its own partner (ours: the paper does not describe inference on a single image);
-    `unmasked` is the linear layer on the mean of the unmasked map (authors' code).
+    **Four inference modes**, all reported:
+
+    - `as_trained` (ours): positioning and, with contrast, fusion and gate with the image as its own partner;
+    - `masked` (ours): the head on the pooled features of positioning; no fusion, no gate;
+    - `unmasked` (authors' code): the head on the mean of the whole map; no positioning either;
+    - `mean` (ours): the mean of the logits of `masked` and `unmasked`, from one pass through the backbone. Of logits,
+      not of probabilities, so that it stays linear in the map, and energy scores and class activation maps exist.
+
+    In training, pairs are classified (`loss.classification`). `loss.own` adds the cross-entropy of the single image in
+    the configured inference mode: with `masked`, `unmasked` or `mean` the network that is deployed is then trained
+    itself, pairs and centres regularise it, and the fusion is not part of what is exported.
+
+    The mask is always that of the network being trained, not that of an average of its weights.
 
     Args:
         classes: number of classes C.
@@ -52,17 +97,24 @@ class FPCN(OnBackbone):
         backbone, pretrained, weights: see `fpcn_lightning.models.backbones.Backbone`.
         mask, theta, alpha, strict_threshold, largest_component, previous_block: see
             `fpcn_lightning.models.positioning.Positioning`.
-        pool_over: divide the masked sum by the area of the `map`, by that of the `mask`, or by `nothing`.
+        mask_kind: `hard`, or `soft` (see the same place).
+        mask_from_epoch: the first epoch, counted from 0, that trains with mask and alpha; the epochs before train the
+            mean of the whole map, without closer views. Inference always uses both.
+        pool_over: what the masked sum is divided by: the area of the `map`, the sum of the `mask` or of the `weights`,
+            or `nothing`; see `fpcn_lightning.models.masked_pooling`.
         contrast: train on gated pairs instead of on single images.
         gate, pairs, pairs_per_image, fusion_hidden, fusion_activation, open_gate, dropout: see
             `fpcn_lightning.models.contrast.PairContrast`.
+        mask_view: in training, classify a closer view around the mask, too (`loss.mask_view`): its `box`, a `window` of
+            its area, or `none`. A second pass through the backbone, whose batch statistics are then of both views.
+        mask_view_share: 0..1, least height and width of that view as shares of those of the image.
         inference_mode: the one that `forward` uses.
 
     Raises:
         UserError: an argument has an unknown value.
     """
 
-    inference_modes = ("as_trained", "unmasked")
+    inference_modes = ("as_trained", "masked", "unmasked", "mean")
 
     def __init__(
         self,
@@ -73,12 +125,14 @@ class FPCN(OnBackbone):
         weights: str | Path | None = None,
         *,
         mask: bool = True,
+        mask_kind: Literal["hard", "soft"] = "hard",
+        mask_from_epoch: int = 0,
         theta: float = 0.0,
-        alpha: Alpha = "area",
+        alpha: Alpha = "soft",
         strict_threshold: bool = False,
         largest_component: bool = False,
         previous_block: bool = False,
-        pool_over: PoolOver = "mask",
+        pool_over: PoolOver = "weights",
         contrast: bool = True,
         gate: Literal["product", "residual"] = "product",
         pairs: Literal["nearest", "random", "all"] = "nearest",
@@ -87,13 +141,18 @@ class FPCN(OnBackbone):
         fusion_activation: Literal["relu", "none"] = "relu",
         open_gate: bool = True,
         dropout: float = 0.5,
+        mask_view: MaskView = "none",
+        mask_view_share: float = 0.5,
         inference_mode: str = "as_trained",
     ) -> None:
         switches = {"mask": mask, "contrast": contrast, "open_gate": open_gate, "pretrained": pretrained}
         for key, value in switches.items():
             if not isinstance(value, bool):
                 raise UserError(f"model.{key}={value} must be true or false.")
-        check_choice("model.pool_over", pool_over, ("map", "mask", "nothing"))
+        check_choice("model.mask_kind", mask_kind, ("hard", "soft"))
+        if mask_from_epoch < 0:
+            raise UserError(f"model.mask_from_epoch={mask_from_epoch} must not be negative.")
+        check_mask_view(mask_view, mask_view_share)
         super().__init__(image_size, backbone, pretrained, weights, previous_block=previous_block)
         channels = self.backbone.channels
         self.head = nn.Linear(channels, classes)
@@ -112,21 +171,31 @@ class FPCN(OnBackbone):
             )
         self.positioning = Positioning(
             mask=mask,
+            soft=mask_kind == "soft",
             theta=theta,
             alpha=alpha,
             strict=strict_threshold,
             largest_component=largest_component,
             previous_block=previous_block,
         )
-        # Without a mask both areas are the same, but only the mean over the map equals that of `Plain` bit for bit: a
-        # GPU computes a mean as the sum times 1 / (H * W).
-        self.pool_over: PoolOver = "map" if pool_over == "mask" and not mask else pool_over
+        self.pool_over = divisor_of(pool_over, mask=mask, alpha=alpha)
+        self.mask_from_epoch, self.trains_mask = mask_from_epoch, True
+        self.mask_view, self.mask_view_share = mask_view, mask_view_share
         self.choose_inference_mode(inference_mode)
 
+    @property
+    def linear_head(self) -> nn.Linear | None:
+        """The layer that is deployed with `inference_mode=unmasked`; no other mode is a linear probe of the backbone."""
+        return self.head if self.inference_mode == "unmasked" else None
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Train without mask and alpha in the first epochs."""
+        self.trains_mask = epoch >= self.mask_from_epoch
+
     def predict(self, images: Tensor) -> NetworkOutput:
-        """Logits [B, C] of both inference modes and the located object, also where the mask is off."""
+        """Logits [B, C] of all inference modes and the located object, also where the mask is off."""
         features, located, maps = self._positioned(images)
-        logits = {"as_trained": self._alone(features), "unmasked": self.head(average(maps))}
+        logits = {mode: self._classified(mode, features, maps) for mode in self.inference_modes}
         return NetworkOutput(logits, located.inside, located.inside.float().mean((1, 2)))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -134,31 +203,56 @@ class FPCN(OnBackbone):
         if self.inference_mode == "unmasked":
             logits: Tensor = self.head(average(self.backbone(images).last))
             return logits
-        return self._alone(self._positioned(images)[0])
+        features, _, maps = self._positioned(images)
+        return self._classified(self.inference_mode, features, maps)
 
     def explained(self, images: Tensor) -> Explained | None:
         """Logits [B, C] and class activation maps [B, C, H, W]; None where the logits depend on a gate."""
         if self.inference_mode == "unmasked":
             return explained_average(self.head, self.backbone(images).last)
-        if self.contrast is not None:
+        if self.inference_mode == "as_trained" and self.contrast is not None:
             return None
         features, located, maps = self._positioned(images)
         weighted = contributions(self.head, maps * located.weights, area(located, self.pool_over))
-        return Explained(self._alone(features), weighted)
+        if self.inference_mode == "mean":
+            weighted = (weighted + explained_average(self.head, maps).maps) / 2
+        return Explained(self._classified(self.inference_mode, features, maps), weighted)
 
     def views(self, images: Tensor, labels: Tensor) -> Views:
         """Every image with its partners in the batch of all processes; single images without contrast or partners."""
-        features, located, _ = self._positioned(images)
-        own = self._alone(features)
-        alone = Views(own, labels, own, features, mask=located.mask, object_ratio=located.object_ratio)
+        features, located, maps = self._positioned(images)
+        if not self.trains_mask:
+            features = average(maps)
+        own_logits = self._classified(self.inference_mode, features, maps)
+        alone = Views(
+            self._classified("as_trained", features, maps),
+            labels,
+            own_logits=own_logits,
+            features=features,
+            mask=located.mask,
+            object_ratio=located.object_ratio,
+        )
+        if self.mask_view != "none":
+            alone = alone._replace(mask_view=self._closer(images, located) if self.trains_mask else own_logits[:0])
         return alone if self.contrast is None else self.contrast.paired(alone, self.head)
 
     def _positioned(self, images: Tensor) -> tuple[Tensor, Located, Tensor]:
-        maps = self.backbone(images)
+        maps: FeatureMaps = self.backbone(images)
         located = self.positioning(maps.last, maps.previous)
         return pool(maps.last, located, self.pool_over), located, maps.last
 
-    def _alone(self, features: Tensor) -> Tensor:
-        """Logits of single images; with contrast, each one is its own partner."""
-        logits: Tensor = self.head(features if self.contrast is None else self.contrast.with_itself(features))
+    def _closer(self, images: Tensor, located: Located) -> Tensor:
+        """Logits [B, C] of the closer views around the mask, by the same backbone and head."""
+        assert self.mask_view != "none"
+        views = closer_view(images, located.inside, self.mask_view, self.mask_view_share)
+        logits: Tensor = self.head(average(self.backbone(views).last))
         return logits
+
+    def _classified(self, inference_mode: str, features: Tensor, maps: Tensor) -> Tensor:
+        """Logits [B, C] of single images in one inference mode, from their pooled features and whole maps."""
+        if inference_mode == "as_trained" and self.contrast is not None:
+            features = self.contrast.with_itself(features)
+        if inference_mode == "unmasked":
+            features = average(maps)
+        logits: Tensor = self.head(features)
+        return (logits + self.head(average(maps))) / 2 if inference_mode == "mean" else logits

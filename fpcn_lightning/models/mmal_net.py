@@ -31,6 +31,10 @@ class MMALNet(OnBackbone):
     Cost in passes through the backbone: 2 for inference; in training 2 and one of a quarter of the pixels for each
     part, 3.75 with the seven parts of `cub`. A backbone of a fixed size takes the parts at full size, which makes 9.
 
+    The defaults are the authors' for birds, seven parts (`windows=cub`); the config that they publish has `CAR`, six
+    parts, which is `windows=cars`. In the raw epochs one pass is made; their code makes all three in every epoch and
+    leaves two out of the loss, so that its running statistics of batch norm have seen object and part crops by then.
+
     Unlike the authors' code, which fails on some maps and supports one size only: a constant or NaN map gives the whole
     image, windows scale with the map, and all boxes of a batch are cropped at once.
 

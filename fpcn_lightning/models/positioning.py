@@ -10,7 +10,6 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.connected_components import largest_component
 
 Alpha = Literal["off", "area", "soft"] | float
-PoolOver = Literal["map", "mask", "nothing"]
 
 
 class Located(NamedTuple):
@@ -18,7 +17,8 @@ class Located(NamedTuple):
 
     Attributes:
         weights: [B, 1, H, W], >= 0, the factors of the feature map.
-        mask: [B, H, W], the mask that `weights` carries: 1 inside, theta outside; all ones where the mask is off.
+        mask: [B, H, W], the mask that `weights` carries: 1 inside, theta outside (between them where it is soft); all
+            ones where the mask is off.
         object_ratio: [B] in (0, 1], alpha of equation 4: the mean of the located mask, also where the mask is off.
         inside: bool [B, H, W], True on the object, for any theta and also where the mask is off.
     """
@@ -47,12 +47,25 @@ class Positioning(nn.Module):
     `mask=False` replaces M by ones in these formulas while alpha is still computed from the located mask; with
     `alpha="off"` too, the weights are exactly ones.
 
-    The paper thresholds with >= and nothing more, the defaults here. The authors' code also does what `strict`,
-    `largest_component` and `previous_block` switch on. It stops with an error on a constant or NaN map. Here a
-    map that is constant or not finite counts as all object, and so does an empty intersection of the two blocks.
+    Over which area the weighted map is averaged decides what alpha does: see `fpcn_lightning.models.masked_pooling`.
+
+    **Two readings of the mask.** Equation 3 is a threshold and nothing more, with >=: the defaults here. The prose of
+    section 3.1 speaks of "maximum region detection" and of connected regions; the authors' code, and the title of an
+    algorithm in their paper of 2024 (Sensors 24(13), 4127), have the largest connected region. Both are defensible.
+    `strict`, `largest_component` and `previous_block` together are what the code does.
+
+    **Constant maps.** A map that is constant or not finite counts as all object, and so does an empty intersection of
+    the two blocks. The authors' code stops with an error on a last map that is constant or NaN. On a constant previous
+    map it finds nothing, so that the intersection is empty and the mask full; here a constant map in one block leaves
+    what the other has: a component of 12 of 196 cells, say, where the code has 196.
+
+    **Soft masks** (ours): `soft` replaces the threshold by sigmoid((A - mean) / standard deviation), with A the sum of
+    the channels: 1/2 where the threshold is, and no lower than theta.
 
     Args:
         mask: whether the weights carry the mask.
+        soft: a mask that rises gradually, instead of one of theta and 1; not with `largest_component` or
+            `previous_block`.
         theta: value outside the object, 0 <= theta < 1 (equation 3; the paper gives no number).
         alpha: "off", "area", "soft" or a number above 0.
         strict: above the mean (authors' code) instead of at or above it (paper).
@@ -60,13 +73,15 @@ class Positioning(nn.Module):
         previous_block: keep only positions that are above the mean in the block before, too.
 
     Raises:
-        UserError: theta or alpha has another value.
+        UserError: theta or alpha has another value, or a soft mask is combined with `largest_component` or
+            `previous_block`.
     """
 
     def __init__(
         self,
         *,
         mask: bool = True,
+        soft: bool = False,
         theta: float = 0.0,
         alpha: Alpha = "area",
         strict: bool = False,
@@ -75,7 +90,12 @@ class Positioning(nn.Module):
     ) -> None:
         super().__init__()
         _check(theta, alpha)
+        if soft and (largest_component or previous_block):
+            raise UserError(
+                "model.mask_kind=soft works with model.largest_component=false and model.previous_block=false only."
+            )
         self.mask = mask
+        self.soft = soft
         self.theta = theta
         self.alpha = alpha
         self.strict = strict
@@ -96,7 +116,8 @@ class Positioning(nn.Module):
             ValueError: `previous_block` is on and `previous` is missing or of another size than `last`.
         """
         inside = self._locate(last, previous)
-        located = inside.to(torch.promote_types(last.dtype, torch.float32)).clamp(min=self.theta)
+        values = _rising(activation_map(last), inside) if self.soft else inside
+        located = values.to(torch.promote_types(last.dtype, torch.float32)).clamp(min=self.theta)
         object_ratio = located.mean(dim=(1, 2))
         mask = located if self.mask else torch.ones_like(located)
         return Located(self._weigh(mask, object_ratio).unsqueeze(1), mask, object_ratio, inside)
@@ -140,33 +161,10 @@ def activation_map(features: Tensor) -> Tensor:
     return activation
 
 
-def pool(features: Tensor, located: Located, over: PoolOver) -> Tensor:
-    """Average the weighted feature map over the positions.
-
-    Over the map, alpha * F * M gives alpha squared times the mean of F inside the object: once as the factor of
-    equation 5, once because the divisor counts the background too. This is what the authors' code does. Over the mask,
-    the second factor is gone. Over "nothing" it is the sum, as equation 7 is printed; the paper calls it global average
-    pooling. It is H * W times the mean, which matters for a product of two such vectors.
-
-    Args:
-        features: [B, C, H, W].
-        located: output of `Positioning` for these images.
-        over: "map" divides the sum of the weighted features by H * W, "mask" by the sum of the mask, "nothing" by 1.
-
-    Returns:
-        [B, C], in float32, or in float64 where `features` are. Only the features receive a gradient.
-    """
-    weighted = features * located.weights
-    if over == "map":  # the same as the sum / area except for the last bit, which must be that of `Plain`
-        return weighted.mean(dim=(2, 3))
-    return (weighted.sum(dim=(2, 3), keepdim=True) / area(located, over)).flatten(1)
-
-
-def area(located: Located, over: PoolOver) -> Tensor | int:
-    """The divisor of the sum of the weighted features in `pool`: one number, or one per image [B, 1, 1, 1]."""
-    if over == "mask":
-        return located.mask.sum(dim=(1, 2)).view(-1, 1, 1, 1)
-    return located.mask.shape[1:].numel() if over == "map" else 1
+def _rising(activation: Tensor, inside: Tensor) -> Tensor:
+    """Sigmoid of the standardised activation [B, H, W]; ones for maps that are all object."""
+    deviation, mean = torch.std_mean(activation, dim=(1, 2), correction=0, keepdim=True)
+    return ((activation - mean) / deviation).sigmoid().masked_fill(inside.all(2, keepdim=True).all(1, keepdim=True), 1)
 
 
 def _all_if_none(inside: Tensor) -> Tensor:

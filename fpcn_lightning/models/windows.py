@@ -78,6 +78,10 @@ def score_windows(activation: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
 def suppress(scores: Tensor, boxes: Tensor, kept: int) -> Tensor:
     """Non-maximum suppression: the best window, then the best whose overlap with the picks so far is small enough.
 
+    Which of several windows with the same score is taken is left to `argmax`, which makes no promise across devices.
+    Scores tie where the map is the same in both, such as zero after a ReLU: the parts of such images may differ from
+    those of the authors' code, and from one device to another.
+
     Args:
         scores: [B, K].
         boxes: long [K, 4], inclusive pixels, the same for all images.

@@ -14,6 +14,7 @@ from fpcn_lightning.deploy.onnx_files import write_onnx
 from fpcn_lightning.deploy.quantise import write_int8
 from fpcn_lightning.deploy.wrapper import DeployedNetwork
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.models.plain import Plain
 
 SIDE, OPSET = 64, 18
@@ -117,3 +118,12 @@ def test_a_network_that_onnx_does_not_support_is_reported(
     with pytest.raises(UserError, match=r"cannot be written as ONNX with export\.opset=18: no such operator$"):
         write_onnx(deployed, SIDE, tmp_path / "model.onnx", OPSET)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("inference_mode", ["as_trained", "masked", "mean"])
+def test_the_fusion_of_pairs_is_in_the_file_only_where_it_is_used(inference_mode: str, tmp_path: Path) -> None:
+    network = FPCN(4, SIDE, "test_efficientnet", pretrained=False, inference_mode=inference_mode)
+    write_onnx(DeployedNetwork(network), SIDE, tmp_path / "model.onnx", OPSET)
+    names = {each.name for each in onnx.load(tmp_path / "model.onnx").graph.initializer}
+    assert any("fusion" in name for name in names) == (inference_mode == "as_trained")

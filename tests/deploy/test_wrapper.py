@@ -51,6 +51,8 @@ def test_predictions_are_calibrated_and_the_score_is_that_of_its_paper() -> None
 
 EXPLAINED: dict[str, dict[str, Any]] = {
     "unmasked": {"inference_mode": "unmasked"},
+    "masked, trained on pairs": {"inference_mode": "masked", "theta": 0.2},
+    "mean, trained on pairs": {"inference_mode": "mean", "alpha": "area", "pool_over": "map"},
     "mask": {"contrast": False},
     "map": {"contrast": False, "pool_over": "map", "alpha": "soft"},
     "nothing": {"contrast": False, "pool_over": "nothing", "theta": 0.3},

@@ -86,7 +86,7 @@ def test_a_row_shows_image_activation_mask_and_heat_map_of_each_network() -> Non
         assert activation.overlay is not None
         assert (activation.overlay.min(), activation.overlay.max()) == (0, 1)
         assert mask.outline is not None
-        assert mask.lines == (f"object {mask.outline.mean():.0%}", f"alpha {mask.outline.mean():.2f}")
+        assert mask.lines == (f"object {mask.outline.mean():.0%}", f"alpha {mask.outline.mean():.2f}, soft")
         # The mask is where the activation is at or above its mean.
         assert np.array_equal(mask.outline, activation.overlay >= activation.overlay.mean())
 
@@ -95,9 +95,10 @@ def test_a_row_shows_image_activation_mask_and_heat_map_of_each_network() -> Non
     ("options", "words"),
     [
         ({"alpha": "off"}, "alpha off"),
-        ({"alpha": 0.25}, "alpha 0.25, fixed"),
+        ({"alpha": "area", "pool_over": "map"}, "alpha {share:.2f}"),
+        ({"alpha": 0.25, "pool_over": "map"}, "alpha 0.25, fixed"),
         ({"alpha": "soft"}, "alpha {share:.2f}, soft"),
-        ({"mask": False}, "mask off, alpha {share:.2f}"),
+        ({"mask": False, "alpha": "area", "pool_over": "mask"}, "mask off, alpha {share:.2f}"),
         ({"inference_mode": "unmasked"}, "not used to predict"),
     ],
 )

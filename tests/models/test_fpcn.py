@@ -13,12 +13,15 @@ from fpcn_lightning.config import CONF
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.losses.ranking import score_ranking
 from fpcn_lightning.models.backbones import Backbone, FeatureMaps
+from fpcn_lightning.models.closer_view import closer_view
 from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.models.network import Network
+from fpcn_lightning.models.pairs import select_pairs
 from fpcn_lightning.models.plain import Plain
 from tests.conftest import composed
 
-PRESETS = {name: CONF / "model" / f"{name}.yaml" for name in ("plain", "fpcn", "fpcn_official")}
+PRESETS = {name: CONF / "model" / f"{name}.yaml" for name in ("plain", "fpcn", "fpcn_paper", "fpcn_official")}
+FPCN_PRESETS = ("fpcn", "fpcn_paper", "fpcn_official")
 OFF: dict[str, Any] = {"mask": False, "alpha": "off", "contrast": False}
 
 
@@ -114,9 +117,11 @@ def test_with_all_off_it_is_plain_under_mixed_precision() -> None:
     assert torch.equal(seen[0].logits, seen[1].logits)
 
 
-@pytest.mark.parametrize(("switch", "value"), [("mask", True), ("alpha", "area"), ("contrast", True)])
-def test_each_switch_alone_makes_a_difference(switch: str, value: bool | str) -> None:
-    networks = [preset("fpcn", **OFF), preset("fpcn", **(OFF | {switch: value}))]
+@pytest.mark.parametrize("name", ["fpcn", "fpcn_paper"])
+@pytest.mark.parametrize("switches", [{"mask": True}, {"mask": True, "alpha": None}, {"contrast": True}], ids=str)
+def test_each_switch_alone_makes_a_difference(name: str, switches: dict[str, Any]) -> None:
+    kept = {key: value for key, value in (OFF | switches).items() if value is not None}
+    networks = [preset(name, **OFF), preset(name, **kept)]
     predictions = [network.eval()(pictures(2)) for network in networks]
     assert not torch.allclose(predictions[0], predictions[1])
 
@@ -124,10 +129,13 @@ def test_each_switch_alone_makes_a_difference(switch: str, value: bool | str) ->
 # --- views in training ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("gate", "classified", "ranked"), [("residual", 336, 168), ("product", 168, None)])
-def test_batch_of_the_paper_has_its_number_of_pairs(gate: str, classified: int, ranked: int | None) -> None:
-    """42 pictures make 84 pairs: CE over 336 logits and ranking over 168 scores with API-Net's head."""
-    network = on_maps(preset("fpcn_official", gate=gate), random_maps(42))
+@pytest.mark.parametrize(
+    ("name", "classified", "ranked"),
+    [("fpcn_official", 336, 168), ("fpcn", 168, None), ("fpcn_paper", 2 * 861, None)],
+)
+def test_batch_of_the_paper_has_its_number_of_pairs(name: str, classified: int, ranked: int | None) -> None:
+    """42 images: the code makes 84 pairs, 336 logits and 168 scores to rank; any two of the batch are 861 pairs."""
+    network = on_maps(preset(name), random_maps(42))
     views = network.views(pictures(42), labels_of(14))
     assert views.logits.shape == (classified, 3)
     assert views.targets.shape == (classified,)
@@ -152,24 +160,38 @@ def fused(network: FPCN, a: Tensor, b: Tensor, activation: str) -> Tensor:
     return expand.weight @ (hidden.clamp(min=0) if activation == "relu" else hidden) + expand.bias
 
 
+def policy_pairs(labels: Tensor) -> tuple[list[int], list[int]]:
+    """Anchors and partners of every pair of the batch, in the order of the views."""
+    pairs = select_pairs("all", torch.zeros(len(labels), 1), labels)
+    return pairs.anchors.tolist(), pairs.partners.tolist()
+
+
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+@pytest.mark.parametrize("name", FPCN_PRESETS)
 def test_views_agree_with_a_loop_over_pairs(name: str) -> None:
     maps, previous, labels = random_maps(6), random_maps(6, channels=192).flip(0), labels_of(2)
     network = on_maps(preset(name, dropout=0.0), maps, previous)
     views = network.views(pictures(6), labels)
     located = network.positioning(maps, previous)
-    alpha = located.object_ratio
-    areas = [16 if name == "fpcn_official" else float(mask.sum()) for mask in located.mask]
-    features = torch.stack([(alpha[i] * maps[i] * located.mask[i]).sum((1, 2)) / areas[i] for i in range(6)])
+    alpha, masks = located.object_ratio, located.mask
+    if name == "fpcn":
+        weights = [masks[i] + (1 - alpha[i]) * (1 - masks[i]) for i in range(6)]
+        features = torch.stack([(maps[i] * weights[i]).sum((1, 2)) / weights[i].sum() for i in range(6)])
+    else:
+        features = torch.stack([(alpha[i] * maps[i] * masks[i]).sum((1, 2)) / 16 for i in range(6)])
     torch.testing.assert_close(views.features, features)
     pairs = [(i, nearest(features, labels, i, same)) for same in (True, False) for i in range(6)]
+    if name == "fpcn_paper":
+        pairs = [(i, j) for i in range(6) for j in range(i + 1, 6)]
+        order = [sorted(pair) for pair in zip(*policy_pairs(labels), strict=True)]
+        assert sorted(order) == [list(pair) for pair in pairs]
+        pairs = list(zip(*policy_pairs(labels), strict=True))
     head, sigmoid = network.head, torch.sigmoid
     rows: dict[str, list[Tensor]] = {key: [] for key in ("self a", "self b", "other a", "other b")}
     for i, j in pairs:
         a, b = features[i], features[j]
-        mutual = fused(network, a, b, "relu" if name == "fpcn" else "none")
-        if name == "fpcn":
+        mutual = fused(network, a, b, "none" if name == "fpcn_official" else "relu")
+        if name != "fpcn_official":
             rows["self a"].append(a * mutual)
             rows["self b"].append(b * mutual)
         else:
@@ -207,7 +229,7 @@ def test_identical_images_have_equal_scores_to_rank() -> None:
     assert float(score_ranking(views.better, views.worse)) == pytest.approx(0.05, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+@pytest.mark.parametrize("name", FPCN_PRESETS)
 def test_a_single_image_is_trained_on_without_pairs(name: str) -> None:
     # In eval mode, because the 2 x 2 map of one image is too small for the running statistics of a norm.
     network = preset(name).eval()
@@ -237,6 +259,42 @@ def test_pair_policies_determine_the_views(policy: str, pairs: int) -> None:
     assert len(network.views(pictures(6), labels_of(2)).logits) == 2 * pairs
 
 
+@pytest.mark.parametrize("kind", ["box", "window"])
+def test_the_closer_view_is_classified_by_the_same_backbone_and_head(kind: Any) -> None:
+    network = preset("fpcn", mask_view=kind, mask_view_share=0.4).eval()
+    plain = preset("fpcn").eval()
+    labels = torch.tensor([0, 0, 1, 1])
+    views, without = network.views(pictures(4), labels), plain.views(pictures(4), labels)
+    assert without.mask_view is None
+    for name in ("logits", "own_logits", "features"):
+        assert torch.equal(getattr(views, name), getattr(without, name))
+    inside = network.predict(pictures(4)).mask
+    crops = closer_view(pictures(4), inside, kind, 0.4)
+    assert not torch.allclose(crops, pictures(4))
+    torch.testing.assert_close(views.mask_view, network.head(network.backbone(crops).last.mean((2, 3))))
+    torch.autograd.backward(views.mask_view.sum())
+    assert all(parameter.grad is not None for parameter in network.backbone.parameters())
+    assert torch.equal(network(pictures(4)), plain(pictures(4)))  # not used at inference
+
+
+def test_the_first_epochs_train_without_mask_alpha_and_closer_views() -> None:
+    network = preset("fpcn", mask_from_epoch=2, mask_view="window", inference_mode="masked").eval()
+    labels = torch.tensor([0, 0, 1, 1])
+    with_mask, predicted = network.views(pictures(4), labels), network(pictures(4))
+    assert len(with_mask.mask_view) == 4
+    for epoch in (0, 1):
+        network.begin_epoch(epoch)
+        views = network.views(pictures(4), labels)
+        torch.testing.assert_close(views.features, network.backbone(pictures(4)).last.mean((2, 3)))
+        assert not torch.allclose(views.features, with_mask.features)
+        assert views.mask_view.shape == (0, 3)
+        assert torch.equal(network(pictures(4)), predicted)  # so that a checkpoint predicts as it did in validation
+    network.begin_epoch(2)
+    assert torch.equal(network.views(pictures(4), labels).logits, with_mask.logits)
+    with pytest.raises(UserError, match=r"model\.mask_from_epoch=-1"):
+        preset("fpcn", mask_from_epoch=-1)
+
+
 # --- gradients ------------------------------------------------------------------------------------------------------
 
 
@@ -258,8 +316,14 @@ def test_gradient_reaches_every_parameter(name: str) -> None:
         assert parameter.grad.any(), name
 
 
-@pytest.mark.parametrize("alpha", ["off", "area", "soft", 0.5])
-@pytest.mark.parametrize("pool_over", ["map", "mask", "nothing"])
+@pytest.mark.parametrize(
+    ("alpha", "pool_over"),
+    [
+        *((alpha, over) for alpha in ("off", "area", "soft", 0.5) for over in ("map", "mask", "nothing")),
+        ("off", "weights"),
+        ("soft", "weights"),
+    ],
+)
 def test_positioning_carries_no_gradient(alpha: str | float, pool_over: str) -> None:
     """d pooled / d F is weight / divisor at each position: no gradient through mask or alpha."""
     maps = random_maps(2).requires_grad_()
@@ -271,7 +335,7 @@ def test_positioning_carries_no_gradient(alpha: str | float, pool_over: str) -> 
     for image in range(2):
         mask, ratio = views.mask[image], float(views.object_ratio[image])
         weight = {"off": mask, "area": ratio * mask, "soft": mask + (1 - ratio) * (1 - mask), 0.5: 0.5 * mask}[alpha]
-        divisor = {"map": 16, "mask": float(mask.sum()), "nothing": 1}[pool_over]
+        divisor = {"map": 16, "mask": float(mask.sum()), "nothing": 1, "weights": float(weight.sum())}[pool_over]
         torch.testing.assert_close(gradient[image], (weight / divisor).expand(96, 4, 4))
 
 
@@ -350,8 +414,40 @@ def test_inference_mode_as_trained_pairs_an_image_with_itself(name: str) -> None
         mutual = fused(network, features, features, "relu" if name == "fpcn" else "none")
         gated = features * mutual if name == "fpcn" else features + features * torch.sigmoid(mutual * features)
         expected = network.head.weight @ gated + network.head.bias
-        for found in (network.predict(pictures(2)).logits["as_trained"][image], views.own_logits[image]):
-            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        found = network.predict(pictures(2)).logits["as_trained"][image]
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+def test_masked_unmasked_and_their_mean_need_no_fusion(name: str) -> None:
+    network = preset(name).eval()
+    views = network.views(pictures(3), torch.tensor([0, 0, 1]))
+    network.contrast.fusion.expand.bias.fill_(math.nan)
+    logits = network.predict(pictures(3)).logits
+    assert logits["as_trained"].isnan().all()
+    for image, features in enumerate(views.features):
+        whole = network.backbone(pictures(3)).last[image].mean((1, 2))
+        masked, unmasked = (network.head.weight @ each + network.head.bias for each in (features, whole))
+        torch.testing.assert_close(logits["masked"][image], masked, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(logits["unmasked"][image], unmasked, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(logits["mean"][image], (masked + unmasked) / 2, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("inference_mode", FPCN.inference_modes)
+def test_the_own_prediction_in_training_is_that_of_the_inference_mode(inference_mode: str) -> None:
+    """So that `loss.own` trains what is deployed."""
+    network = preset("fpcn", inference_mode=inference_mode).eval()
+    views = network.views(pictures(4), torch.tensor([0, 0, 1, 1]))
+    torch.testing.assert_close(views.own_logits, network(pictures(4)), rtol=1e-4, atol=1e-5)
+    assert len(views.logits) == 16  # pairs are classified as well
+    pairs = network.views(pictures(4), torch.tensor([0, 0, 1, 1])).logits
+    torch.autograd.backward(views.own_logits.sum())
+    assert network.head.weight.grad is not None
+    reached = network.contrast.fusion.reduce.weight.grad is not None
+    assert reached == (inference_mode == "as_trained")
+    network.choose_inference_mode("masked")
+    assert torch.equal(network.views(pictures(4), torch.tensor([0, 0, 1, 1])).logits, pairs)
 
 
 @torch.no_grad()
@@ -394,7 +490,9 @@ def test_export_of_the_authors_inference_accepts_other_batches_and_sizes() -> No
 # --- configuration --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", ["gate", "pool_over", "pairs", "fusion_activation", "alpha", "inference_mode"])
+@pytest.mark.parametrize(
+    "key", ["gate", "pool_over", "pairs", "fusion_activation", "alpha", "inference_mode", "mask_kind", "mask_view"]
+)
 def test_error_of_an_unknown_choice_names_the_key(key: str) -> None:
     with pytest.raises(UserError, match=f"model\\.{key}"):
         preset("fpcn", **{key: "nonsense"})
@@ -420,7 +518,7 @@ def test_presets_differ_as_paper_and_code_do() -> None:
     assert isinstance(official.contrast.fusion.activation, nn.Identity)
     assert fpcn.contrast.fusion.expand.bias.eq(1).all()
     assert official.contrast.fusion.expand.bias.abs().max() < 1
-    assert (fpcn.pool_over, official.pool_over) == ("mask", "map")
+    assert (fpcn.pool_over, official.pool_over) == ("weights", "map")
     assert fpcn.contrast.dropout.p == 0
     assert official.contrast.dropout.p == official.contrast.fusion.dropout.p == fpcn.contrast.fusion.dropout.p == 0.5
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.fpcn import FPCN
-from fpcn_lightning.models.positioning import Located, Positioning, activation_map, pool
+from fpcn_lightning.models.masked_pooling import pool
+from fpcn_lightning.models.positioning import Located, Positioning, activation_map
 
 AUTHORS = {"strict": True, "largest_component": True, "previous_block": True}
 FOUR_BY_FOUR = torch.tensor([[0.0, 0, 0, 0], [0, 4, 4, 0], [0, 4, 4, 0], [0, 0, 0, 3]])[None, None]
@@ -59,6 +60,14 @@ def test_disjoint_blocks_give_the_full_mask() -> None:
 def test_previous_block_intersects() -> None:
     located = Positioning(previous_block=True)(blob(slice(0, 6), slice(0, 6)), blob(slice(4, 12), slice(4, 12)))
     assert located.mask.sum() == 4
+
+
+@pytest.mark.parametrize("constant", ["last", "previous"])
+def test_a_constant_map_in_one_block_leaves_what_the_other_has(constant: str) -> None:
+    """Unlike the authors' code, which has the full mask of 196 cells where the previous map is constant."""
+    block, flat = blob(slice(2, 5), slice(3, 7)), torch.ones(1, 1, 14, 14)
+    maps = (flat, block) if constant == "last" else (block, flat)
+    assert Positioning(**AUTHORS)(*maps).mask.sum() == 12
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -3.0, math.nan, math.inf, -math.inf])

@@ -22,11 +22,13 @@ def test_trained_runs_are_compared(train: Train, tmp_path: Path, capsys: pytest.
     rows = [dict(zip(cells[0], line, strict=True)) for line in cells[1:]]
     assert [(row["variant"], row["inference mode"]) for row in rows] == [
         ("fpcn", "as_trained"),
+        ("fpcn", "masked"),
         ("fpcn", "unmasked"),
+        ("fpcn", "mean"),
         ("plain", "plain"),
     ]
     assert rows[0]["95 % interval"].startswith("[")
-    assert [row["difference"] for row in rows[1:]] == ["-", "reference"]
+    assert [row["difference"] for row in rows[1:]] == ["-", "-", "-", "reference"]
     out = capsys.readouterr().out
     assert "as_trained" in out
     assert f"report: {folder / 'index.html'}" in out

@@ -32,7 +32,7 @@ def test_a_run_writes_its_complete_record(train: Train, model: str) -> None:
     assert result["data"] is not None
     assert result["data"]["images"] == {"train": 18, "val": 6, "test": 6}
     assert result["metrics"] is not None
-    inference_modes = {"plain": {"plain"}}.get(model, {"as_trained", "unmasked"})
+    inference_modes = {"plain": {"plain"}}.get(model, {"as_trained", "masked", "unmasked", "mean"})
     for side in ("val", "test"):
         measured = result["metrics"][side]
         assert measured.keys() == inference_modes
