@@ -185,7 +185,7 @@ class FPCN(OnBackbone):
 
     @property
     def linear_head(self) -> nn.Linear | None:
-        """The layer that is deployed with `inference_mode=unmasked`; no other mode is a linear probe of the backbone."""
+        """The layer that `inference_mode=unmasked` deploys; no other mode is a linear probe of the backbone."""
         return self.head if self.inference_mode == "unmasked" else None
 
     def begin_epoch(self, epoch: int) -> None:
