@@ -2,7 +2,6 @@
 
 import base64
 import io
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from fpcn_lightning.data.images import decode, read_file
+from fpcn_lightning.data.images import ImageLimits, ImageReader
 from fpcn_lightning.field.bundle import Bundle
 from fpcn_lightning.field.classify import Prediction, classify
 from fpcn_lightning.field.heat_map import heat_map, overlaid
@@ -20,8 +19,7 @@ from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.field.results import PredictionTable, csv_line
 
 MAX_PICTURES = 50
-MAX_PIXELS = 120_000_000
-"""Below the limit of `data.images`, since anyone may upload to a page; above the sensors of nearly all phones."""
+LIMITS = ImageLimits(seconds=20)  # anyone may upload to a page
 
 _TOP_CLASSES = 3
 _PREVIEW_SIZE = 640  # pixels along the longer edge
@@ -84,8 +82,9 @@ def reply(model: BundleModel, uploads: Sequence[Path], with_progress: WithProgre
     """
     chosen = uploads[:MAX_PICTURES]
     try:
-        predictions = list(with_progress(_predictions(model, chosen), len(chosen)))
-        results = [picture_result(prediction, model.bundle) for prediction in predictions]
+        with ImageReader(LIMITS) as reader:
+            predictions = list(with_progress(classify(model, chosen, reader=reader), len(chosen)))
+            results = [picture_result(prediction, model.bundle, reader) for prediction in predictions]
     finally:
         for path in uploads:
             path.unlink(missing_ok=True)
@@ -93,12 +92,12 @@ def reply(model: BundleModel, uploads: Sequence[Path], with_progress: WithProgre
     return _macro("predictions", results, len(uploads) - len(chosen), table)
 
 
-def picture_result(prediction: Prediction, bundle: Bundle) -> PictureResult:
+def picture_result(prediction: Prediction, bundle: Bundle, reader: ImageReader) -> PictureResult:
     """The prediction with its images; the file is read a second time."""
     if prediction.probabilities is None or prediction.viewed is None:
         return PictureResult(prediction.path.name, prediction.error)
     ranked = np.argsort(-prediction.probabilities, kind="stable")[:_TOP_CLASSES]
-    picture = _preview(prediction.path)
+    picture = _preview(prediction.path, reader)
     heat = ""
     viewed = prediction.viewed
     if viewed.activation_maps is not None:
@@ -127,14 +126,6 @@ def _macro(name: str, *arguments: object) -> str:
     return str(getattr(_ENVIRONMENT.get_template("serve.html.jinja").module, name)(*arguments))
 
 
-def _predictions(model: BundleModel, paths: Sequence[Path]) -> Iterator[Prediction]:
-    too_large = {path for path in paths if _pixels(path) > MAX_PIXELS}
-    others = classify(model, (path for path in paths if path not in too_large))
-    reason = f"more than {MAX_PIXELS // 10**6} million pixels are too many for this page"
-    for path in paths:
-        yield Prediction(path, reason) if path in too_large else next(others)
-
-
 def _csv(predictions: Iterable[Prediction], bundle: Bundle) -> str:
     """The predictions as `fpcn predict` writes them, with file names without folders."""
     table = PredictionTable(bundle.classes, _TOP_CLASSES)
@@ -142,18 +133,9 @@ def _csv(predictions: Iterable[Prediction], bundle: Bundle) -> str:
     return "".join(map(csv_line, (table.columns, *rows)))
 
 
-def _pixels(path: Path) -> int:
-    """As in the header; 0 if Pillow cannot read it: then `classify` applies the limit and the message of its own."""
-    try:
-        with Image.open(path) as image:
-            return math.prod(image.size)
-    except Exception:  # Pillow raises many kinds of errors on a damaged file
-        return 0
-
-
-def _preview(path: Path) -> NDArray[np.uint8]:
+def _preview(path: Path, reader: ImageReader) -> NDArray[np.uint8]:
     """The whole upright picture at a small size: uint8 [H, W, 3], RGB."""
-    squashed = decode(read_file(path), (_PREVIEW_SIZE, _PREVIEW_SIZE))
+    squashed = reader.read(path, (_PREVIEW_SIZE, _PREVIEW_SIZE))
     factor = _PREVIEW_SIZE / max(squashed.width, squashed.height)
     size = max(1, round(squashed.width * factor)), max(1, round(squashed.height * factor))
     return np.asarray(Image.fromarray(squashed.pixels).resize(size, Image.Resampling.BILINEAR))

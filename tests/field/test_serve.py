@@ -17,13 +17,14 @@ import pytest
 import uvicorn
 from PIL import Image
 
+from fpcn_lightning.data.images import ImageReader
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field import serve_predictions
 from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.classify import classify_file
 from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.field.serve import serve
-from fpcn_lightning.field.serve_predictions import picture_result, reply
+from fpcn_lightning.field.serve_predictions import PictureResult, picture_result, reply
 from tests.field.conftest import MakeBundle, colour_network, paint
 
 
@@ -57,6 +58,11 @@ def table_of(html: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(base64.b64decode(found[1]).decode())))
 
 
+def result_of(model: BundleModel, path: Path) -> PictureResult:
+    with ImageReader() as reader:
+        return picture_result(classify_file(model, path), model.bundle, reader)
+
+
 def test_every_picture_gets_its_prediction(model: BundleModel, uploads: list[Path]) -> None:
     html = reply(model, uploads)
     assert "3 pictures: 1 recognised,\n1 unknown, 1 unreadable." in html
@@ -85,7 +91,7 @@ def test_pictures_are_deleted_once_predicted(model: BundleModel, uploads: list[P
 def test_pictures_are_deleted_also_when_the_network_fails(
     model: BundleModel, uploads: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(*_: object) -> Iterator[Any]:
+    def failing(*_: object, **__: object) -> Iterator[Any]:
         raise UserError("the network failed")
 
     monkeypatch.setattr(serve_predictions, "classify", failing)
@@ -108,7 +114,7 @@ def test_the_heat_map_shows_where_the_colour_is(model: BundleModel, tmp_path: Pa
     with Image.open(path) as picture:
         picture.paste((255, 0, 0), (60, 0, 80, 20))
         picture.save(path)
-    result = picture_result(classify_file(model, path), model.bundle)
+    result = result_of(model, path)
     assert result.top[0].name == "red"
     shown, heat = decoded(result.picture), decoded(result.heat)
     assert shown.shape == heat.shape == (320, 640, 3)
@@ -128,7 +134,7 @@ def test_a_bundle_without_activation_map_shows_the_picture_alone(make_bundle: Ma
 def test_tiles_are_shown_on_the_whole_picture(make_bundle: MakeBundle, tmp_path: Path) -> None:
     views = {"kind": "tiling", "tile_scale": 1.0, "most_tiles": 4, "side": 32}
     model = BundleModel(read_bundle(make_bundle(views=views)))
-    result = picture_result(classify_file(model, paint(tmp_path / "red.png", size=(64, 32))), model.bundle)
+    result = result_of(model, paint(tmp_path / "red.png", size=(64, 32)))
     heat = decoded(result.heat).astype(int)
     assert heat.shape == (320, 640, 3)
     assert (heat.max(2) - heat.min(2)).min() > 50  # colour everywhere, grey nowhere
@@ -151,7 +157,7 @@ def test_too_many_pixels_are_refused_before_decoding(model: BundleModel, tmp_pat
     path.write_bytes(header)
     rows = table_of(reply(model, [paint(tmp_path / "green.png", "green"), path]))
     assert rows[0]["class_1"] == "green"
-    assert "120 million pixels" in rows[1]["error"]
+    assert "limit of 120 megapixels" in rows[1]["error"]
 
 
 @pytest.fixture
