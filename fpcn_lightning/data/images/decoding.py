@@ -42,6 +42,8 @@ for _name in ("Jpeg", "Mpo", "Png", "WebP", "Bmp", "Gif", "Avif"):
 _FORMATS = tuple(name for name in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF") if name in Image.OPEN)
 _HEIF_BRANDS = frozenset((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"))
 
+_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"RIFF")
+
 _BITS, _PHOTOMETRIC = 258, 262
 _MAX_HEX_EXIF = 200_000  # characters of a PNG's text; larger ones are ignored (see `REPEATED_EXIF`)
 _SIDEWAYS = (5, 6, 7, 8)
@@ -180,6 +182,8 @@ def _identified(data: bytes) -> ImageFile.ImageFile | None:
     except UnidentifiedImageError:
         if data.startswith(TIFF_HEADERS):
             return None
+        if data.startswith(_SIGNATURES):
+            raise UnreadableImage("damaged: the beginning of the file cannot be read") from None
         raise UnreadableImage("this is no picture of a known format") from None
 
 

@@ -56,21 +56,20 @@ def check_structure(data: bytes, file_format: str) -> None:
 def _check_png(data: bytes) -> int:
     view, position = memoryview(data), 8
     while True:
-        length, kind = struct.unpack_from(">I4s", data, position)
+        length, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
         end = position + 12 + length
         if end > len(data):
             raise cut_off()
-        if kind[:1].isupper() or kind in _PNG_AFFECTS_PIXELS:
-            stored = struct.unpack_from(">I", data, end - 4)[0]
-            if zlib.crc32(view[position + 4 : end - 4]) != stored:
-                raise UnreadableImage(f"damaged: wrong checksum of the chunk {kind.decode('latin-1')}")
+        matters = kind[:1].isupper() or kind in _PNG_AFFECTS_PIXELS
+        if matters and zlib.crc32(view[position + 4 : end - 4]).to_bytes(4, "big") != view[end - 4 : end]:
+            raise UnreadableImage(f"damaged: wrong checksum of the chunk {kind.decode('latin-1')}")
         position = end
         if kind == b"IEND":
             return position
 
 
 def _check_webp(data: bytes) -> int:
-    end = 8 + struct.unpack_from("<I", data, 4)[0]
+    end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
         raise cut_off()
     position = 12

@@ -78,7 +78,7 @@ def has_separate_colours(file: Any) -> bool:
     So do OME-TIFF and ImageJ. Three or four grey pages of one size count as such, because nothing tells them from it.
     """
     page = file.pages.first
-    if page.photometric in GREY and page.samplesperpixel in _COLOURS:
+    if page.photometric in GREY and page.samplesperpixel >= min(_COLOURS):
         return True
     if not (file.is_ome or file.is_imagej or len(file.pages) > 1):
         return False
