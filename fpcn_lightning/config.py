@@ -54,6 +54,15 @@ class CacheConfig:
 
 
 @dataclass
+class LimitsConfig:
+    """What an image's file may cost to read; one beyond a limit is refused (`fpcn_lightning.data.images`)."""
+
+    megapixels: float = 120.0  # as its header says
+    megabytes: float = 1000.0  # of the file
+    seconds: float = 60.0  # to decode it
+
+
+@dataclass
 class SyntheticConfig:
     """The embedded example sets (`fpcn_lightning.data.synthetic`)."""
 
@@ -73,6 +82,7 @@ class DataConfig:
     synthetic: SyntheticConfig | None = None  # draw the example set instead of reading `root`
     split: SplitConfig = field(default_factory=SplitConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     resize: int = 512  # pixels, both sides: the papers squash; not used with `tiles`
     tiles: bool = False  # do not squash: cut tiles, a random one in training, a grid that votes otherwise
     tile_scale: float = 1.0  # images are resized by this factor before tiles are cut

@@ -37,7 +37,7 @@ def cache_key(rows: Sequence[tuple[str, int, int]], form: object) -> str:
     `form` is the size in pixels of images that are resized to a square, or any other value whose text identifies the
     sizes.
     """
-    digest = hashlib.sha256(f"v1 {form}".encode())
+    digest = hashlib.sha256(f"v2 {form}".encode())
     for row in rows:
         digest.update(repr(row).encode())
     return digest.hexdigest()[:16]

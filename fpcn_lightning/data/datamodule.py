@@ -17,7 +17,7 @@ from fpcn_lightning.data.augment import Augment
 from fpcn_lightning.data.index import Index, find
 from fpcn_lightning.data.masks import OBJECT, marked_paths, read_mask
 from fpcn_lightning.data.pictures import Batch, RockPictures, Sample
-from fpcn_lightning.data.preparation import cache_directory, check_data_config, make_augmentation, prepare
+from fpcn_lightning.data.preparation import cache_directory, check_data_config, image_limits, make_augmentation, prepare
 from fpcn_lightning.data.sampler import BalancedBatches, EveryImageOnce, Step
 from fpcn_lightning.data.scan import write_refused
 from fpcn_lightning.data.split import Split, all_test, make_split, read_split, write_split
@@ -100,7 +100,7 @@ class RockDataModule(lightning.LightningDataModule):
             )
             for item in self.index.pictures
         ]
-        self._pictures = RockPictures(pictures, self.augmentation, self.view_seed, cache)
+        self._pictures = RockPictures(pictures, self.augmentation, self.view_seed, cache, image_limits(self.config))
 
     @property
     def pictures(self) -> RockPictures:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from fpcn_lightning.data.augment import Augmentation, View
 from fpcn_lightning.data.cache import PictureCache
-from fpcn_lightning.data.images import Shape, UnreadableImage, read_resized
+from fpcn_lightning.data.images import DEFAULT_LIMITS, ImageLimits, Shape, UnreadableImage, read_resized
 from fpcn_lightning.data.sampler import PADDING, Step
 from fpcn_lightning.errors import UserError
 
@@ -51,18 +51,25 @@ class RockPictures(Dataset[Batch]):
         augmentation: how views are drawn.
         seed: of the views.
         cache: of the whole images; None decodes them each time.
+        limits: of the images that are decoded.
 
     Attributes:
         rows_a_picture: number of rows of each image in validation and test.
     """
 
     def __init__(
-        self, pictures: Sequence[Sample], augmentation: Augmentation, seed: int, cache: PictureCache | None
+        self,
+        pictures: Sequence[Sample],
+        augmentation: Augmentation,
+        seed: int,
+        cache: PictureCache | None,
+        limits: ImageLimits = DEFAULT_LIMITS,
     ) -> None:
         self.pictures = pictures
         self.augmentation = augmentation
         self.seed = seed
         self.cache = cache
+        self.limits = limits
         shapes = {picture.shape for picture in pictures}
         self.rows_a_picture = max((len(augmentation.evaluation_views(shape)) for shape in shapes), default=1)
 
@@ -107,7 +114,7 @@ class RockPictures(Dataset[Batch]):
 
         def decode() -> NDArray[np.uint8]:
             try:
-                return read_resized(picture.path, picture.shape)
+                return read_resized(picture.path, picture.shape, self.limits)
             except UnreadableImage as error:
                 raise UserError(
                     f"{picture.path} could be read when the run began, but not any more ({error}): put it back, or "

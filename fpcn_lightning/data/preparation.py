@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 from fpcn_lightning.config import DataConfig
 from fpcn_lightning.data.augment import Augment, Augmentation, Squashing
 from fpcn_lightning.data.cache import PictureCache, cache_key, default_directory
-from fpcn_lightning.data.images import Shape
+from fpcn_lightning.data.images import ImageLimits, Shape
 from fpcn_lightning.data.index import Index, ListedFile
 from fpcn_lightning.data.scan import scan
 from fpcn_lightning.data.tiles import Tiling
@@ -63,6 +63,15 @@ def make_augmentation(config: DataConfig, further: Sequence[Augment] = ()) -> Au
     return Squashing(resize=config.resize, **views)
 
 
+def image_limits(config: DataConfig) -> ImageLimits:
+    """What an image's file may cost to read.
+
+    Raises:
+        UserError: a limit is not above zero.
+    """
+    return ImageLimits(config.limits.megapixels, config.limits.megabytes, config.limits.seconds)
+
+
 def cache_directory(config: DataConfig) -> Path:
     """The folder of decoded images and of everything else that is computed once."""
     return Path(config.cache.directory) if config.cache.directory else default_directory()
@@ -105,6 +114,7 @@ def _scanned(
         max_unreadable_share=config.max_unreadable_share,
         conflicting_labels=cast(Literal["refuse", "keep"], config.conflicting_labels),  # checked
         minimum_classes=minimum_classes,
+        limits=image_limits(config),
         **options,
     )
 

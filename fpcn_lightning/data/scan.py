@@ -4,7 +4,6 @@ What it finds is stored in a memo, so that files that have not changed since are
 """
 
 import csv
-import hashlib
 import json
 import logging
 import os
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fpcn_lightning.data.images import Shape, UnreadableImage, decode, read_file
+from fpcn_lightning.data.images import DEFAULT_LIMITS, ImageLimits, ImageReader, Shape, UnreadableImage
 from fpcn_lightning.data.index import FOREIGN_NAMES, Index, IndexedImage, ListedFile, RefusedFile
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.atomic_write import write_text_atomically
@@ -29,7 +28,9 @@ OnPixels = Callable[[int, NDArray[np.uint8]], None]
 Facts = tuple[str, int, int]  # digest, width and height of an image
 Memo = dict[tuple[str, int, int], Facts]  # by name, size in bytes, and time of the last change in ns
 
-_MEMO_SCHEMA = 1
+_MEMO_SCHEMA = 2  # 1 was written by a reader that also accepted damaged files
+_SMALL = (8, 8)  # pixels, where none are wanted
+_PICTURES_A_PROCESS = 20  # fewer are read sooner than another process starts
 
 
 def scan(
@@ -42,8 +43,9 @@ def scan(
     max_unreadable_share: float = 0.05,
     conflicting_labels: Literal["refuse", "keep"] = "refuse",
     minimum_classes: int = 2,
+    limits: ImageLimits = DEFAULT_LIMITS,
 ) -> Index:
-    """Decode every file once, in one thread for each processor core.
+    """Decode every file once, in up to one process for each processor core.
 
     Args:
         found: what `find` returned, or a part of it.
@@ -56,12 +58,13 @@ def scan(
         max_unreadable_share: 0 to 1; a larger share of unreadable files is an error.
         conflicting_labels: exact copies of one image under several labels are all refused, or all kept.
         minimum_classes: fewer classes with usable images are an error.
+        limits: of each file.
 
     Raises:
         UserError: too many unreadable files, or too few classes left.
     """
     root = root.absolute()
-    results = _read_all(found, _read_memo(memo) if memo else {}, on_pixels, shape)
+    results = _read_all(found, _read_memo(memo) if memo else {}, on_pixels, shape, limits)
     if memo is not None:
         keys = [(file.name, file.size, file.mtime_ns) for file in found]
         _write_memo(memo, {key: facts for key, facts in zip(keys, results, strict=True) if not isinstance(facts, str)})
@@ -98,24 +101,26 @@ def write_refused(index: Index, path: Path) -> None:
 
 
 def _read_all(
-    found: Sequence[ListedFile], known: Memo, on_pixels: OnPixels | None, shape: Shape | None
+    found: Sequence[ListedFile], known: Memo, on_pixels: OnPixels | None, shape: Shape | None, limits: ImageLimits
 ) -> list[Facts | str]:
     """The facts of each file, or the reason why it cannot be used."""
+    wanted = shape if on_pixels is not None else _SMALL
+    unread = sum((file.name, file.size, file.mtime_ns) not in known for file in found)
 
     def read(position: int) -> Facts | str:
         file = found[position]
         if facts := known.get((file.name, file.size, file.mtime_ns)):
             return facts
         try:
-            data = read_file(file.path)
-            decoded = decode(data, shape)
+            decoded = reader.read(file.path, wanted)
         except UnreadableImage as error:
             return str(error)
         if on_pixels is not None:
             on_pixels(position, decoded.pixels)
-        return hashlib.sha1(data, usedforsecurity=False).hexdigest(), decoded.width, decoded.height
+        return decoded.digest, decoded.width, decoded.height
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    threads = min(os.cpu_count() or 1, 1 + unread // _PICTURES_A_PROCESS)
+    with ImageReader(limits) as reader, ThreadPoolExecutor(threads) as pool:
         results = pool.map(read, range(len(found)))
         # No bar without a terminal, and none for a short scan.
         return list(tqdm(results, "reading pictures", len(found), unit="file", delay=2, disable=None, leave=False))

@@ -9,25 +9,26 @@ import torch
 from torch import Tensor
 
 from fpcn_lightning.data.augment import Augmentation
-from fpcn_lightning.data.images import UnreadableImage, decode, read_file
+from fpcn_lightning.data.images import DEFAULT_LIMITS, ImageLimits, ImageReader, UnreadableImage
 from fpcn_lightning.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 
-def readable(paths: Sequence[Path]) -> list[Path]:
+def readable(paths: Sequence[Path], limits: ImageLimits = DEFAULT_LIMITS) -> list[Path]:
     """The paths that can be read as images; a warning gives the reason for each of the others.
 
     Raises:
         UserError: none of them can be read.
     """
     found = []
-    for path in paths:
-        try:
-            decode(read_file(path), (8, 8))
-            found.append(path)
-        except UnreadableImage as error:
-            logger.warning("%s is skipped: %s", path, error)
+    with ImageReader(limits) as reader:
+        for path in paths:
+            try:
+                reader.read(path, (8, 8))
+                found.append(path)
+            except UnreadableImage as error:
+                logger.warning("%s is skipped: %s", path, error)
     if not found:
         raise UserError(
             f"source holds no picture that can be read, of {len(paths)} files such as {paths[0]}: give another source."
@@ -35,15 +36,14 @@ def readable(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def centre_views(paths: Sequence[Path], augmentation: Augmentation) -> Tensor:
+def centre_views(paths: Sequence[Path], augmentation: Augmentation, limits: ImageLimits = DEFAULT_LIMITS) -> Tensor:
     """The centre view of each image at the size of validation and test, uint8 [B, 3, S, S]."""
     seen = []
-    for path in paths:
-        data = read_file(path)
-        whole = decode(data)
-        shape = augmentation.shape(whole.height, whole.width)
-        view = augmentation.centre(shape, augmentation.evaluation_size)
-        seen.append(augmentation.cut(decode(data, shape).pixels, view))
+    with ImageReader(limits) as reader:
+        for path in paths:
+            whole = reader.read(path, augmentation.shape).pixels
+            view = augmentation.centre(whole.shape[:2], augmentation.evaluation_size)
+            seen.append(augmentation.cut(whole, view))
     return torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2)
 
 

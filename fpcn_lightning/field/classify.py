@@ -1,7 +1,8 @@
 """Classifies photographs: lazily, in batches of views, continuing after a file that cannot be read."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice, repeat
 from pathlib import Path
@@ -11,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpcn_lightning.data.augment import Augmentation, View
-from fpcn_lightning.data.images import MAX_PIXELS, Shape, UnreadableImage, decode, read_file
+from fpcn_lightning.data.images import DEFAULT_LIMITS, ImageLimits, ImageReader, Shape, UnreadableImage
 from fpcn_lightning.field.concurrency import prefetch
 from fpcn_lightning.field.model import BundleModel, ModelOutputs
 
 MAX_WORKERS = 4
+_PICTURES_A_WORKER = 10  # fewer are read sooner than another process starts
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,12 @@ class _ViewOutputs(NamedTuple):
     activation_map: NDArray[np.float32] | None  # [C, h, w]
 
 
-def classify_file(model: BundleModel, path: Path, *, coverage: float | None = None) -> Prediction:
+def classify_file(
+    model: BundleModel, path: Path, *, coverage: float | None = None, limits: ImageLimits = DEFAULT_LIMITS
+) -> Prediction:
     """Classify one picture; see `classify`."""
-    return next(classify(model, [path], coverage=coverage))
+    with ImageReader(limits) as reader:
+        return next(classify(model, [path], coverage=coverage, reader=reader))
 
 
 def classify(
@@ -86,6 +91,7 @@ def classify(
     batch_size: int = 8,
     coverage: float | None = None,
     workers: int | None = None,
+    reader: ImageReader | None = None,
 ) -> Iterator[Prediction]:
     """Classify pictures: one prediction for each path, in their order.
 
@@ -95,43 +101,37 @@ def classify(
         batch_size: views that are computed together.
         coverage: share of pictures of the trained kind whose prediction set must include the true class, one of those
             that the bundle was made with, such as 0.9; None makes no sets.
-        workers: threads that decode; None uses up to four.
+        workers: pictures that are decoded at once, each in a process; None uses up to four, fewer for a short list.
+        reader: reads the files; None makes one with the default limits.
 
     Raises:
         UserError: the bundle was not made with this coverage, or its network fails.
     """
     quantile = model.quantile(coverage)
-    workers = workers or min(MAX_WORKERS, os.cpu_count() or 1)
+    few = 1 + len(paths) // _PICTURES_A_WORKER if isinstance(paths, Sized) else MAX_WORKERS
+    workers = workers or min(MAX_WORKERS, os.cpu_count() or 1, few)
 
-    def prepare(path: Path) -> _PreparedPicture:
-        return _prepare(model.bundle.views, path)
+    def predictions() -> Iterator[Prediction]:
+        with nullcontext(reader) if reader is not None else ImageReader() as opened:
+            prepared = prefetch(
+                lambda path: _prepare(opened, model.bundle.views, path), paths, workers, max(batch_size, 2 * workers)
+            )
+            with closing(prepared):  # before the reader, which its threads use
+                for group in _groups(prepared, batch_size):
+                    yield from _predictions(model, group, batch_size, quantile)
 
-    groups = _groups(prefetch(prepare, paths, workers, max(batch_size, 2 * workers)), batch_size)
-    return (prediction for group in groups for prediction in _predictions(model, group, batch_size, quantile))
+    return predictions()
 
 
-def _prepare(views: Augmentation, path: Path) -> _PreparedPicture:
+def _prepare(reader: ImageReader, views: Augmentation, path: Path) -> _PreparedPicture:
     """Read, resize and crop a picture as in validation and test."""
     try:
-        resized = _read(views, read_file(path))
+        resized = reader.read(path, views.squashed or views.shape).pixels
     except UnreadableImage as error:
         return _PreparedPicture(path, str(error), (0, 0), (), np.empty((0, 0, 0, 3), np.uint8))
     shape = resized.shape[0], resized.shape[1]
     cut = views.evaluation_views(shape)
     return _PreparedPicture(path, None, shape, cut, np.stack([views.cut(resized, view) for view in cut]))
-
-
-def _read(views: Augmentation, data: bytes) -> NDArray[np.uint8]:
-    if views.squashed is not None:
-        return decode(data, views.squashed).pixels
-    decoded = decode(data)
-    shape = views.shape(decoded.height, decoded.width)
-    if shape == (decoded.height, decoded.width):
-        return decoded.pixels
-    if shape[0] * shape[1] > MAX_PIXELS:  # a line of one pixel would be enlarged to the size of a tile
-        limit = f"the limit of {MAX_PIXELS // 10**6} million"
-        raise UnreadableImage(f"{shape[1]} x {shape[0]} pixels, at the scale of this bundle, are more than {limit}")
-    return decode(data, shape).pixels
 
 
 def _groups(pictures: Iterable[_PreparedPicture], batch_size: int) -> Iterator[list[_PreparedPicture]]:

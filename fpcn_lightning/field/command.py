@@ -10,9 +10,13 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.command_line import make_parser
+
+if TYPE_CHECKING:
+    from fpcn_lightning.data.images import ImageLimits
 
 EXIT_NOTHING_READ = 1
 EXIT_STOPPED = 130  # the exit code of shells for a program that was stopped with Ctrl-C
@@ -63,6 +67,7 @@ def _predict(options: argparse.Namespace) -> int:
             recursive=options.recursive,
             overwrite=options.overwrite,
             progress=True,
+            limits=_limits(options),
         )
     except KeyboardInterrupt:
         print(STOPPED_MIDWAY, file=sys.stderr)
@@ -80,9 +85,15 @@ def _predict_one(options: argparse.Namespace) -> int:
     from fpcn_lightning.field.results import PredictionTable
 
     model = BundleModel(read_bundle(options.bundle), options.file, options.threads)
-    prediction = classify_file(model, options.source, coverage=options.sets)
+    prediction = classify_file(model, options.source, coverage=options.sets, limits=_limits(options))
     print(prediction_text(prediction, PredictionTable(model.bundle.classes, options.top)))
     return EXIT_NOTHING_READ if prediction.error is not None else 0
+
+
+def _limits(options: argparse.Namespace) -> "ImageLimits":
+    from fpcn_lightning.data.images import ImageLimits
+
+    return ImageLimits(options.max_megapixels, options.max_megabytes, options.max_seconds)
 
 
 def _map(options: argparse.Namespace) -> int:

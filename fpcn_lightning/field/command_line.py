@@ -72,6 +72,11 @@ Open a page in your browser to drop photographs on. It works without a network; 
 
 INFO = "Print what a bundle knows, and how well."
 
+_LIMITS = (  # as `fpcn_lightning.data.images.ImageLimits`, which is too heavy to import here
+    ("megapixels", 120, "with more millions of pixels"),
+    ("megabytes", 1000, "with larger files"),
+    ("seconds", 60, "that take longer to decode"),
+)
 _FORMATTER = argparse.RawDescriptionHelpFormatter  # keeps the lines of the texts above
 Run = Callable[[argparse.Namespace], int]
 AddArgument = Callable[..., argparse.Action]  # a parser's `add_argument`
@@ -116,6 +121,9 @@ def _add_predict_options(add: AddArgument) -> None:
     add("--file", metavar="NAME", help="another model file of the bundle, such as model.int8.onnx")
     add("--batch-size", type=_positive, default=8, metavar="N", help="views computed together (default: 8)")
     add("--threads", type=_positive, metavar="N", help="processor cores for the network (default: all)")
+    for name, default, what in _LIMITS:
+        help = f"refuse photographs {what} (default: {default})"
+        add(f"--max-{name}", type=_above_zero, default=default, metavar="N", help=help)
 
 
 def _add_map_options(add: AddArgument) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +17,7 @@ ItemResult = TypeVar("ItemResult")
 
 def prefetch(
     function: Callable[[Item], ItemResult], items: Iterable[Item], workers: int, max_pending: int
-) -> Iterator[ItemResult]:
+) -> Generator[ItemResult]:
     """Results in the order of the items, computed by `workers` threads, at most `max_pending` in advance."""
     pending: deque[Future[ItemResult]] = deque()
     pool = ThreadPoolExecutor(workers)

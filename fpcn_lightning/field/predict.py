@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from fpcn_lightning.data.images import DEFAULT_LIMITS, ImageLimits, ImageReader
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.classify import Prediction, classify
@@ -54,6 +55,7 @@ def predict(
     recursive: bool = True,
     overwrite: bool = False,
     progress: bool = False,
+    limits: ImageLimits = DEFAULT_LIMITS,
 ) -> PredictionSummary:
     """Classify pictures and write each prediction as soon as it is made; an interrupted run is resumed.
 
@@ -70,6 +72,7 @@ def predict(
         recursive: include the folders in a folder.
         overwrite: replace existing results.
         progress: show a progress bar on a terminal.
+        limits: of each picture's file; one beyond them is unreadable.
 
     Raises:
         UserError: a bundle, source, output or number that cannot be used; an unreadable picture is no error.
@@ -93,11 +96,11 @@ def predict(
         "quantile": model.quantile(coverage),
     }
     try:
-        with Journal(output, table.columns, settings, overwrite=overwrite) as journal:
+        with ImageReader(limits) as reader, Journal(output, table.columns, settings, overwrite=overwrite) as journal:
             counts = Counter(map(_category, journal.earlier))
             done = {row["path"] for row in journal.earlier}
             pending = [path for path in paths if shown(path) not in done]
-            predictions = classify(model, pending, batch_size=batch_size, coverage=coverage)
+            predictions = classify(model, pending, batch_size=batch_size, coverage=coverage, reader=reader)
             for prediction in _with_progress(predictions, len(paths), len(paths) - len(pending), progress):
                 row = table.row(prediction)
                 journal.write(row)

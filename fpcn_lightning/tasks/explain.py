@@ -12,6 +12,7 @@ from fpcn_lightning import build
 from fpcn_lightning.allocator import keep_freed_memory
 from fpcn_lightning.config import Config, ExplainConfig
 from fpcn_lightning.data.datamodule import RockDataModule
+from fpcn_lightning.data.preparation import image_limits
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.explain.drawing import draw, save
 from fpcn_lightning.explain.measurement import HeatMapStudy, spread
@@ -67,14 +68,15 @@ def _explain_source(config: Config, checkpoint: Path, source: Path) -> None:
     """Panels of any images, `explain.pictures` rows per page."""
     networks = _compared(config, checkpoint)
     folder = _folder(config, networks) / source.resolve().stem
-    paths, rows = readable(find_pictures(source)), config.explain.pictures
+    limits = image_limits(config.data)
+    paths, rows = readable(find_pictures(source), limits), config.explain.pictures
     classes = next(iter(networks.values())).record.classes
     for start in range(0, len(paths), rows):
         page = paths[start : start + rows]
         inputs = {
             name: PanelInput(
                 loaded.network,
-                centre_views(page, build.datamodule(loaded.record.data, 0, trusted=False).augmentation),
+                centre_views(page, build.datamodule(loaded.record.data, 0, trusted=False).augmentation, limits),
             )
             for name, loaded in networks.items()
         }

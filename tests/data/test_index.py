@@ -13,8 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fpcn_lightning.data import scan as scan_module
-from fpcn_lightning.data.images import read_resized
+from fpcn_lightning.data.images import ImageReader, UnreadableImage, read_resized
 from fpcn_lightning.data.index import Index, find
 from fpcn_lightning.data.scan import scan, write_refused
 from fpcn_lightning.errors import UserError
@@ -239,8 +238,7 @@ def test_a_second_scan_decodes_nothing(rocks: Path, tmp_path: Path, monkeypatch:
     memo = tmp_path / "cache" / "memo.json"
     first = scan(find(rocks), rocks, memo=memo)
     assert [path.name for path in memo.parent.iterdir()] == ["memo.json"]
-    monkeypatch.setattr(scan_module, "decode", forbidden)
-    monkeypatch.setattr(scan_module, "read_file", forbidden)
+    monkeypatch.setattr(ImageReader, "read", forbidden)
     assert scan(find(rocks), rocks, memo=memo, shape=(8, 8), on_pixels=forbidden) == first
 
 
@@ -257,10 +255,14 @@ def test_only_what_changed_is_decoded_again(rocks: Path, tmp_path: Path) -> None
     assert index == scan(find(rocks), rocks)
 
 
+def without_codec(*_: object) -> Any:
+    raise UnreadableImage("no codec")
+
+
 def test_a_refused_file_is_tried_again(rocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     memo = tmp_path / "memo.json"
     with monkeypatch.context() as patched:
-        patched.setattr(Image, "open", lambda *_, **__: (_ for _ in ()).throw(OSError("no codec")))
+        patched.setattr(ImageReader, "read", without_codec)
         with pytest.raises(UserError, match="no codec"):
             scan(find(rocks), rocks, memo=memo)
     assert len(scan(find(rocks), rocks, memo=memo).pictures) == 5

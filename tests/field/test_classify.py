@@ -135,7 +135,7 @@ def test_unreadable_files_are_listed_with_the_reason(bundle_folder: Path, tmp_pa
 def test_a_line_of_pixels_is_not_enlarged_without_limit(make_bundle: MakeBundle, tmp_path: Path) -> None:
     path = paint(tmp_path / "line.png", "red", (300_000, 1))
     prediction = classify_file(BundleModel(read_bundle(make_bundle(views=TILES))), path)
-    assert "are more than the limit of 250 million" in str(prediction.error)
+    assert "are more than the limit of 120 megapixels" in str(prediction.error)
 
 
 def test_pictures_unlike_the_trained_ones_are_unknown(bundle_folder: Path, tmp_path: Path) -> None:

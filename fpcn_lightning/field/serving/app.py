@@ -11,6 +11,7 @@ from nicegui import Client, ui
 from starlette.types import ASGIApp
 
 from fpcn_lightning import __version__
+from fpcn_lightning.data.images import ImageReader
 from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.field.serving.about import about
 from fpcn_lightning.field.serving.api import add_predict, max_request_bytes
@@ -25,11 +26,14 @@ _RECONNECT_SECONDS = 30.0  # for which the results of a page are kept when its c
 _KEPT_MESSAGES = 100  # for a page that connects again
 
 
-def make_app(model: BundleModel, folder: Path, hosts: AllowedHosts, max_megabytes: int, *, api: bool) -> ASGIApp:
+def make_app(
+    model: BundleModel, reader: ImageReader, folder: Path, hosts: AllowedHosts, max_megabytes: int, *, api: bool
+) -> ASGIApp:
     """The application; at most one can be made in a process.
 
     Args:
         model: classifies the photographs.
+        reader: reads them.
         folder: where they are kept meanwhile.
         hosts: names that requests may be addressed to.
         max_megabytes: of one photograph's file.
@@ -38,7 +42,7 @@ def make_app(model: BundleModel, folder: Path, hosts: AllowedHosts, max_megabyte
     logging.getLogger("nicegui").setLevel(logging.ERROR)  # it warns of every address that does not exist
     max_file = max_megabytes * 2**20
     max_request = max_request_bytes(max_file)
-    service = PredictionService(model, UploadStore(folder, max_file, max_request))
+    service = PredictionService(model, UploadStore(folder, max_file, max_request), reader)
     app = FastAPI(
         title=f"fpcn serve: {model.bundle.name}",
         version=__version__,

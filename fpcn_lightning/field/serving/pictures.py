@@ -2,7 +2,6 @@
 
 import base64
 import io
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
@@ -11,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fpcn_lightning.data.images import decode, read_file
-from fpcn_lightning.field.classify import Prediction, classify_file
+from fpcn_lightning.data.images import ImageLimits, ImageReader
+from fpcn_lightning.field.classify import Prediction, classify
 from fpcn_lightning.field.heat_map import heat_map, overlaid
 from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.field.results import PredictionTable, csv_line
@@ -22,8 +21,8 @@ from fpcn_lightning.field.untrusted import printable
 MAX_PICTURES = 50
 """At a time on the page, and in one request to the REST endpoint."""
 
-MAX_PIXELS = 120_000_000
-"""Below the limit of `data.images`, since anyone may upload to a page; above the sensors of nearly all phones."""
+LIMITS = ImageLimits(seconds=20)
+"""Of each photograph, since anyone may upload to a page."""
 
 TOP_CLASSES = 3
 _MAX_NAME = 200  # characters
@@ -68,11 +67,14 @@ class PictureResult:
         return self.prediction.error
 
 
-def classify_upload(model: BundleModel, path: Path, name: str, *, images: bool = True) -> PictureResult:
+def classify_upload(
+    model: BundleModel, reader: ImageReader, path: Path, name: str, *, images: bool = True
+) -> PictureResult:
     """Classify one uploaded photograph, which may come from anyone.
 
     Args:
         model: classifies it.
+        reader: reads it, within `LIMITS`.
         path: of the stored file.
         name: that the client sent, for display alone.
         images: whether to return a small copy and the heat map, too.
@@ -80,9 +82,8 @@ def classify_upload(model: BundleModel, path: Path, name: str, *, images: bool =
     Raises:
         UserError: the bundle's network fails.
     """
-    if _pixels(path) > MAX_PIXELS:
-        return refused(name, f"more than {MAX_PIXELS // 10**6} million pixels are too many for this server")
-    prediction = replace(classify_file(model, path, coverage=usual_coverage(model)), path=Path(display_name(name)))
+    [found] = classify(model, [path], coverage=usual_coverage(model), reader=reader)
+    prediction = replace(found, path=Path(display_name(name)))
     judged = verdict(prediction, model.bundle.classes)
     if prediction.probabilities is None:
         return PictureResult(prediction, judged)
@@ -91,7 +92,7 @@ def classify_upload(model: BundleModel, path: Path, name: str, *, images: bool =
         ClassProbability(model.bundle.classes[index], float(prediction.probabilities[index])) for index in ranked
     )
     result = PictureResult(prediction, judged, top)
-    return _with_images(result, path, int(ranked[0])) if images else result
+    return _with_images(result, _preview(path, reader), int(ranked[0])) if images else result
 
 
 def refused(name: str, reason: str) -> PictureResult:
@@ -117,8 +118,7 @@ def csv_of(results: Iterable[PictureResult], model: BundleModel) -> str:
     return "".join(lines)
 
 
-def _with_images(result: PictureResult, path: Path, best: int) -> PictureResult:
-    picture = _preview(path)
+def _with_images(result: PictureResult, picture: NDArray[np.uint8], best: int) -> PictureResult:
     heat = ""
     viewed = result.prediction.viewed
     if viewed is not None and viewed.activation_maps is not None:
@@ -128,30 +128,9 @@ def _with_images(result: PictureResult, path: Path, best: int) -> PictureResult:
     return replace(result, prediction=replace(result.prediction, viewed=None), picture=_data_uri(picture), heat=heat)
 
 
-def _pixels(path: Path) -> int:
-    """As in the header; 0 if it cannot be read: then `classify` applies the limit and the message of its own."""
-    try:
-        with Image.open(path) as image:
-            return math.prod(image.size)
-    except Exception:  # Pillow raises many kinds of errors on a damaged file
-        return _tiff_pixels(path)
-
-
-def _tiff_pixels(path: Path) -> int:
-    """Of a TIFF that Pillow does not read, such as one of floats."""
-    try:
-        import tifffile
-
-        with tifffile.TiffFile(path) as file:
-            page = file.pages.first
-            return int(page.imagewidth * page.imagelength)
-    except Exception:  # likewise
-        return 0
-
-
-def _preview(path: Path) -> NDArray[np.uint8]:
+def _preview(path: Path, reader: ImageReader) -> NDArray[np.uint8]:
     """The whole upright picture at a small size: uint8 [H, W, 3], RGB."""
-    squashed = decode(read_file(path), (_PREVIEW_SIZE, _PREVIEW_SIZE))
+    squashed = reader.read(path, (_PREVIEW_SIZE, _PREVIEW_SIZE))
     factor = _PREVIEW_SIZE / max(squashed.width, squashed.height)
     size = max(1, round(squashed.width * factor)), max(1, round(squashed.height * factor))
     return np.asarray(Image.fromarray(squashed.pixels).resize(size, Image.Resampling.BILINEAR))

@@ -10,6 +10,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+from fpcn_lightning.data.images import ImageReader
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.model import BundleModel
@@ -53,11 +54,12 @@ def serve(
 
         from fpcn_lightning.field.serving.app import make_app
         from fpcn_lightning.field.serving.guard import AllowedHosts
+        from fpcn_lightning.field.serving.pictures import LIMITS
         from fpcn_lightning.field.serving.uploads import upload_folder
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the uploads would remain after the process ends
-        with suppress(KeyboardInterrupt), upload_folder() as uploads:
-            app = make_app(model, uploads, AllowedHosts.of(host, allowed_hosts), max_megabytes, api=api)
+        with suppress(KeyboardInterrupt), upload_folder() as uploads, ImageReader(LIMITS) as reader:
+            app = make_app(model, reader, uploads, AllowedHosts.of(host, allowed_hosts), max_megabytes, api=api)
             config = uvicorn.Config(
                 app,
                 log_level="warning",

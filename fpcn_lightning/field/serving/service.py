@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 from starlette.concurrency import run_in_threadpool
 
+from fpcn_lightning.data.images import ImageReader
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.field.serving.pictures import PictureResult, classify_upload, refused
@@ -20,11 +21,13 @@ class PredictionService:
     Args:
         model: a loaded bundle.
         store: keeps the photographs meanwhile.
+        reader: reads them in helper processes.
     """
 
-    def __init__(self, model: BundleModel, store: UploadStore) -> None:
+    def __init__(self, model: BundleModel, store: UploadStore, reader: ImageReader) -> None:
         self.model = model
         self.store = store
+        self.reader = reader
         self._slots = asyncio.Semaphore(PARALLEL)
 
     async def classify(self, chunks: AsyncIterator[bytes], name: str, *, images: bool) -> PictureResult:
@@ -40,7 +43,7 @@ class PredictionService:
         """
         try:
             async with self.store.stored(chunks) as path, self._slots:
-                return await run_in_threadpool(classify_upload, self.model, path, name, images=images)
+                return await run_in_threadpool(classify_upload, self.model, self.reader, path, name, images=images)
         except FileTooLarge as error:
             return refused(name, str(error))
         except UserError as error:

@@ -10,11 +10,11 @@ import pytest
 import tifffile
 from PIL import Image
 
+from fpcn_lightning.data.images import ImageLimits, ImageReader
 from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.model import BundleModel
-from fpcn_lightning.field.serving import pictures
 from fpcn_lightning.field.serving.about import about
-from fpcn_lightning.field.serving.pictures import PictureResult, classify_upload, csv_of, display_name
+from fpcn_lightning.field.serving.pictures import LIMITS, PictureResult, classify_upload, csv_of, display_name
 from fpcn_lightning.field.serving.verdict import State
 from tests.field.conftest import MakeBundle, colour_network, paint
 
@@ -35,8 +35,9 @@ def model(bundle_folder: Path) -> BundleModel:
     return BundleModel(read_bundle(bundle_folder))
 
 
-def shown(model: BundleModel, path: Path) -> PictureResult:
-    return classify_upload(model, path, path.name)
+def shown(model: BundleModel, path: Path, limits: ImageLimits = LIMITS) -> PictureResult:
+    with ImageReader(limits) as reader:
+        return classify_upload(model, reader, path, path.name)
 
 
 def decoded(uri: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -102,19 +103,16 @@ def test_too_many_pixels_are_refused_before_decoding(model: BundleModel, tmp_pat
     header = bytearray(path.read_bytes())
     header[18:26] = (20_000).to_bytes(4, "little") * 2
     path.write_bytes(header)
-    assert "120 million pixels" in str(shown(model, path).error)
+    assert "limit of 120 megapixels" in str(shown(model, path).error)
 
 
-def test_too_many_pixels_of_a_kind_that_pillow_does_not_read_are_refused(
-    model: BundleModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_pixels_of_a_kind_that_pillow_does_not_read_are_refused(model: BundleModel, tmp_path: Path) -> None:
     path = tmp_path / "deep.tif"
     tifffile.imwrite(path, np.ones((20, 20, 3), np.float32), photometric="rgb")
     assert shown(model, path).verdict.state != State.UNREADABLE
-    monkeypatch.setattr(pictures, "MAX_PIXELS", 399)
-    result = shown(model, path)
+    result = shown(model, path, ImageLimits(megapixels=399e-6))
     assert result.verdict.state == State.UNREADABLE
-    assert "million pixels" in str(result.error)
+    assert "megapixels" in str(result.error)
 
 
 @pytest.mark.parametrize(

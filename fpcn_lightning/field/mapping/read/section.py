@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from fpcn_lightning.data.images import SENSOR_BITS, UnreadableImage, decode, read_file
+from fpcn_lightning.data.images import SENSOR_BITS, ImageLimits, UnreadableImage, decode, read_file
+from fpcn_lightning.data.images.tiff import SEPARATE_COLOURS, has_separate_colours
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.mapping.read.tiff import (
     Pixels,
@@ -21,6 +22,7 @@ from fpcn_lightning.field.mapping.read.tiff import (
 from fpcn_lightning.field.mapping.read.tiff_tags import MIN_OPACITY, bits_of, micrometres_per_pixel
 
 CACHE_BYTES = 2**28
+_LIMITS = ImageLimits(megapixels=250, megabytes=4000)  # of a section that is read as a whole, one at a time
 SAMPLED_SEGMENTS = 64  # that the range of 16-bit samples is measured on
 
 
@@ -141,8 +143,8 @@ class SectionFile:
         full_size = [series for series in self._file.series if not series.keyframe.is_reduced] or self._file.series
         series = full_size[0]
         self.pictures = sum(map(len, full_size))
-        if dict(zip(series.axes, series.shape, strict=True)).get("C", 1) > 1:
-            raise UserError(f"{self.path} stores its colours in separate pictures: save it as RGB.")
+        if has_separate_colours(self._file):
+            raise UserError(f"{self.path}: {SEPARATE_COLOURS}.")
         pages = [level.pages[0].aspage() for level in series.levels]
         full = pages[0]
         self.micrometres_per_pixel = micrometres_per_pixel(self._file, full)
@@ -171,8 +173,8 @@ class _WholePicture:
 
     def __init__(self, path: Path) -> None:
         try:
-            data = read_file(path)
-            self._pixels = decode(data).pixels
+            data = read_file(path, _LIMITS)
+            self._pixels = decode(data, limits=_LIMITS).pixels
         except UnreadableImage as error:
             raise UserError(
                 f"{path}: {error}. Sections of any size are read from TIFF of 8 or 16 bits, grey or RGB, upright."

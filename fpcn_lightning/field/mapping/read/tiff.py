@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fpcn_lightning.data.images.tiff import JPEG_COMPRESSIONS, check_segment
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.mapping.read.tiff_tags import (
     MIN_IS_BLACK,
@@ -21,8 +22,6 @@ from fpcn_lightning.field.mapping.read.tiff_tags import (
 )
 
 MAPPED_BYTES = 2**22  # of the piece of a strip that is read at once where a strip is too large for the cache
-JPEG = (6, 7, 33007, 34892)  # compressions whose data are JPEG streams
-JPEG_END = b"\xff\xd9"
 
 Pixels = NDArray[np.uint8]
 
@@ -75,7 +74,7 @@ class SegmentReader:
     """Reads parts of one page.
 
     A segment counts as damaged if the file ends before it, if it has no bytes (the hole of a sparse file), if its
-    decoder fails, or if a JPEG stream has no end. Damage that the decoder does not notice is not found.
+    decoder fails, or if `fpcn_lightning.data.images.tiff.check_segment` refuses it. Other damage is not found.
 
     Args:
         page: `tifffile.TiffPage` of 8- or 16-bit samples: grey, RGB or JPEG's YCbCr.
@@ -222,9 +221,7 @@ class SegmentReader:
         ((data, _),) = self._file.read_segments([page.dataoffsets[number]], [count], [number])
         if data is None or len(data) < count:
             raise ValueError("the file ends before the segment")
-        # libjpeg fills missing parts with grey.
-        if page.compression in JPEG and not data.rstrip(b"\0").endswith(JPEG_END):
-            raise ValueError("a JPEG stream without an end")
+        check_segment(data, page.compression)
         decoded, _, _ = page.decode(data, number, jpegtables=page.jpegtables, jpegheader=page.keyframe.jpegheader)
         samples: Samples = decoded[0]
         return samples
@@ -253,6 +250,6 @@ def reason_of(error: Exception) -> str:
 def is_read_in_segments(page: Any) -> bool:
     """Whether `SegmentReader` supports a page."""
     greys = (MIN_IS_WHITE, MIN_IS_BLACK)
-    known = page.photometric in ((*greys, RGB, YCBCR) if page.compression in JPEG else (*greys, RGB))
+    known = page.photometric in ((*greys, RGB, YCBCR) if page.compression in JPEG_COMPRESSIONS else (*greys, RGB))
     upright = page.tags.valueof("Orientation", 1) == 1
     return bool(known and upright and page.imagedepth == 1 and page.dtype in (np.uint8, np.uint16))
