@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
+from fpcn_lightning.data.files import why_no_file
 from fpcn_lightning.errors import UserError
 
 SUFFIXES = frozenset(
@@ -110,18 +111,14 @@ def read_file(path: Path) -> bytes:
     """Read a whole file.
 
     Raises:
-        UnreadableImage: there is no such file, or it cannot be read.
+        UnreadableImage: there is no such file, it is a folder, pipe or device, or it cannot be read.
     """
+    if (reason := why_no_file(path)) is not None:
+        raise UnreadableImage(reason)
     try:
         return path.read_bytes()
-    except FileNotFoundError:
-        raise UnreadableImage("there is no such file") from None
-    except IsADirectoryError:
-        raise UnreadableImage("this is a folder, not a file") from None
     except OSError as error:
         raise UnreadableImage(f"the file cannot be read: {error.strerror or error}") from error
-    except ValueError:  # a null character
-        raise UnreadableImage("this is not a valid file name") from None
 
 
 def decode(data: bytes, shape: Shape | None = None) -> Decoded:

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
+from fpcn_lightning.data.folders import is_system
 from fpcn_lightning.data.images import decode, read_file
 from fpcn_lightning.field.bundle import Bundle
 from fpcn_lightning.field.classify import Prediction, classify
@@ -128,11 +129,19 @@ def _macro(name: str, *arguments: object) -> str:
 
 
 def _predictions(model: BundleModel, paths: Sequence[Path]) -> Iterator[Prediction]:
-    too_large = {path for path in paths if _pixels(path) > MAX_PIXELS}
-    others = classify(model, (path for path in paths if path not in too_large))
-    reason = f"more than {MAX_PIXELS // 10**6} million pixels are too many for this page"
+    reasons = {path: reason for path in paths if (reason := _refusal(path)) is not None}
+    others = classify(model, (path for path in paths if path not in reasons))
     for path in paths:
-        yield Prediction(path, reason) if path in too_large else next(others)
+        yield Prediction(path, reasons[path]) if path in reasons else next(others)
+
+
+def _refusal(path: Path) -> str | None:
+    """Why a file is not classified; None if it is."""
+    if is_system(path.name):  # a folder that was dropped brings them
+        return "a hidden file or one of the operating system, not a photograph"
+    if _pixels(path) > MAX_PIXELS:
+        return f"more than {MAX_PIXELS // 10**6} million pixels are too many for this page"
+    return None
 
 
 def _csv(predictions: Iterable[Prediction], bundle: Bundle) -> str:

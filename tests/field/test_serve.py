@@ -77,6 +77,11 @@ def test_the_csv_has_the_same_predictions(model: BundleModel, uploads: list[Path
     assert float(rows[0]["probability_1"]) == pytest.approx(float(expected[0].probabilities[0]), abs=1e-6)
 
 
+def test_system_files_of_a_dropped_folder_are_named(model: BundleModel, tmp_path: Path) -> None:
+    html = reply(model, [paint(tmp_path / "red.png"), paint(tmp_path / "._red.png")])
+    assert html.count("a hidden file or one of the operating system") == 1
+
+
 def test_pictures_are_deleted_once_predicted(model: BundleModel, uploads: list[Path]) -> None:
     reply(model, uploads)
     assert not any(path.exists() for path in uploads)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from fpcn_lightning.data.files import why_no_file
 from fpcn_lightning.data.images import SENSOR_BITS, UnreadableImage, decode, read_file
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.mapping.read.tiff import (
@@ -194,6 +195,8 @@ def _open_tiff(path: Path) -> Any:
         import tifffile
     except ImportError as error:
         raise UserError("Sections are read with one more package: pip install 'fpcn-lightning[map]'.") from error
+    if (reason := why_no_file(path)) is not None:
+        raise UserError(f"{path} cannot be read: {reason}.")
     try:
         file = tifffile.TiffFile(path)
     except OSError as error:
