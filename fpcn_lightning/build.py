@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue
 
 from fpcn_lightning.config import CONF, SHORTCUTS, Config, DataConfig, LRSchedulerConfig, Target
+from fpcn_lightning.data.files import with_home
 from fpcn_lightning.errors import UserError, closest
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ LENGTH = "length"  # argument of a learning-rate schedule that is replaced by th
 
 
 def config(cfg: DictConfig) -> Config:
-    """The config as objects, every interpolation resolved.
+    """The config as objects, every interpolation and every `~` at the beginning of a path resolved.
 
     Raises:
         UserError: a mandatory key is not set, or an unknown key was added (`+key=value`).
@@ -55,7 +56,18 @@ def config(cfg: DictConfig) -> Config:
         key = error.full_key or str(error).split(":")[-1].strip()
         raise UserError(f"{key} is not set: set it on the command line, {key}=VALUE.") from error
     _check_known(plain, Config, "")
+    _expand_home(cfg)
     return cast(Config, OmegaConf.to_object(cfg))
+
+
+def _expand_home(node: Any) -> None:
+    """Replace `~` and `~user` at the beginning of every text in a resolved config by the home folder."""
+    for key in list(node) if OmegaConf.is_dict(node) else range(len(node)):
+        value = None if OmegaConf.is_missing(node, key) else node[key]
+        if OmegaConf.is_config(value):
+            _expand_home(value)
+        elif isinstance(value, str) and value.startswith("~"):
+            node[key] = with_home(value)
 
 
 def as_record(config: Config) -> dict[str, Any]:

@@ -29,7 +29,9 @@ LAYERS = (
 )
 LAYER_OF = {name: number for number, folders in enumerate(LAYERS) for name in folders}
 # What `field` may import, as prefixes of the dotted name below fpcn_lightning.
-FIELD_KNOWS = ("errors", "runs.atomic_write", "data.images", "data.augment", "data.tiles", "field")
+# Those of `data` find, read and prepare pictures for training and for `fpcn` alike; they load neither torch nor Hydra.
+FIELD_DATA = ("augment", "files", "folders", "images", "lists", "names", "tiles")
+FIELD_KNOWS = ("errors", "runs.atomic_write", *(f"data.{name}" for name in FIELD_DATA), "field")
 # Libraries that a folder must not import, wherever the import is written.
 WITHOUT = {
     "config": ("hydra", "omegaconf", "torch"),

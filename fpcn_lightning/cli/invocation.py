@@ -1,5 +1,6 @@
-"""How the program was called, from the `hydra` part of a config, and the argument `seeds=`."""
+"""How the program was called, from the `hydra` part of a config, and arguments that Hydra reads in another way."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -8,8 +9,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from fpcn_lightning.data.files import with_home
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.invocation import Invocation
+from fpcn_lightning.sweep.command import quoted
+
+_HOME_VALUE = re.compile(r"(?<=[=,\[])~[^,\[\]{}]*")
 
 
 def running_invocation() -> Invocation:
@@ -50,6 +55,22 @@ def seeds_as_sweep(words: Sequence[str]) -> list[str]:
     if {"seed", "seeds"} <= given.keys():
         raise UserError(f"{given['seeds']} and {given['seed']} both set the seeds: keep one of them.")
     return [_seed_word(word) if word.startswith("seeds=") else word for word in words]
+
+
+def home_in_words(words: Sequence[str]) -> list[str]:
+    """The arguments of a command line, with the home folder for `~` at the beginning of a value, as in `data.root=~/x`.
+
+    The shell replaces `~` only at the beginning of a word, and Hydra reads no value that begins with it. Values in a
+    list or a sweep (`[~/a,~/b]`) are replaced, too; a value in quotes is left to `fpcn_lightning.build.config`.
+    """
+    return [_home_in_word(word) for word in words]
+
+
+def _home_in_word(word: str) -> str:
+    if word.startswith("-"):  # an option such as --config-dir=~/conf, which is no override
+        option, _, value = word.partition("=")
+        return f"{option}={with_home(value)}" if value else word
+    return _HOME_VALUE.sub(lambda value: quoted(with_home(value[0])), word)
 
 
 def _seed_word(word: str) -> str:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from fpcn_lightning.config import DataConfig, SyntheticConfig
 from fpcn_lightning.data.augment import Augment
 from fpcn_lightning.data.index import Index, find
+from fpcn_lightning.data.layout import published_folders
 from fpcn_lightning.data.masks import OBJECT, marked_paths, read_mask
 from fpcn_lightning.data.pictures import Batch, RockPictures, Sample
 from fpcn_lightning.data.preparation import cache_directory, check_data_config, image_limits, make_augmentation, prepare
@@ -40,6 +41,7 @@ class RockDataModule(lightning.LightningDataModule):
         index: the images, after `setup`.
         split: their splits, after `setup`.
         classes: class names in the order of their numbers, after `setup`.
+        published: the folder below the root of each published split, after `setup`; empty where there is none.
         augmentation: how views are drawn.
 
     Raises:
@@ -49,6 +51,7 @@ class RockDataModule(lightning.LightningDataModule):
     index: Index
     split: Split
     classes: tuple[str, ...]
+    published: dict[str, str]
 
     def __init__(
         self,
@@ -82,9 +85,9 @@ class RockDataModule(lightning.LightningDataModule):
         if self._pictures is not None:
             return
         root = self._location()
-        published = {split: place for split, place in asdict(self.config.split.published).items() if place is not None}
+        self.published = self._published(root)
         minimum_classes = 1 if self.only_test else 2
-        found = find(root, published, minimum_classes)
+        found = find(root, self.published, minimum_classes, self.wanted_classes)
         self.index, cache = prepare(self.config, self.augmentation, found, root, minimum_classes)
         self.classes = self._numbered_classes()
         self.split = self._split()
@@ -228,6 +231,11 @@ class RockDataModule(lightning.LightningDataModule):
             return Path(self.config.root)
         options = asdict(self.config.synthetic or SyntheticConfig())
         return make_synthetic(Path("data") / "synthetic" / folder_name(**options), **options)
+
+    def _published(self, root: Path) -> dict[str, str]:
+        """The folders of `data.split.published`, or those that are recognised by their names."""
+        given = {split: place for split, place in asdict(self.config.split.published).items() if place is not None}
+        return given or (published_folders(root.absolute()) if root.is_dir() else {})
 
     def _numbered_classes(self) -> tuple[str, ...]:
         if self.wanted_classes is None:

@@ -3,21 +3,26 @@
 `fpcn_lightning.data.scan` decodes them and makes the `Index`.
 """
 
-import csv
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fpcn_lightning.data.images import SUFFIXES
+from fpcn_lightning.data.files import why_no_file
+from fpcn_lightning.data.folders import Skipped, picture_files, subfolders
+from fpcn_lightning.data.lists import ListRow, is_list, located, read_list
+from fpcn_lightning.data.names import MAX_CLASSES, class_key, class_problem, escaped, spellings
 from fpcn_lightning.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
-SPLIT_NAMES = {**{split: split for split in SPLITS}, "validation": "val", "valid": "val"}
-"""The split that a word in lower case means, in a user's CSV or in a file of an earlier version."""
+SPLIT_NAMES = {
+    **{split: split for split in SPLITS},
+    **{"training": "train", "validation": "val", "valid": "val", "testing": "test"},
+}
+"""The split that a word in lower case means, in a user's CSV, as a folder, or in a file of an earlier version."""
 
 MASKS = "masks"  # a folder of true object masks among the class folders, not a class
 REGIONS = "regions"  # likewise, of what is not the object: folders such as regions/ruler
@@ -70,114 +75,109 @@ class Index:
     refused: tuple[RefusedFile, ...]
 
 
-def find(root: Path, published_folders: Mapping[str, str] | None = None, minimum_classes: int = 2) -> list[ListedFile]:
+def find(
+    root: Path,
+    published_folders: Mapping[str, str] | None = None,
+    minimum_classes: int = 2,
+    classes: Sequence[str] | None = None,
+) -> list[ListedFile]:
     """List the image files of a data set without reading them.
 
+    Labels that are equal without letter case, Unicode form and blanks at the ends are one class.
+
     Args:
-        root: a folder of class folders, which are searched at every depth (hidden files, files whose suffix is not in
-            `SUFFIXES`, and the folders `masks` and `regions` are ignored); or a CSV file with the columns path, label
+        root: a folder of class folders, which are searched at every depth (`fpcn_lightning.data.folders` says what is
+            skipped; the folders `masks` and `regions` are no classes); or a CSV file with the columns path, label
             and optionally group and split (the keys of `SPLIT_NAMES`, in any case). Its paths are absolute or
             relative to its own folder; a missing file is listed, and refused when it is scanned.
         published_folders: where the class folders of each split are below root, for a data set that was published with
             a split, such as {"train": "Training_Set", "test": "Testing_Set"}; nothing else is read then.
         minimum_classes: fewer than this is an error.
+        classes: those of a network; labels that are equal to one of them get its spelling. None for a data set to
+            train with: then names that a bundle could not hold are an error.
 
     Returns:
         Sorted by name.
 
     Raises:
-        UserError: nothing at root, no class folders, too few classes, or a CSV that contradicts itself.
+        UserError: nothing at root, no class folders, too few or too many classes, a class name that cannot be used, or
+            a CSV that contradicts itself.
     """
     root = root.absolute()
     if root.is_dir():
-        found = list(_in_folders(root, published_folders or {}))
-    elif root.is_file() and root.suffix.lower() == ".csv":
-        found = _in_csv(root)
+        skipped = Skipped()
+        found = list(_in_folders(root, published_folders or {}, skipped, check=classes is None))
+        skipped.log(root)
+    elif root.is_file() and is_list(root):
+        found = _in_list(root, check=classes is None)
     else:
         problem = "is neither a folder nor a .csv file" if root.exists() else "does not exist"
         raise UserError(f"{root} {problem}: set data.root to a folder of class folders or to a .csv file.")
+    spelling = spellings((file.label for file in found), classes)
+    found = [replace(file, label=spelling[file.label]) for file in found]
     labels = sorted({file.label for file in found})
     if len(labels) < minimum_classes:
+        names = " and ".join(labels) or "no class"
         raise UserError(
-            f"{root} holds pictures of {' and '.join(labels) or 'no class'} only: at least "
-            f"{minimum_classes} classes are needed, each with a folder of pictures or with lines in the .csv."
+            f"{root} holds pictures of {names} only: at least {minimum_classes} classes are needed, each with a folder "
+            "of pictures or with lines in the .csv. If the class folders are in a deeper folder, set data.root to it."
         )
+    if len(labels) > MAX_CLASSES:
+        raise UserError(f"{root} has {len(labels):,} classes, more than the limit of {MAX_CLASSES:,}: merge some.")
     return sorted(found, key=lambda file: file.name)
-
-
-def read_rows(
-    path: Path, columns: Sequence[str], errors: str = "strict", renamed: Mapping[str, str] | None = None
-) -> list[dict[str, str]]:
-    """Read a CSV file with a header, each line as its cells by column.
-
-    Args:
-        path: the file.
-        columns: those that it must have.
-        errors: what is done about text that is not UTF-8, as in `bytes.decode`.
-        renamed: today's names of columns by the names that earlier versions wrote.
-
-    Raises:
-        UserError: the file cannot be read as CSV in UTF-8, or lacks one of the columns.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig", errors=errors).splitlines()  # spreadsheets put a mark first
-        header = [column.strip() for column in next(csv.reader(lines), [])]
-        header = [(renamed or {}).get(column, column) for column in header]
-        rows = list(csv.DictReader(lines[1:], header, restval=""))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as CSV in UTF-8 ({error}): fix it or save it as such.") from error
-    if missing := [column for column in columns if column not in header]:
-        raise UserError(f"{path} lacks {' and '.join(missing)}: the first line must name {','.join(columns)}.")
-    return rows
 
 
 def _listed(path: Path, root: Path, label: str, group: str | None = None, published: str | None = None) -> ListedFile:
     name = Path(os.path.relpath(path, root)).as_posix()
-    stat = path.stat() if path.is_file() else None
+    stat = path.stat() if why_no_file(path) is None else None
     size, mtime_ns = (stat.st_size, stat.st_mtime_ns) if stat else (0, 0)
     return ListedFile(name, path, label, group, published, size, mtime_ns)
 
 
-def _in_folders(root: Path, published_folders: Mapping[str, str]) -> Iterator[ListedFile]:
+def _in_folders(
+    root: Path, published_folders: Mapping[str, str], skipped: Skipped, *, check: bool
+) -> Iterator[ListedFile]:
     places: Mapping[str, str] | dict[None, str] = published_folders or {None: "."}
     for split, place in ((split, root / folder) for split, folder in places.items()):
-        folders = [
-            item
-            for item in place.glob("*")
-            if item.is_dir() and item.name not in (MASKS, REGIONS) and not item.name.startswith(".")
-        ]
+        folders = [item for item in subfolders(place, skipped) if item.name.casefold() not in (MASKS, REGIONS)]
         if not folders:
             problem = "holds no class folders" if place.is_dir() else "does not exist"
             raise UserError(f"{place} {problem}: put the pictures of each class into a folder of its name there.")
         for folder in folders:
-            files = list(_image_files(folder))
+            files = picture_files(folder, skipped)
             if not files:
-                logger.warning("%s holds no pictures in a supported format and is ignored", folder)
+                logger.warning("%s holds no pictures in a supported format and is ignored", escaped(str(folder)))
+            elif check:
+                _check_label(folder.name, f"the folder {escaped(str(folder))}")
             yield from (_listed(path, root, folder.name, published=split) for path in files)
 
 
-def _image_files(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
-            yield path
+def _check_label(label: str, place: str) -> None:
+    if (problem := class_problem(label)) is not None:
+        raise UserError(f"{place}: the class name '{escaped(label)}' {problem}: rename the class.")
 
 
-def _in_csv(path: Path) -> list[ListedFile]:
-    by_name: dict[str, ListedFile] = {}
-    for row in read_rows(path, ("path", "label")):
-        listed = _from_row(row, path)
-        if by_name.setdefault(listed.name, listed) != listed:
-            raise UserError(f"{path} lists {row['path']} twice, with another label, group or split: remove one line.")
-    return list(by_name.values())
+def _in_list(path: Path, *, check: bool) -> list[ListedFile]:
+    by_name: dict[str, tuple[ListedFile, ListRow]] = {}
+    for row in read_list(path, ("path", "label")):
+        listed = _from_row(row, path.parent)
+        if check:
+            _check_label(listed.label, row.place)
+        first, first_row = by_name.setdefault(listed.name, (listed, row))
+        if replace(first, label=class_key(first.label)) != replace(listed, label=class_key(listed.label)):
+            raise UserError(
+                f"{row.place} lists {row.text('path')} again, with another label, group or split than "
+                f"{first_row.place}: remove one of the rows."
+            )
+    return [listed for listed, _ in by_name.values()]
 
 
-def _from_row(row: Mapping[str, str], csv_path: Path) -> ListedFile:
-    path, label, group, split = (row.get(column, "").strip() for column in ("path", "label", "group", "split"))
+def _from_row(row: ListRow, folder: Path) -> ListedFile:
+    path, label, group, split = (row.text(column) for column in ("path", "label", "group", "split"))
     if not path or not label:
-        raise UserError(f"{csv_path} has a line with the path {path!r} and the label {label!r}: fill in or remove it.")
+        raise UserError(f"{row.place} has the path {path!r} and the label {label!r}: fill in both, or remove the row.")
     if split and split.lower() not in SPLIT_NAMES:
-        raise UserError(f"{csv_path} puts {path} into the split {split!r}: use {', '.join(SPLITS)} in column split.")
+        raise UserError(f"{row.place} puts {path} into the split {split!r}: use {', '.join(SPLITS)} in column split.")
     # Joining keeps an absolute path as it is; normpath makes ./a.jpg and a.jpg one file.
-    file = Path(os.path.normpath(csv_path.parent / path))
-    return _listed(file, csv_path.parent, label, group or None, SPLIT_NAMES.get(split.lower()))
+    file = Path(os.path.normpath(located(folder, path)))
+    return _listed(file, folder, label, group or None, SPLIT_NAMES.get(split.lower()))

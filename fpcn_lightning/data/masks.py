@@ -12,8 +12,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from fpcn_lightning.data.folders import Skipped, subfolders
 from fpcn_lightning.data.images import Shape, read_resized
-from fpcn_lightning.data.index import FOREIGN_NAMES, MASKS, REGIONS, read_rows
+from fpcn_lightning.data.index import MASKS, REGIONS
+from fpcn_lightning.data.lists import is_list, located, read_list
 
 OBJECT = "object"  # what masks show; regions have names of their own
 REGION_COLUMN = "region_"
@@ -26,17 +28,17 @@ def marked_paths(root: Path, names: Sequence[str]) -> dict[str, dict[str, Path]]
         root: the folder of class folders, or the CSV.
         names: of the images in the index, relative to the root.
     """
-    if not (root.suffix.lower() == ".csv" and root.is_file()):
-        regions = sorted(folder for folder in (root / REGIONS).glob("*") if folder.is_dir())
-        return {OBJECT: _in_folder(root / MASKS, names), **{place.name: _in_folder(place, names) for place in regions}}
-    rows = read_rows(root, ("path", "label"), FOREIGN_NAMES)
-    # Cells beyond the header have no column name.
-    columns = [column for row in rows[:1] for column in row if column and column.startswith(REGION_COLUMN)]
+    if not (is_list(root) and root.is_file()):
+        regions = subfolders(_named(root, REGIONS), Skipped())
+        masks = _in_folder(_named(root, MASKS), names)
+        return {OBJECT: masks, **{place.name: _in_folder(place, names) for place in regions}}
+    rows = read_list(root, ("path", "label"))
+    columns = [column for row in rows[:1] for column in row.cells if column.startswith(REGION_COLUMN)]
     regions_of = {column.removeprefix(REGION_COLUMN): column for column in columns}
     wanted = set(names)
-    named = [(name, row) for row in rows if (name := _name(row["path"], root.parent)) in wanted]
+    named = [(name, row) for row in rows if (name := _name(row.text("path"), root.parent)) in wanted]
     return {
-        kind: _existing({name: root.parent / row[column] for name, row in named if row.get(column)})
+        kind: _existing({name: located(root.parent, row.text(column)) for name, row in named if row.text(column)})
         for kind, column in {OBJECT: "mask", **regions_of}.items()
     }
 
@@ -58,5 +60,10 @@ def _existing(paths: dict[str, Path]) -> dict[str, Path]:
     return {name: path for name, path in paths.items() if path.is_file()}
 
 
+def _named(root: Path, name: str) -> Path:
+    """The folder of this name, in any letter case, in a folder; it need not exist."""
+    return next((item for item in subfolders(root, Skipped()) if item.name.casefold() == name), root / name)
+
+
 def _name(path: str, folder: Path) -> str:
-    return Path(os.path.relpath(os.path.normpath(folder / path.strip()), folder)).as_posix()
+    return Path(os.path.relpath(os.path.normpath(located(folder, path)), folder)).as_posix()

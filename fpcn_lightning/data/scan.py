@@ -75,9 +75,10 @@ def scan(
         else:
             pictures.append(IndexedImage(file.name, file.path, file.label, file.group, file.published, *result))
     if len(unreadable) > max_unreadable_share * len(found):
+        hint = "" if root.is_dir() else f" (paths in a list are relative to its folder, {root.parent})"
         raise UserError(
             f"{len(unreadable)} of {len(found)} files ({len(unreadable) / len(found):.1%}) of {root} cannot be read, "
-            f"such as {_examples(unreadable)}: fix or remove them, or raise data.max_unreadable_share "
+            f"such as {_examples(unreadable)}{hint}: fix or remove them, or raise data.max_unreadable_share "
             f"(now {max_unreadable_share:g})."
         )
     conflicts = _conflicts(pictures) if conflicting_labels == "refuse" else {}

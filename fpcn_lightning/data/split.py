@@ -13,6 +13,7 @@ of files nor on their folder, and the version of a random generator cannot chang
 import csv
 import hashlib
 import json
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fpcn_lightning.data.index import FOREIGN_NAMES, SPLIT_NAMES, SPLITS, Index, IndexedImage, read_rows
+from fpcn_lightning.data.index import FOREIGN_NAMES, SPLIT_NAMES, SPLITS, Index, IndexedImage
+from fpcn_lightning.data.lists import read_list
+from fpcn_lightning.data.names import class_key
 from fpcn_lightning.errors import UserError
 
 _SCHEMA = 1
@@ -104,14 +107,15 @@ def read_split_rows(path: Path) -> list[dict[str, str]]:
     Raises:
         UserError: the file cannot be read, lacks a column, or names an unknown split.
     """
-    rows = read_rows(path, _COLUMNS, FOREIGN_NAMES, _RENAMED)
-    for row in rows:
-        name = row["split"].strip().lower()
+    rows = []
+    for row in read_list(path, _COLUMNS, errors=FOREIGN_NAMES, renamed=_RENAMED):
+        name = row.text("split").lower()
         if name not in (*SPLIT_NAMES, _DROPPED):
             raise UserError(
-                f"{path} puts {row['name']} into the split {row['split']!r}: use {', '.join(SPLITS)} or {_DROPPED}."
+                f"{row.place} puts {row.cells['name']} into the split {row.cells['split']!r}: use {', '.join(SPLITS)} "
+                f"or {_DROPPED}."
             )
-        row["split"] = SPLIT_NAMES.get(name, name)
+        rows.append({**row.cells, "split": SPLIT_NAMES.get(name, name)})
     return rows
 
 
@@ -122,8 +126,12 @@ def read_split(index: Index, path: Path) -> Split:
         UserError: what `read_split_rows` raises, or the file is about other images than the index, divides a cluster
             between splits, or leaves a split without one of the classes.
     """
-    rows = {row["name"]: row for row in read_split_rows(path)}
     names = {picture.name for picture in index.pictures}
+    forms = {unicodedata.normalize("NFC", name): name for name in names}  # file systems differ in the Unicode form
+    rows = {
+        name if (name := row["name"]) in names else forms.get(unicodedata.normalize("NFC", name), name): row
+        for row in read_split_rows(path)
+    }
     if rows.keys() != names:
         raise UserError(
             f"{path} belongs to other pictures than those of {index.root}: {min(rows.keys() ^ names)} is in one of the "
@@ -131,7 +139,7 @@ def read_split(index: Index, path: Path) -> Split:
         )
     for picture in index.pictures:
         row = rows[picture.name]
-        if (row["digest"], row["label"]) != (picture.digest, picture.label):
+        if (row["digest"], class_key(row["label"])) != (picture.digest, class_key(picture.label)):
             raise UserError(
                 f"{picture.name} has changed since {path} was written: remove that file to make a new split."
             )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fpcn_lightning.data.augment import Augmentation
 from fpcn_lightning.data.images import DEFAULT_LIMITS, ImageLimits, ImageReader, UnreadableImage
+from fpcn_lightning.data.names import class_key
 from fpcn_lightning.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -49,5 +50,6 @@ def centre_views(paths: Sequence[Path], augmentation: Augmentation, limits: Imag
 
 def labels_by_folder(paths: Sequence[Path], classes: Sequence[str]) -> list[int | None]:
     """The class with the name of each image's folder; None where no class has it."""
+    numbers = {name_or_key: at for at, name in enumerate(classes) for name_or_key in (class_key(name), name)}
     names = [path.resolve().parent.name for path in paths]
-    return [classes.index(name) if name in classes else None for name in names]
+    return [numbers.get(name, numbers.get(class_key(name))) for name in names]

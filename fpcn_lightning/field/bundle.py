@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fpcn_lightning.data.augment import Augmentation, Squashing
+from fpcn_lightning.data.names import MAX_CLASSES, class_problem
 from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.errors import UserError, closest
 from fpcn_lightning.field.manifest import CARD_NAME, LABELS_NAME, MANIFEST_NAME, SCHEMA, ModelFile
-from fpcn_lightning.field.untrusted import FORMULA_SIGNS, WAY_OUT, CheckedMapping, printable, read_limited
+from fpcn_lightning.field.untrusted import WAY_OUT, CheckedMapping, printable, read_limited
 
 MAX_TEXT_BYTES = 4_000_000  # of the manifest, of the labels and of the model card
 MAX_MODEL_BYTES = 2**31 - 1  # the limit of one ONNX file
-MAX_CLASSES = 10_000
 MAX_SIDE = 4096
 MAX_RESIZE = 8192
 MAX_TILES = 1024
@@ -132,8 +132,8 @@ def read_bundle(folder: Path) -> Bundle:
 def _classes(labels: bytes, path: Path) -> tuple[str, ...]:
     classes = CheckedMapping.parsed(labels, path).texts("classes", 2, MAX_CLASSES)
     for name in classes:
-        if name.startswith(FORMULA_SIGNS):  # the results are opened in spreadsheets
-            raise UserError(f"{path} has a class {name}, which spreadsheets treat as a formula: {WAY_OUT}.")
+        if (problem := class_problem(name)) is not None:
+            raise UserError(f"{path} has a class {name}, which {problem}: {WAY_OUT}.")
     return classes
 
 

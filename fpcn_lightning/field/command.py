@@ -48,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from fpcn_lightning.data.lists import is_list
     from fpcn_lightning.field.console_text import summary_text
     from fpcn_lightning.field.predict import DEFAULT_OUTPUT, predict
-    from fpcn_lightning.field.sources import is_list
 
     if options.output is None and options.source.is_file() and not is_list(options.source):
         return _predict_one(options)

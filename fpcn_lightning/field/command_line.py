@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fpcn_lightning import __version__
+from fpcn_lightning.data.files import with_home
 
 DESCRIPTION = """\
 Name the rocks on photographs, on this computer alone: no network, no GPU.
@@ -91,7 +92,7 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     def add_command(name: str, help: str, description: str, epilog: str = "") -> AddArgument:
         added = commands.add_parser(name, help=help, description=description, epilog=epilog, formatter_class=_FORMATTER)
         added.set_defaults(run=run[name])
-        added.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder of the bundle")
+        added.add_argument("bundle", type=_path, metavar="BUNDLE", help="folder of the bundle")
         return added.add_argument
 
     _add_predict_options(add_command("predict", "name the rocks on photographs", PREDICT, PREDICT_EXAMPLES))
@@ -102,10 +103,10 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
 
 
 def _add_predict_options(add: AddArgument) -> None:
-    add("source", type=Path, metavar="SOURCE", help="a photograph, a folder of them, or a .csv with a column path")
+    add("source", type=_path, metavar="SOURCE", help="a photograph, a folder of them, or a .csv with a column path")
     add(
         "--output",
-        type=Path,
+        type=_path,
         metavar="FILE",
         help="results as .csv, .jsonl, .json or .parquet (default: predictions.csv; printed for one photograph)",
     )
@@ -127,7 +128,7 @@ def _add_predict_options(add: AddArgument) -> None:
 
 
 def _add_map_options(add: AddArgument) -> None:
-    add("section", type=Path, metavar="SECTION", help="the picture of the section: a TIFF of any size, JPEG or PNG")
+    add("section", type=_path, metavar="SECTION", help="the picture of the section: a TIFF of any size, JPEG or PNG")
     add(
         "--um-per-px",
         type=_above_zero,
@@ -150,7 +151,7 @@ def _add_map_options(add: AddArgument) -> None:
         help="width of a window in pixels of the section (default: as in training)",
     )
     add("--bits", type=_positive, metavar="N", help="bits that the camera used of a 16-bit file, such as 12")
-    add("--output", type=Path, metavar="FOLDER", help="folder of the results (default: SECTION's name with -map)")
+    add("--output", type=_path, metavar="FOLDER", help="folder of the results (default: SECTION's name with -map)")
     add("--overwrite", action="store_true", help="replace an existing map instead of resuming")
     add("--file", metavar="NAME", help="another model file of the bundle, such as model.int8.onnx")
     add("--batch-size", type=_positive, default=8, metavar="N", help="windows computed together (default: 8)")
@@ -171,6 +172,10 @@ def _add_serve_options(add: AddArgument) -> None:
         help="another host name that the page is reached by, such as that of a reverse proxy; may be repeated",
     )
     add("--file", metavar="NAME", help="another model file of the bundle, such as model.int8.onnx")
+
+
+def _path(text: str) -> Path:
+    return Path(with_home(text))  # the shell leaves --output=~/x as it is
 
 
 def _positive(text: str) -> int:

@@ -1,6 +1,6 @@
 """The text that `fpcn predict` and `fpcn info` print."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.field.bundle import Bundle
@@ -12,8 +12,9 @@ from fpcn_lightning.field.results import PredictionTable, shown
 
 def summary_text(summary: PredictionSummary) -> str:
     """How many pictures of each kind there are, and where the predictions are."""
-    counts = {**summary.classes, "(unknown)": summary.unknown, "(not readable)": summary.unreadable}
-    lines = _aligned({name: str(count) for name, count in counts.items() if count})
+    # Pairs, because a class may be called (unknown).
+    counts = [*summary.classes.items(), ("(unknown)", summary.unknown), ("(not readable)", summary.unreadable)]
+    lines = _aligned((name, str(count)) for name, count in counts if count)
     return f"{summary.pictures} pictures in {shown(summary.output)}\n{lines}"
 
 
@@ -25,7 +26,7 @@ def prediction_text(prediction: Prediction, table: PredictionTable) -> str:
     lines = [str(row["path"])]
     if prediction.unknown:
         lines.append("  unknown: this does not look like the pictures that the model was trained with. Its best guess:")
-    lines.append(_aligned({str(row[f"class_{rank}"]): f"{row[f'probability_{rank}']:.1%}" for rank in table.ranks}))
+    lines.append(_aligned((str(row[f"class_{rank}"]), f"{row[f'probability_{rank}']:.1%}") for rank in table.ranks))
     if prediction.prediction_set is not None:
         lines.append(f"  prediction set: {', '.join(prediction.prediction_set) or 'none'}")
     return "\n".join(lines)
@@ -44,7 +45,7 @@ def bundle_text(bundle: Bundle) -> str:
         **{name: _file_text(file) for name, file in bundle.files.items()},
         "default": bundle.default,
     }
-    return f"{bundle.name}\n{_aligned(facts)}\n\n{bundle.card()}"
+    return f"{bundle.name}\n{_aligned(facts.items())}\n\n{bundle.card()}"
 
 
 def _views_text(bundle: Bundle) -> str:
@@ -66,6 +67,7 @@ def _file_text(file: ModelFile) -> str:
     return ", ".join(parts)
 
 
-def _aligned(cells: Mapping[str, str]) -> str:
-    width = max(map(len, cells), default=0)
-    return "\n".join(f"  {name:{width}}  {cell}" for name, cell in cells.items())
+def _aligned(cells: Iterable[tuple[str, str]]) -> str:
+    rows = list(cells)
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"  {name:{width}}  {cell}" for name, cell in rows)

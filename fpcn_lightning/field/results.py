@@ -3,8 +3,6 @@
 import csv
 import io
 import json
-import os
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -13,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from fpcn_lightning.data.names import FORMULA_SIGNS, escaped
 from fpcn_lightning.field.classify import Prediction
-from fpcn_lightning.field.untrusted import FORMULA_SIGNS, printable
+from fpcn_lightning.field.untrusted import printable
 
 TableRow = dict[str, object]
 TableRows = Iterable[Mapping[str, object]]
@@ -70,8 +69,7 @@ def shown(path: Path) -> str:
 
     Only bytes that are no UTF-8 and control characters are escaped.
     """
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    text = "".join(_escaped(character) if unicodedata.category(character) == "Cc" else character for character in text)
+    text = escaped(str(path))
     return f"./{text}" if text.startswith(FORMULA_SIGNS) else text
 
 
@@ -117,10 +115,6 @@ def _parquet_type(column: str) -> Any:
     if column == "prediction_set":
         return pyarrow.list_(pyarrow.string())
     return pyarrow.float64() if column == "score" or column.startswith("probability_") else pyarrow.string()
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def _cell(value: object) -> object:

@@ -6,21 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+from fpcn_lightning.data.names import is_printable
 from fpcn_lightning.errors import UserError
 
 Choice = TypeVar("Choice", bound=str)
 
 MAX_TEXT = 200  # characters
-FORMULA_SIGNS = tuple("=+-@")  # spreadsheets compute cells that begin with one of these
 WAY_OUT = "get the bundle again from its author"
-
-# Persian, Urdu and Indic scripts need these to spell words; other non-printable characters can mislead a reader.
-_JOINERS = "\u200c\u200d"
-
-
-def is_printable(text: str) -> bool:
-    """Whether a text has no control characters, terminal escapes or changes of direction."""
-    return all(character.isprintable() or character in _JOINERS for character in text)
 
 
 def printable(text: str) -> str:

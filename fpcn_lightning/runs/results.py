@@ -50,12 +50,16 @@ class ImageCounts(TypedDict):
 
 
 class DataFacts(TypedDict):
-    """The data set: class names in label order, fingerprint of the split, and the number of unreadable files."""
+    """The data set: class names in label order, fingerprint of the split, and the number of unreadable files.
+
+    `published` has the folder below the root of each split that came with the data; without one it is absent or empty.
+    """
 
     classes: list[str]
     fingerprint: str
     images: ImageCounts
     refused: int
+    published: NotRequired[dict[str, str]]
 
 
 class NetworkFacts(TypedDict):
@@ -223,7 +227,8 @@ def write_result(folder: Path, result: Result) -> Path:
     record = _without_non_finite(result)
     _checked(record)
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    return write_text_atomically(folder / RESULT_NAME, text)
+    # A path that is not UTF-8 holds surrogates, which are escaped in JSON in the same way as by `backslashreplace`.
+    return write_text_atomically(folder / RESULT_NAME, text.encode("utf-8", "backslashreplace").decode())
 
 
 def _checked(record: object) -> Result:

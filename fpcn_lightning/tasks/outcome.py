@@ -48,6 +48,7 @@ def describe(record: RunRecord, data: RockDataModule, network: Network, *, train
             fingerprint=data.split.fingerprint,
             images=images,
             refused=len(data.index.refused),
+            published=data.published,
         ),
         network=found,
         device=device_name(),

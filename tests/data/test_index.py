@@ -140,13 +140,13 @@ def test_the_words_for_splits(rocks: Path, word: str, split: str | None) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "lacks path and label"),
-        ("file,label\na.png,x", "lacks path:"),
-        ("path;label\na.png;x", "lacks path and label"),
+        ("", "line 1: the list lacks the column path and label"),
+        ("file,label\na.png,x", "line 1: the list lacks the column path:"),
         ("path,label", "no class"),
-        ("path,label\na.png,", "fill in"),
-        ("path,label\na.png,x\n./a.png,y", "lists ./a.png twice"),
-        ("path,label,split\na.png,x,exam\nb.png,y,train", "the split 'exam'"),
+        ("path,label\na.png,", "line 2 has the path"),
+        ("path,label\n,,\na.png,x\n./a.png,y", r"line 4 lists ./a.png again, .* than .*line 3"),
+        ("path,label,split\na.png,x,exam\nb.png,y,train", "line 2 puts a.png into the split 'exam'"),
+        ("path,label\na.png,x\nb.png,=y", "line 3: the class name '=y' begins with ="),
         ("path,label\na.png,x\nb.png,x", "pictures of x only"),
     ],
 )
@@ -158,7 +158,7 @@ def test_an_invalid_csv(tmp_path: Path, text: str, message: str) -> None:
 
 def test_a_csv_in_another_encoding(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="UTF-8"):
-        find(written(tmp_path / "rocks.csv", "path,label\nä.png,x", encoding="utf-16"))
+        find(written(tmp_path / "rocks.csv", "path,label\nä.png,x", encoding="cp1252"))
 
 
 def test_roots_without_a_data_set(rocks: Path) -> None:

@@ -16,7 +16,8 @@ from fpcn_lightning.cli.main import run_task
 from fpcn_lightning.data import pictures as pictures_module
 from fpcn_lightning.data import scan as scan_module
 from fpcn_lightning.data.datamodule import RockDataModule
-from fpcn_lightning.data.index import MASKS, read_rows
+from fpcn_lightning.data.index import MASKS
+from fpcn_lightning.data.lists import read_list
 from fpcn_lightning.data.sampler import PADDING, Step
 from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.modules.classifier import Classifier
@@ -268,7 +269,7 @@ def test_a_run_on_tiles_from_end_to_end_twice_the_same(photographs: Path, tmp_pa
         run_task(composed(*words, *tiles, "data.evaluation_batch_size=12", f"output={folder}", folder=folder))
         result = read_result(folder / "result.json")
         assert result["status"] == "finished"
-        predictions = read_rows(folder / "test_predictions.csv", ("name",))
+        predictions = [row.cells for row in read_list(folder / "test_predictions.csv", ("name",))]
         assert result["metrics"] is not None
         measured = result["metrics"]["test"]["plain"]
         assert measured is not None

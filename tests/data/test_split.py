@@ -255,7 +255,7 @@ def test_the_split_of_a_picture_may_be_edited(written: tuple[Index, Split, Path]
         ("sha1 of basalt/003.jpg", "sha1 of another", r"basalt/003\.jpg has changed"),
         ("granite/002.jpg,granite", "granite/002.jpg,gneiss", r"granite/002\.jpg has changed"),
         (",train,", ",exam,", "the split 'exam'"),
-        ("name,label", "names,label", "lacks name"),
+        ("name,label", "names,label", "lacks the column name"),
     ],
 )
 def test_a_file_that_does_not_fit(written: tuple[Index, Split, Path], old: str, new: str, message: str) -> None:

@@ -1,7 +1,6 @@
 """The command, mostly as a real process in which no package of the training can be imported."""
 
 import csv
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,9 @@ from tifffile import TiffFile
 
 from fpcn_lightning.field import predict as predict_module
 from fpcn_lightning.field.command import main
+from fpcn_lightning.field.console_text import summary_text
 from fpcn_lightning.field.mapping.classify import windows as windows_module
+from fpcn_lightning.field.predict import PredictionSummary
 from tests.field.conftest import MakeBundle, paint
 
 TRAINING = ("torch", "torchvision", "lightning", "pytorch_lightning", "timm", "hydra", "omegaconf", "onnx")
@@ -27,6 +28,15 @@ code = main()
 loaded = {{"numpy", "PIL", "onnxruntime", "tqdm", "gradio", "pyarrow"}} & set(sys.modules)
 print("loaded:", *sorted(loaded), file=sys.stderr)
 sys.exit(code)
+"""
+
+# Waits for 4.png until it is killed.
+WAITING = f"""
+import time
+from fpcn_lightning.field import classify
+read_file = classify.read_file
+classify.read_file = lambda path: time.sleep(600) if path.name == "4.png" else read_file(path)
+{PROGRAM}
 """
 
 
@@ -90,21 +100,19 @@ def test_help_loads_nothing(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_resumes(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
-    """It is killed while it waits for its fourth picture, a pipe without a writer."""
-    pipe = photographs / "4.png"
-    os.mkfifo(pipe)
+    """It is killed while it waits for its fourth picture."""
+    fourth = photographs / "4.png"
     names = ["red.png", "green.png", "blue.png", "4.png", "red.png", "grey.png"]
     lines = "".join(f"photographs/{name}\n" for name in names)
     (tmp_path / "list.csv").write_text(f"path\n{lines}", encoding="utf-8")
     words = ("predict", "bundle", "list.csv", "--batch-size", "1")
     output = tmp_path / "predictions.csv"
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, *words], cwd=tmp_path)
+    process = subprocess.Popen([sys.executable, "-c", WAITING, *words], cwd=tmp_path)
     while process.poll() is None and not (output.exists() and output.read_bytes().count(b"\n") == 4):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    pipe.unlink()
-    paint(pipe, "green")
+    paint(fourth, "green")
     paint(photographs / "grey.png", (90, 90, 90))
     (photographs / "red.png").unlink()  # already classified, so it is not read again
     done = fpcn(*words, folder=tmp_path)
@@ -163,6 +171,37 @@ def test_exit_codes_and_messages(
     for words in ([], ["predict", bundle], ["predict", bundle, str(text), "--top", "0"]):
         with pytest.raises(SystemExit, match="2"):
             main(words)
+
+
+def test_a_tilde_becomes_the_home_folder(
+    make_bundle: MakeBundle, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    bundle = make_bundle().relative_to(tmp_path)
+    source = photographs.relative_to(tmp_path)
+    assert main(["predict", f"~/{bundle}", f"~/{source}", "--output=~/found.csv"]) == 0
+    assert len(rows(tmp_path / "found.csv")) > 0
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
+@pytest.mark.parametrize("command", ["predict", "map"])
+def test_a_device_is_refused(
+    command: str, make_bundle: MakeBundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = ("--output", str(tmp_path / "output"))
+    assert main([command, str(make_bundle()), "/dev/zero", *output]) == 2
+    assert capsys.readouterr().err.startswith("fpcn: /dev/zero")
+
+
+def test_a_class_may_be_called_like_a_line_of_the_summary(tmp_path: Path) -> None:
+    text = summary_text(
+        PredictionSummary(tmp_path / "found.csv", {"(unknown)": 3, "granite": 2}, unknown=4, unreadable=0)
+    )
+    assert [line.split() for line in text.splitlines()[1:]] == [
+        ["(unknown)", "3"],
+        ["granite", "2"],
+        ["(unknown)", "4"],
+    ]
 
 
 def test_ctrl_c_says_how_to_resume(

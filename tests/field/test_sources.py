@@ -54,8 +54,8 @@ def test_a_file_is_taken_whatever_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no column path"),
-        (b"file\na.jpg\n", "no column path"),
+        (b"", "lacks the column path"),
+        (b"file\na.jpg\n", "lacks the column path"),
         (b"path\nGr\xf6\xdfe.jpg\n", "UTF-8"),
         (b"path\n", "names no picture"),
     ],

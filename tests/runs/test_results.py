@@ -211,3 +211,11 @@ def test_one_damaged_record_is_not_passed_over(tmp_path: Path) -> None:
     (tmp_path / "bad" / "result.json").write_text("{", encoding="utf-8")
     with pytest.raises(UserError, match="bad"):
         find_results(tmp_path)
+
+
+def test_a_path_that_is_not_utf_8_is_written_and_read_again(tmp_path: Path) -> None:
+    result = make_result()
+    result["config"]["data"] = {"root": "/photos/gr\udce8s", "split": {"seed": 7}}
+    path = write_result(tmp_path, result)
+    path.read_bytes().decode("utf-8")
+    assert read_result(path)["config"]["data"] == {"root": "/photos/gr\udce8s", "split": {"seed": 7}}

@@ -52,6 +52,20 @@ def test_error_of_an_unknown_class_names_it(train: Train, rocks: Path, tmp_path:
         evaluate(tmp_path, f"checkpoint={folder}/checkpoints/best.ckpt", f"data.root={elsewhere}")
 
 
+def test_class_folders_in_another_spelling_are_the_classes_of_the_checkpoint(
+    train: Train, rocks: Path, tmp_path: Path
+) -> None:
+    folder, trained = train()
+    elsewhere = tmp_path / "photographs"
+    shutil.copytree(rocks.parent / "images", elsewhere)
+    (elsewhere / "vesicular").rename(elsewhere / "Vesicular ")
+    result = evaluate(tmp_path, f"checkpoint={folder}/checkpoints/best.ckpt", f"data.root={elsewhere}")
+    assert result["data"] is not None
+    assert trained["data"] is not None
+    assert result["data"]["classes"] == trained["data"]["classes"]
+    assert result["data"]["images"]["test"] == 30
+
+
 def test_a_folder_with_some_of_the_classes_keeps_their_numbers(train: Train, rocks: Path, tmp_path: Path) -> None:
     folder, _ = train()
     elsewhere = tmp_path / "photographs"

@@ -243,3 +243,14 @@ def test_the_split_of_another_run_can_be_used(train: Train) -> None:
     assert result["data"] is not None
     assert again["data"] is not None
     assert again["data"]["fingerprint"] == result["data"]["fingerprint"]
+
+
+def test_the_record_has_a_published_split_that_was_recognised(train: Train, rocks: Path, tmp_path: Path) -> None:
+    with (rocks.parent / "index.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            place = tmp_path / "published" / {"train": "Training_Set"}.get(row["split"], row["split"]) / row["label"]
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy(rocks.parent / row["path"], place)
+    _, result = train("model=lenet", f"data.root={tmp_path / 'published'}")
+    assert result["data"] is not None
+    assert result["data"]["published"] == {"train": "Training_Set", "val": "val", "test": "test"}

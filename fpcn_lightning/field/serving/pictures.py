@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fpcn_lightning.data.folders import is_system
 from fpcn_lightning.data.images import ImageLimits, ImageReader
 from fpcn_lightning.field.classify import Prediction, classify
 from fpcn_lightning.field.heat_map import heat_map, overlaid
@@ -82,6 +83,8 @@ def classify_upload(
     Raises:
         UserError: the bundle's network fails.
     """
+    if is_system(display_name(name)):  # a folder that was dropped on the page brings them
+        return refused(name, "a hidden file or one of the operating system, not a photograph")
     [found] = classify(model, [path], coverage=usual_coverage(model), reader=reader)
     prediction = replace(found, path=Path(display_name(name)))
     judged = verdict(prediction, model.bundle.classes)

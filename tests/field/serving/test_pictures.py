@@ -98,6 +98,12 @@ def test_tiles_are_shown_on_the_whole_picture(make_bundle: MakeBundle, tmp_path:
     assert (heat.max(2) - heat.min(2)).min() > 50  # colour everywhere, grey nowhere
 
 
+def test_system_files_of_a_dropped_folder_are_named(model: BundleModel, tmp_path: Path) -> None:
+    result = shown(model, paint(tmp_path / "._red.png"))
+    assert result.verdict.state == State.UNREADABLE
+    assert "a hidden file or one of the operating system" in str(result.error)
+
+
 def test_too_many_pixels_are_refused_before_decoding(model: BundleModel, tmp_path: Path) -> None:
     path = paint(tmp_path / "red.bmp")
     header = bytearray(path.read_bytes())

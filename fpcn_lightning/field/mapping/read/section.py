@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from fpcn_lightning.data.files import why_no_file
 from fpcn_lightning.data.images import SENSOR_BITS, ImageLimits, UnreadableImage, decode, read_file
 from fpcn_lightning.data.images.tiff import SEPARATE_COLOURS, has_separate_colours
 from fpcn_lightning.errors import UserError
@@ -196,6 +197,8 @@ def _open_tiff(path: Path) -> Any:
         import tifffile
     except ImportError as error:
         raise UserError("Sections are read with one more package: pip install 'fpcn-lightning[map]'.") from error
+    if (reason := why_no_file(path)) is not None:
+        raise UserError(f"{path} cannot be read: {reason}.")
     try:
         file = tifffile.TiffFile(path)
     except OSError as error:

@@ -350,7 +350,7 @@ def test_stretched_brightness_is_noticed(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"a field book", "no picture"), (b"", "empty"), (None, "No such file")]
+    ("content", "reason"), [(b"a field book", "no picture"), (b"", "empty"), (None, "no such file")]
 )
 def test_no_picture_is_refused(tmp_path: Path, content: bytes | None, reason: str) -> None:
     path = tmp_path / "notes.tif"
