@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from omegaconf.errors import MissingMandatoryValue
 
 from fpcn_lightning.config import CONF, SHORTCUTS, Config, DataConfig, LRSchedulerConfig, Target
 from fpcn_lightning.errors import UserError, closest
+from fpcn_lightning.runs.sameness import flatten
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
@@ -40,7 +42,7 @@ def config(cfg: DictConfig) -> Config:
     """The config as objects, every interpolation resolved.
 
     Raises:
-        UserError: a mandatory key is not set, or an unknown key was added (`+key=value`).
+        UserError: a mandatory key is not set, an unknown key was added (`+key=value`), or a number is NaN or infinite.
     """
     cfg = copy.deepcopy(cfg)
     try:
@@ -55,6 +57,10 @@ def config(cfg: DictConfig) -> Config:
         key = error.full_key or str(error).split(":")[-1].strip()
         raise UserError(f"{key} is not set: set it on the command line, {key}=VALUE.") from error
     _check_known(plain, Config, "")
+    for key, value in flatten(plain).items():
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise UserError(f"{key}={value} must be a finite number.")
     return cast(Config, OmegaConf.to_object(cfg))
 
 

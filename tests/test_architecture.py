@@ -17,6 +17,7 @@ MODULES = sorted(
 LAYERS = (
     {"errors", "config", "distributed", "library_warnings"},
     {"runs"},
+    {"plotting"},
     {"losses", "data", "report"},
     {"models", "field"},
     {"build", "profiling", "explain"},
@@ -29,7 +30,7 @@ LAYERS = (
 )
 LAYER_OF = {name: number for number, folders in enumerate(LAYERS) for name in folders}
 # What `field` may import, as prefixes of the dotted name below fpcn_lightning.
-FIELD_KNOWS = ("errors", "runs.atomic_write", "data.images", "data.augment", "data.tiles", "field")
+FIELD_KNOWS = ("errors", "plotting", "runs.atomic_write", "data.images", "data.augment", "data.tiles", "field")
 # Libraries that a folder must not import, wherever the import is written.
 WITHOUT = {
     "config": ("hydra", "omegaconf", "torch"),

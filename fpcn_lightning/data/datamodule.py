@@ -1,7 +1,6 @@
 """From a folder of photographs to loaders of balanced batches: index, split, cache."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
@@ -12,16 +11,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from fpcn_lightning.config import DataConfig, SyntheticConfig
+from fpcn_lightning.config import DataConfig
 from fpcn_lightning.data.augment import Augment
-from fpcn_lightning.data.index import Index, find
+from fpcn_lightning.data.index import Index
+from fpcn_lightning.data.loading import make_loader
 from fpcn_lightning.data.masks import OBJECT, marked_paths, read_mask
 from fpcn_lightning.data.pictures import Batch, RockPictures, Sample
-from fpcn_lightning.data.preparation import cache_directory, check_data_config, make_augmentation, prepare
+from fpcn_lightning.data.preparation import (
+    cache_directory,
+    check_data_config,
+    list_images,
+    location,
+    make_augmentation,
+    prepare,
+)
 from fpcn_lightning.data.sampler import BalancedBatches, EveryImageOnce, Step
-from fpcn_lightning.data.scan import write_refused
-from fpcn_lightning.data.split import Split, all_test, make_split, read_split, write_split
-from fpcn_lightning.data.synthetic.dataset import folder_name, make_synthetic
+from fpcn_lightning.data.scan import REFUSED_NAME, write_refused
+from fpcn_lightning.data.split import SPLIT_NAME, Split, all_test, make_split, read_split, write_split
 from fpcn_lightning.errors import UserError
 
 
@@ -80,10 +86,9 @@ class RockDataModule(lightning.LightningDataModule):
         """
         if self._pictures is not None:
             return
-        root = self._location()
-        published = {split: place for split, place in asdict(self.config.split.published).items() if place is not None}
+        root = location(self.config)
         minimum_classes = 1 if self.only_test else 2
-        found = find(root, published, minimum_classes)
+        found = list_images(self.config, minimum_classes)
         self.index, cache = prepare(self.config, self.augmentation, found, root, minimum_classes)
         self.classes = self._numbered_classes()
         self.split = self._split()
@@ -125,26 +130,26 @@ class RockDataModule(lightning.LightningDataModule):
             rank=rank,
             world_size=world_size,
         )
-        return self._loader(sampler)
+        return self._loader(sampler, self.config.samples_per_class * len(self.classes), self.config.crop)
 
     def views_of_epoch(self, epoch: int) -> DataLoader[Batch]:
         """Every training image once, in the order of the split, in its view of this epoch."""
         images, size = self.split.train, max(1, self.config.evaluation_batch_size)
         steps = [Step(epoch, tuple(images[start : start + size])) for start in range(0, len(images), size)]
-        return self._loader(steps)
+        return self._loader(steps, size, self.config.crop)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Every validation image once."""
-        return self._loader(self._every_image_once(self.split.val))
+        return self._evaluation_loader(self.split.val)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Every test image once."""
-        return self._loader(self._every_image_once(self.split.test))
+        return self._evaluation_loader(self.split.test)
 
     def write_record(self, folder: Path) -> None:
         """Write the split of each image (`split.csv`) and the refused files with the reasons (`refused.csv`)."""
-        write_split(self.index, self.split, folder / "split.csv")
-        write_refused(self.index, folder / "refused.csv")
+        write_split(self.index, self.split, folder / SPLIT_NAME)
+        write_refused(self.index, folder / REFUSED_NAME)
 
     def class_counts(self) -> Tensor:
         """Number of training images of each class, long [C]."""
@@ -176,20 +181,14 @@ class RockDataModule(lightning.LightningDataModule):
         return {kind: self.augmentation.cut(read_mask(path, shape), view) for kind, path in files.items()}
 
     @property
-    def cache_directory(self) -> Path:
-        """The folder of decoded images and of everything else that is computed once."""
+    def cache_directory(self) -> Path | None:
+        """The folder of decoded images and of everything else that is computed once; None where there is none."""
         return cache_directory(self.config)
 
     @cached_property
     def marked(self) -> dict[str, dict[str, Path]]:
         """The mask files of the object, under `OBJECT`, and of named regions, each by the name of its image."""
         return marked_paths(self.index.root, [picture.name for picture in self.index.pictures])
-
-    def _location(self) -> Path:
-        if self.config.root is not None:
-            return Path(self.config.root)
-        options = asdict(self.config.synthetic or SyntheticConfig())
-        return make_synthetic(Path("data") / "synthetic" / folder_name(**options), **options)
 
     def _numbered_classes(self) -> tuple[str, ...]:
         if self.wanted_classes is None:
@@ -210,22 +209,19 @@ class RockDataModule(lightning.LightningDataModule):
             return read_split(self.index, Path(options.file))
         return make_split(self.index, val=options.val, test=options.test, seed=options.seed)
 
-    def _every_image_once(self, images: Sequence[int]) -> EveryImageOnce:
-        """Steps of as many images as have views for an evaluation batch, at least one."""
+    def _evaluation_loader(self, images: Sequence[int]) -> DataLoader[Batch]:
+        """Every image once, in steps of as many as have views for an evaluation batch, at least one."""
         size = self.config.evaluation_batch_size
         pictures = max(min(size, 1), size // self.pictures.rows_a_picture)  # EveryImageOnce refuses a size below 1
-        return EveryImageOnce(images, pictures, *self._rank())
+        rows = pictures * self.pictures.rows_a_picture
+        return self._loader(EveryImageOnce(images, pictures, *self._rank()), rows, self.augmentation.evaluation_size)
 
     def _rank(self) -> tuple[int, int]:
         """The rank of this process, and how many there are."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(self, sampler: BalancedBatches | EveryImageOnce | Sequence[Step]) -> DataLoader[Batch]:
-        return DataLoader(
-            self.pictures,
-            sampler=sampler,
-            batch_size=None,  # the sampler's items are whole batches
-            num_workers=self.config.workers,
-            persistent_workers=self.config.workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
+    def _loader(
+        self, sampler: BalancedBatches | EveryImageOnce | Sequence[Step], rows: int, side: int
+    ) -> DataLoader[Batch]:
+        """A loader of batches of `rows` views of `side` x `side` pixels."""
+        return make_loader(self.pictures, sampler, self.config.workers, batch_bytes=rows * side * side * 3)

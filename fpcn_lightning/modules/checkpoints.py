@@ -18,6 +18,7 @@ from fpcn_lightning.models.network import Network
 from fpcn_lightning.modules.checkpoint_upgrade import upgrade
 
 SCHEMA = 2
+CONFIG_HASH = "config_hash"  # its key for the hash of the config of the run, which a run that resumes from it compares
 RECORD = "fpcn_lightning"  # the checkpoint's key for the record
 PREFIX = "network."
 
@@ -76,17 +77,21 @@ class Loaded(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What is read from a checkpoint: its record, and the weights of the network by name."""
+    """What is read from a checkpoint: its record, the weights of the network by name, and the hash of the config.
+
+    The hash is None in a checkpoint of an earlier version.
+    """
 
     record: CheckpointRecord
     weights: dict[str, torch.Tensor]
+    config_hash: str | None = None
 
 
 def read(path: Path) -> Content:
     """Read a checkpoint of this package as tensors and plain values.
 
     Raises:
-        UserError: the file is missing, damaged, or not a checkpoint of this package.
+        UserError: the file is missing, damaged, or not a checkpoint of this package, or its weights are not finite.
     """
     if not path.is_file():
         raise UserError(f"checkpoint={path} is not a file.")
@@ -95,9 +100,16 @@ def read(path: Path) -> Content:
         record, state = from_plain(CheckpointRecord, upgrade(content[RECORD]), "record"), content["state_dict"]
         if record.schema != SCHEMA:
             raise ValueError(f"record of version {record.schema}")
-        return Content(record, {name.removeprefix(PREFIX): state[name] for name in state if name.startswith(PREFIX)})
+        weights = {name.removeprefix(PREFIX): state[name] for name in state if name.startswith(PREFIX)}
+        damaged = next((name for name, values in weights.items() if not _is_finite(values)), None)
     except Exception as error:
         raise _foreign(path, error) from error
+    if damaged is not None:
+        raise UserError(
+            f"checkpoint={path} has weights that are NaN or infinite ({damaged}): its training diverged. Use another "
+            "checkpoint, or train again with a lower learning rate, optimizer.lr."
+        )
+    return Content(record, weights, content.get(CONFIG_HASH))
 
 
 def load(path: Path) -> Loaded:
@@ -106,7 +118,7 @@ def load(path: Path) -> Loaded:
     Raises:
         UserError: raised by `read`, or the weights do not fit the network that the record describes.
     """
-    record, weights = read(path)
+    record, weights, _ = read(path)
     try:
         network = build.network(record.model, len(record.classes), record.data.crop, trusted=False)
     except UserError:
@@ -119,6 +131,10 @@ def load(path: Path) -> Loaded:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise UserError(f"checkpoint={path} does not fit the network that it describes: {first}") from error
     return Loaded(network.eval(), record)
+
+
+def _is_finite(values: torch.Tensor) -> bool:
+    return not values.is_floating_point() or bool(values.isfinite().all())
 
 
 def _foreign(path: Path, error: Exception) -> UserError:

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
 from fpcn_lightning import __version__
-from fpcn_lightning.errors import ANOTHER_CONFIG, UserError
+from fpcn_lightning.errors import ANOTHER_CONFIG, UserError, explain
+from fpcn_lightning.runs.damaged import set_aside
 from fpcn_lightning.runs.invocation import Invocation, command_line
 from fpcn_lightning.runs.lock import hold_lock
 from fpcn_lightning.runs.results import (
     RESULT_NAME,
     SCHEMA_VERSION,
     Code,
+    DamagedResultError,
     DataFacts,
     Evaluation,
     ImagesPerSecond,
@@ -126,6 +128,8 @@ class RunRecord:
     def is_finished(self, *, overwrite: bool) -> bool:
         """Whether this run is finished; the seconds of an interrupted one are added to the record.
 
+        A damaged record is renamed: its run counts as interrupted.
+
         Args:
             overwrite: delete the files of an earlier run first.
 
@@ -141,7 +145,11 @@ class RunRecord:
         path = self.folder / RESULT_NAME
         if not path.exists():
             return False
-        before = read_result(path)
+        try:
+            before = read_result(path)
+        except DamagedResultError:
+            set_aside(path)
+            return False
         finished = before["status"] == "finished"
         if not finished and not (self.folder / LAST).exists():
             return False  # it failed before the end of its first epoch: nothing is lost
@@ -168,7 +176,9 @@ class RunRecord:
             # Lightning leaves its loop with a SystemExit when a cluster or a sweep sends it a signal to stop.
             stopped = isinstance(error, KeyboardInterrupt | SystemExit)
             self.result["status"] = "interrupted" if stopped else "failed"
-            self.result["error"] = f"{type(error).__name__}: {error}"
+            explained = explain(error)
+            text = str(error) if explained is None else explained.text
+            self.result["error"] = f"{type(error).__name__}: {text}"
             raise
         finally:
             self.result["seconds"]["total"] = round(before + time.monotonic() - began, 1)

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from fpcn_lightning import build
 from fpcn_lightning.config import Config
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import ANOTHER_CONFIG, UserError
 from fpcn_lightning.library_warnings import quiet_libraries
 from fpcn_lightning.report.table import print_table, summarise
 from fpcn_lightning.runs.folders import check_names
 from fpcn_lightning.runs.heat_maps import remove_heat_maps
 from fpcn_lightning.runs.invocation import Invocation
 from fpcn_lightning.runs.recording import RunRecord, file_hash, relative
+from fpcn_lightning.tasks.changed_images import check_images
 
 if TYPE_CHECKING:
     from fpcn_lightning.data.datamodule import RockDataModule
@@ -24,13 +25,14 @@ def run(config: Config, invocation: Invocation) -> None:
     """Train one variant with one seed, unless its folder already has the result.
 
     Raises:
-        UserError: the folder has the result of another config, or a part of the run raises it.
+        UserError: the folder has the result of another config or of other images, or a part of the run raises it.
     """
     _check(config, invocation)
     folder = invocation.output_dir
     record = RunRecord(folder, _recorded(config, folder), invocation)
     with record.locked():
         if record.is_finished(overwrite=config.overwrite):
+            check_images(config.data, folder)
             logger.info("%s is finished already: nothing to do (pass overwrite=true to run it again)", folder)
             return
         if record.writes:
@@ -46,7 +48,9 @@ def train(config: Config, record: RunRecord) -> None:
     """Train, validate and test one network, and write the results to the folder of the record."""
     from lightning.pytorch import seed_everything
 
+    from fpcn_lightning.callbacks.finite_training import FiniteTraining
     from fpcn_lightning.modules.assembly import make_distillation, make_module, make_network
+    from fpcn_lightning.modules.checkpoint_io import AtomicCheckpointIO
     from fpcn_lightning.profiling.throughput import Throughput
     from fpcn_lightning.tasks import outcome
     from fpcn_lightning.tracking.loggers import closing_loggers
@@ -68,7 +72,12 @@ def train(config: Config, record: RunRecord) -> None:
         trainer = build.trainer(
             config.trainer,
             logger=build.loggers(config.logger, record.result["config"]),
-            callbacks=[*build.callbacks(config.callbacks, progress_bar=_has_progress_bar(config)), throughput],
+            callbacks=[
+                *build.callbacks(config.callbacks, progress_bar=_has_progress_bar(config)),
+                FiniteTraining(),
+                throughput,
+            ],
+            plugins=[AtomicCheckpointIO(record.result["config_hash"])],
             default_root_dir=str(record.folder),
         )
         if distillation is not None:
@@ -121,14 +130,21 @@ def _checkpoint_to_resume(record: RunRecord, data: "RockDataModule") -> str | No
     """The checkpoint to resume from, or None.
 
     Raises:
-        UserError: it is damaged, or was trained with other images or splits.
+        UserError: it is damaged, or was trained with another config, other images or splits.
     """
     from fpcn_lightning.modules.checkpoints import read
 
     path = record.last_checkpoint
     if path is None:
         return None
-    if read(path).record.split != data.split.fingerprint:
+    content = read(path)
+    # An earlier version saved no hash: then the record of the run, where there is one, was compared.
+    if content.config_hash not in (None, record.result["config_hash"]):
+        raise UserError(
+            f"{record.folder} {ANOTHER_CONFIG}, and its record is lost: name this run with variant=NAME, or replace "
+            "it with overwrite=true."
+        )
+    if content.record.split != data.split.fingerprint:
         raise UserError(
             f"the images or their splits have changed since {record.folder} was interrupted: start again with "
             "overwrite=true, or name the new run with variant=NAME."
