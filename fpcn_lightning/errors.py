@@ -112,7 +112,8 @@ def _explain_os_error(error: OSError) -> Explanation | None:
     if isinstance(error, WriteError):
         return Explanation(str(error), error.exit_code)
     if error.errno in (*_FULL, errno.EROFS):
-        place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else Path()
+        named = isinstance(error.filename, str | bytes)
+        place = Path(os.fsdecode(error.filename)) if named else Path.cwd() / "a file"
         return Explanation(str(WriteError.of(place, error)), WriteError.exit_code)
     if error.filename is None:
         return None

@@ -128,7 +128,7 @@ def test_a_folder_does_not_import_the_libraries_of_higher_layers(path: Path) -> 
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if top_level(path) == "field"], ids=str)
-def test_the_field_uses_images_views_and_the_atomic_write_alone(path: Path) -> None:
+def test_the_field_uses_images_views_figures_and_the_atomic_write_alone(path: Path) -> None:
     ours = [name.removeprefix("fpcn_lightning.") for name in imported(path) if name.startswith("fpcn_lightning.")]
     known = ("data", "runs", "__version__", *FIELD_KNOWS)
     assert [

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from fpcn_lightning.modules.checkpoints import CONFIG_HASH
 from fpcn_lightning.runs.atomic_write import atomic_write, leftovers
 
 
@@ -16,14 +15,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     Lightning writes to TMPDIR and copies from there where that is another file system: a full TMPDIR stops it, and a
     process that is killed while it copies leaves half a checkpoint in the place of the last good one.
-
-    Args:
-        config_hash: of the run, saved in every checkpoint.
     """
-
-    def __init__(self, config_hash: str) -> None:
-        super().__init__()
-        self.config_hash = config_hash
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:  # noqa: ARG002 - Lightning's signature
         """Write `checkpoint`, or replace the one at `path`, in a single step.
@@ -36,6 +28,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             left.unlink(missing_ok=True)
         # Through memory, as Lightning does: torch reports a full disk as an error in its own file format.
         content = io.BytesIO()
-        torch.save({**checkpoint, CONFIG_HASH: self.config_hash}, content)
+        torch.save(checkpoint, content)
         with atomic_write(target) as temporary:
             temporary.write_bytes(content.getbuffer())

@@ -18,7 +18,6 @@ from fpcn_lightning.models.network import Network
 from fpcn_lightning.modules.checkpoint_upgrade import upgrade
 
 SCHEMA = 2
-CONFIG_HASH = "config_hash"  # its key for the hash of the config of the run, which a run that resumes from it compares
 RECORD = "fpcn_lightning"  # the checkpoint's key for the record
 PREFIX = "network."
 
@@ -77,14 +76,10 @@ class Loaded(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What is read from a checkpoint: its record, the weights of the network by name, and the hash of the config.
-
-    The hash is None in a checkpoint of an earlier version.
-    """
+    """What is read from a checkpoint: its record, and the weights of the network by name."""
 
     record: CheckpointRecord
     weights: dict[str, torch.Tensor]
-    config_hash: str | None = None
 
 
 def read(path: Path) -> Content:
@@ -109,7 +104,7 @@ def read(path: Path) -> Content:
             f"checkpoint={path} has weights that are NaN or infinite ({damaged}): its training diverged. Use another "
             "checkpoint, or train again with a lower learning rate, optimizer.lr."
         )
-    return Content(record, weights, content.get(CONFIG_HASH))
+    return Content(record, weights)
 
 
 def load(path: Path) -> Loaded:
@@ -118,7 +113,7 @@ def load(path: Path) -> Loaded:
     Raises:
         UserError: raised by `read`, or the weights do not fit the network that the record describes.
     """
-    record, weights, _ = read(path)
+    record, weights = read(path)
     try:
         network = build.network(record.model, len(record.classes), record.data.crop, trusted=False)
     except UserError:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpcn_lightning import build
 from fpcn_lightning.config import Config
-from fpcn_lightning.errors import ANOTHER_CONFIG, UserError
+from fpcn_lightning.errors import UserError
 from fpcn_lightning.library_warnings import quiet_libraries
 from fpcn_lightning.report.table import print_table, summarise
 from fpcn_lightning.runs.folders import check_names
@@ -37,6 +37,7 @@ def run(config: Config, invocation: Invocation) -> None:
             return
         if record.writes:
             remove_heat_maps(folder)
+            record.mark_checkpoints()
         with record.recorded():
             train(config, record)
     if record.writes:
@@ -77,7 +78,7 @@ def train(config: Config, record: RunRecord) -> None:
                 FiniteTraining(),
                 throughput,
             ],
-            plugins=[AtomicCheckpointIO(record.result["config_hash"])],
+            plugins=[AtomicCheckpointIO()],
             default_root_dir=str(record.folder),
         )
         if distillation is not None:
@@ -130,21 +131,14 @@ def _checkpoint_to_resume(record: RunRecord, data: "RockDataModule") -> str | No
     """The checkpoint to resume from, or None.
 
     Raises:
-        UserError: it is damaged, or was trained with another config, other images or splits.
+        UserError: it is damaged, or was trained with other images or splits.
     """
     from fpcn_lightning.modules.checkpoints import read
 
     path = record.last_checkpoint
     if path is None:
         return None
-    content = read(path)
-    # An earlier version saved no hash: then the record of the run, where there is one, was compared.
-    if content.config_hash not in (None, record.result["config_hash"]):
-        raise UserError(
-            f"{record.folder} {ANOTHER_CONFIG}, and its record is lost: name this run with variant=NAME, or replace "
-            "it with overwrite=true."
-        )
-    if content.record.split != data.split.fingerprint:
+    if read(path).record.split != data.split.fingerprint:
         raise UserError(
             f"the images or their splits have changed since {record.folder} was interrupted: start again with "
             "overwrite=true, or name the new run with variant=NAME."

@@ -91,8 +91,17 @@ def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
 def test_the_content_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     fsync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda number: done.append("fsync") or fsync(number))
-    monkeypatch.setattr(Path, "replace", lambda path, target: done.append("replace") or replace(path, target))
+
+    def recorded_fsync(number: int) -> None:
+        done.append("fsync")
+        fsync(number)
+
+    def recorded_replace(path: Path, target: Path) -> Path:
+        done.append("replace")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(Path, "replace", recorded_replace)
     write_text_atomically(tmp_path / "result.json", "{}")
     assert done == ["fsync", "replace", "fsync"]  # of the file, and of the folder
 
