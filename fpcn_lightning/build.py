@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from omegaconf.errors import MissingMandatoryValue
 from fpcn_lightning.config import CONF, SHORTCUTS, Config, DataConfig, LRSchedulerConfig, Target
 from fpcn_lightning.data.files import with_home
 from fpcn_lightning.errors import UserError, closest
+from fpcn_lightning.runs.sameness import flatten
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, Trainer
@@ -41,7 +43,7 @@ def config(cfg: DictConfig) -> Config:
     """The config as objects, every interpolation and every `~` at the beginning of a path resolved.
 
     Raises:
-        UserError: a mandatory key is not set, or an unknown key was added (`+key=value`).
+        UserError: a mandatory key is not set, an unknown key was added (`+key=value`), or a number is NaN or infinite.
     """
     cfg = copy.deepcopy(cfg)
     try:
@@ -57,6 +59,10 @@ def config(cfg: DictConfig) -> Config:
         raise UserError(f"{key} is not set: set it on the command line, {key}=VALUE.") from error
     _check_known(plain, Config, "")
     _expand_home(cfg)
+    for key, value in flatten(plain).items():
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise UserError(f"{key}={value} must be a finite number.")
     return cast(Config, OmegaConf.to_object(cfg))
 
 

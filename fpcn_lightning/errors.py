@@ -1,9 +1,17 @@
-"""The exception whose message is written for the user."""
+"""The exceptions whose messages are written for the user, and what the user is told about others."""
 
 import difflib
+import errno
+import os
+import re
+import shutil
 from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
 
-ANOTHER_CONFIG = "holds a run of another config"  # part of a job's error message, by which the sweep recognises it
+# Parts of a job's error message, by which the sweep recognises it.
+ANOTHER_CONFIG = "holds a run of another config"
+OTHER_IMAGES = "holds a run with other images"
 
 
 class UserError(Exception):
@@ -19,6 +27,97 @@ class RunInUse(UserError):  # noqa: N818 - named after the state of the run
     """Another process is training in the run folder; a sweep skips the run."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_DISK_ERRORS = (*_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
+_MEGABYTE = 1e6
+
+
+class WriteError(OSError):
+    """A file or folder that could not be written; the message says where, why, and what to do.
+
+    Attributes:
+        room: free space on its disk when it failed, as text; empty where that is not the reason.
+        advice: what to do.
+    """
+
+    exit_code = 1
+    room = ""
+    advice = "choose another folder, or change the permissions"
+
+    @classmethod
+    def of(cls, path: Path, error: OSError, advice: str | None = None) -> "WriteError":
+        """The error for `path`, whose writing failed with `error`."""
+        if isinstance(error, WriteError):
+            made = cls(error.errno, error.strerror, error.filename)
+            made.room, made.advice = error.room, error.advice
+        else:
+            # numpy raises an OSError without a number where it could write only a part of an array.
+            made = cls(error.errno or errno.ENOSPC, error.strerror or os.strerror(errno.ENOSPC), str(path))
+            if made.errno in _FULL:
+                made.room = _free_space(path)
+                made.advice = "free some space there, or choose another folder, and run the same command again"
+            elif made.errno == errno.EISDIR:
+                made.advice = "there is a folder of this name: move it away"
+        if advice is not None:
+            made.advice = advice
+        return made
+
+    def __str__(self) -> str:
+        reason = str(self.strerror)
+        return f"{self.filename} cannot be written ({reason[:1].lower()}{reason[1:]}{self.room}): {self.advice}."
+
+
+def is_disk_error(error: OSError) -> bool:
+    """Whether an error means that the disk is full, damaged or must not be written to."""
+    return error.errno in _DISK_ERRORS or (error.errno is None and " requested and " in str(error))
+
+
+def _free_space(path: Path) -> str:
+    folder = next((parent for parent in path.absolute().parents if parent.is_dir()), Path("/"))
+    try:
+        usage = shutil.disk_usage(folder)
+        no_more_files = hasattr(os, "statvfs") and os.statvfs(folder).f_favail == 0 < os.statvfs(folder).f_files
+    except OSError:
+        return ""
+    files = "; no further file can be made there" if no_more_files else ""
+    return f"; {usage.free / _MEGABYTE:,.0f} MB of {usage.total / _MEGABYTE:,.0f} MB are free{files}"
+
+
+class Explanation(NamedTuple):
+    """What the user is told about an error: one sentence, and the exit code of the process."""
+
+    text: str
+    exit_code: int
+
+
+def explain(error: BaseException) -> Explanation | None:
+    """The sentence for an error that the user can do something about; None for any other error."""
+    text = str(error)
+    if isinstance(error, UserError):
+        return Explanation(text, error.exit_code)
+    if isinstance(error, OSError):
+        return _explain_os_error(error)
+    if isinstance(error, RuntimeError) and re.match(r"DataLoader (worker|timed out)", text):
+        return Explanation(
+            f"a process that reads images has ended or hangs ({text.splitlines()[0].rstrip('. ')}): it may have run "
+            "out of memory. Lower data.workers, or read the images in the main process with data.workers=0.",
+            1,
+        )
+    return None
+
+
+def _explain_os_error(error: OSError) -> Explanation | None:
+    if isinstance(error, WriteError):
+        return Explanation(str(error), error.exit_code)
+    if error.errno in (*_FULL, errno.EROFS):
+        named = isinstance(error.filename, str | bytes)
+        place = Path(os.fsdecode(error.filename)) if named else Path.cwd() / "a file"
+        return Explanation(str(WriteError.of(place, error)), WriteError.exit_code)
+    if error.filename is None:
+        return None
+    return Explanation(f"{error.filename}: {error.strerror}.", WriteError.exit_code)
 
 
 def closest(name: str, known: Iterable[str]) -> str:

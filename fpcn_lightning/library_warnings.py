@@ -16,7 +16,7 @@ def quiet_libraries() -> None:
         library.setLevel(logging.WARNING)
     # Lightning 2.6 still uses an API that torch 2.14 deprecates.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
-    # The run folder is never empty: its record is written first. `csv_logger` keeps the rows of an earlier log.
+    # The run folder is never empty: its record is written first. `CSVLog` keeps the rows of an earlier log.
     warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
     # An interrupted run is resumed from its own checkpoints.
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

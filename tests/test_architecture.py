@@ -17,6 +17,7 @@ MODULES = sorted(
 LAYERS = (
     {"errors", "config", "distributed", "library_warnings", "allocator"},
     {"runs"},
+    {"plotting"},
     {"losses", "data", "report"},
     {"models", "field"},
     {"build", "profiling", "explain"},
@@ -31,7 +32,7 @@ LAYER_OF = {name: number for number, folders in enumerate(LAYERS) for name in fo
 # What `field` may import, as prefixes of the dotted name below fpcn_lightning.
 # Those of `data` find, read and prepare pictures for training and for `fpcn` alike; they load neither torch nor Hydra.
 FIELD_DATA = ("augment", "files", "folders", "images", "lists", "names", "tiles")
-FIELD_KNOWS = ("errors", "runs.atomic_write", *(f"data.{name}" for name in FIELD_DATA), "field")
+FIELD_KNOWS = ("errors", "plotting", "runs.atomic_write", *(f"data.{name}" for name in FIELD_DATA), "field")
 # Libraries that a folder must not import, wherever the import is written.
 WITHOUT = {
     "config": ("hydra", "omegaconf", "torch"),
@@ -129,7 +130,7 @@ def test_a_folder_does_not_import_the_libraries_of_higher_layers(path: Path) -> 
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if top_level(path) == "field"], ids=str)
-def test_the_field_uses_images_views_and_the_atomic_write_alone(path: Path) -> None:
+def test_the_field_uses_images_views_figures_and_the_atomic_write_alone(path: Path) -> None:
     ours = [name.removeprefix("fpcn_lightning.") for name in imported(path) if name.startswith("fpcn_lightning.")]
     known = ("data", "runs", "__version__", *FIELD_KNOWS)
     assert [

@@ -21,7 +21,8 @@ from fpcn_lightning.cli.help import TASKS, help_text
 from fpcn_lightning.cli.invocation import home_in_words, running_invocation, seeds_as_sweep
 from fpcn_lightning.cli.renamed import renamed
 from fpcn_lightning.cli.shortcuts import check_shortcuts
-from fpcn_lightning.errors import UserError, check_choice
+from fpcn_lightning.errors import Explanation, UserError, check_choice, explain
+from fpcn_lightning.plotting import use_agg
 
 
 def register() -> None:
@@ -42,8 +43,9 @@ def run_task(cfg: DictConfig) -> None:
 
 
 def main() -> None:
-    """Run the command line; exits with 2 on an error that the user can fix, 1 on any other."""
+    """Run the command line; exits with 2 on an error in command, config or data, 1 on any other."""
     _print_any_name()
+    use_agg()
     words = sys.argv[1:]
     try:
         if {"--help", "-h"} & set(words):
@@ -59,23 +61,17 @@ def main() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         hydra.main(config_path=str(config.CONF), config_name="config", version_base="1.3")(run_task)()
-    except UserError as error:
-        _complain(str(error))
-        sys.exit(error.exit_code)
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(_complain(explain_config_error(first_error(error, words))))
     except KeyboardInterrupt:
         _complain("interrupted; the same command resumes from the last finished epoch.")
         sys.exit(130)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        sys.exit(_complain(f"{error.filename}: {error.strerror}."))
     except Exception as error:
-        sentence = _library_error(error)
-        if sentence is None:
+        explained = explain(error) or _library_error(error)
+        if explained is None:
             raise
-        sys.exit(_complain(sentence))
+        _complain(explained.text)
+        sys.exit(explained.exit_code)
 
 
 def _check_renamed(words: Sequence[str]) -> None:
@@ -85,14 +81,15 @@ def _check_renamed(words: Sequence[str]) -> None:
             raise UserError(sentence)
 
 
-def _library_error(error: Exception) -> str | None:
+def _library_error(error: Exception) -> Explanation | None:
     """A sentence for an error of a library that the user can fix; None for any other error."""
     # Lightning's class for invalid settings; compared by name, because importing it takes seconds.
     if type(error).__name__ == "MisconfigurationException":
-        return " ".join(str(error).split())
+        return Explanation(" ".join(str(error).split()), UserError.exit_code)
     # OmegaConf's error for a key below a section that is null, such as data.synthetic.size with data=folder.
     if isinstance(error, AssertionError) and "Unexpected type for root" in str(error):
-        return "a key on the command line is below a section that is null: set the whole section, or remove the key."
+        text = "a key on the command line is below a section that is null: set the whole section, or remove the key."
+        return Explanation(text, UserError.exit_code)
     return None
 
 
@@ -104,8 +101,5 @@ def _print_any_name() -> None:
 
 
 def _complain(text: str) -> int:
-    if text.startswith("Caught UserError in DataLoader worker"):
-        # The message begins with the stack trace of the worker process.
-        text = text.rstrip().splitlines()[-1].removeprefix("fpcn_lightning.errors.UserError: ")
     print(f"error: {text}", file=sys.stderr)
     return 2

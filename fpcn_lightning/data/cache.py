@@ -26,9 +26,12 @@ FILLED = 1 << 32
 WORD = 8  # bytes
 
 
-def default_directory() -> Path:
-    """The folder of caches if `data.cache.directory` is not set."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fpcn_lightning"
+def default_directory() -> Path | None:
+    """The folder of caches if `data.cache.directory` is not set; None for a user without a home folder."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fpcn_lightning"
+    except RuntimeError:  # neither HOME nor an entry in the list of users, as in a container with another user id
+        return None
 
 
 def cache_key(rows: Sequence[tuple[str, int, int]], form: object) -> str:
@@ -50,6 +53,8 @@ class PictureCache:
         path: the file; it is created if it is missing or has another length.
         shapes: height and width of each image in pixels.
         max_gigabytes: largest size of the file (1 GB = 10^9 bytes); images beyond it are decoded each time.
+
+    The file of another user is only read from: images that it lacks are decoded each time.
 
     Raises:
         UserError: `max_gigabytes` is negative.
@@ -81,7 +86,10 @@ class PictureCache:
 
     def _open(self) -> None:
         if self.rows:
-            file = np.memmap(self.path, dtype=np.uint8, mode="r+", shape=(self.bytes,))
+            try:
+                file = np.memmap(self.path, dtype=np.uint8, mode="r+", shape=(self.bytes,))
+            except PermissionError:
+                file = np.memmap(self.path, dtype=np.uint8, mode="r", shape=(self.bytes,))
             self._pixels, words = np.split(file, [self.starts[-1]])
             self._words = words.view(np.uint64)
 
@@ -98,13 +106,15 @@ class PictureCache:
         if position >= self.rows:
             return decode()
         pixels = self._row(position)
-        if int(self._words[position]) != _word(pixels):
-            self.put(position, decode())
-        return pixels
+        if int(self._words[position]) == _word(pixels):
+            return pixels if pixels.flags.writeable else pixels.copy()  # torch warns about arrays that are read-only
+        decoded = decode()
+        self.put(position, decoded)
+        return decoded
 
     def put(self, position: int, pixels: NDArray[np.uint8]) -> None:
-        """Store an image; one beyond the largest size of the file is skipped."""
-        if position < self.rows:
+        """Store an image; one beyond the largest size of the file, or in a file that is only read from, is skipped."""
+        if position < self.rows and self._pixels.flags.writeable:
             self._row(position)[:] = pixels
             self._words[position] = _word(pixels)
 

@@ -1,7 +1,7 @@
 """From a folder of photographs to loaders of balanced batches: index, split, cache."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,17 +12,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from fpcn_lightning.config import DataConfig, SyntheticConfig
+from fpcn_lightning.config import DataConfig
 from fpcn_lightning.data.augment import Augment
-from fpcn_lightning.data.index import Index, find
-from fpcn_lightning.data.layout import published_folders
+from fpcn_lightning.data.index import Index
+from fpcn_lightning.data.loading import make_loader
 from fpcn_lightning.data.masks import OBJECT, marked_paths, read_mask
 from fpcn_lightning.data.pictures import Batch, RockPictures, Sample
-from fpcn_lightning.data.preparation import cache_directory, check_data_config, image_limits, make_augmentation, prepare
+from fpcn_lightning.data.preparation import (
+    cache_directory,
+    check_data_config,
+    image_limits,
+    list_images,
+    location,
+    make_augmentation,
+    prepare,
+    published_split,
+)
 from fpcn_lightning.data.sampler import BalancedBatches, EveryImageOnce, Step
-from fpcn_lightning.data.scan import write_refused
-from fpcn_lightning.data.split import Split, all_test, make_split, read_split, write_split
-from fpcn_lightning.data.synthetic.dataset import folder_name, make_synthetic
+from fpcn_lightning.data.scan import REFUSED_NAME, write_refused
+from fpcn_lightning.data.split import SPLIT_NAME, Split, all_test, make_split, read_split, write_split
 from fpcn_lightning.errors import UserError
 
 
@@ -84,10 +92,10 @@ class RockDataModule(lightning.LightningDataModule):
         """
         if self._pictures is not None:
             return
-        root = self._location()
-        self.published = self._published(root)
+        root = location(self.config)
+        self.published = published_split(self.config, root)
         minimum_classes = 1 if self.only_test else 2
-        found = find(root, self.published, minimum_classes, self.wanted_classes)
+        found = list_images(self.config, minimum_classes, self.wanted_classes)
         self.index, cache = prepare(self.config, self.augmentation, found, root, minimum_classes)
         self.classes = self._numbered_classes()
         self.split = self._split()
@@ -135,7 +143,7 @@ class RockDataModule(lightning.LightningDataModule):
             rank=rank,
             world_size=world_size,
         )
-        return self._loader(sampler)
+        return self._loader(sampler, samples * classes, self.config.crop)
 
     def batch_shape(self) -> tuple[int, int]:
         """Images of a class, and classes, in a batch of one process: fewer than configured where `batch_size` is less.
@@ -152,13 +160,14 @@ class RockDataModule(lightning.LightningDataModule):
         """Every training image once, in the order of the split, in its view of this epoch."""
         images, size = self.split.train, max(1, self.config.evaluation_batch_size)
         steps = [Step(epoch, tuple(images[start : start + size])) for start in range(0, len(images), size)]
-        return self._loader(steps)
+        return self._loader(steps, size, self.config.crop)
 
     def every_view(self, images: Sequence[int], *, mirrored: bool) -> DataLoader[Batch]:
         """Every view of these images in validation and test, on each process; `mirrored` adds the mirrored copies."""
         pictures = self._with_views(mirrored=mirrored)
         size = max(1, self.config.evaluation_batch_size // pictures.rows_a_picture)
-        return self._loader(EveryImageOnce(images, size), pictures)
+        side = self.augmentation.evaluation_size
+        return self._loader(EveryImageOnce(images, size), size * pictures.rows_a_picture, side, pictures)
 
     def view_positions(self, images: Sequence[int], *, mirrored: bool) -> Tensor:
         """The image of each row of `every_view` that is no padding, long [N]."""
@@ -176,16 +185,16 @@ class RockDataModule(lightning.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Every validation image once."""
-        return self._loader(self._every_image_once(self.split.val))
+        return self._evaluation_loader(self.split.val)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Every test image once."""
-        return self._loader(self._every_image_once(self.split.test))
+        return self._evaluation_loader(self.split.test)
 
     def write_record(self, folder: Path) -> None:
         """Write the split of each image (`split.csv`) and the refused files with the reasons (`refused.csv`)."""
-        write_split(self.index, self.split, folder / "split.csv")
-        write_refused(self.index, folder / "refused.csv")
+        write_split(self.index, self.split, folder / SPLIT_NAME)
+        write_refused(self.index, folder / REFUSED_NAME)
 
     def class_counts(self) -> Tensor:
         """Number of training images of each class, long [C]."""
@@ -217,25 +226,14 @@ class RockDataModule(lightning.LightningDataModule):
         return {kind: self.augmentation.cut(read_mask(path, shape), view) for kind, path in files.items()}
 
     @property
-    def cache_directory(self) -> Path:
-        """The folder of decoded images and of everything else that is computed once."""
+    def cache_directory(self) -> Path | None:
+        """The folder of decoded images and of everything else that is computed once; None where there is none."""
         return cache_directory(self.config)
 
     @cached_property
     def marked(self) -> dict[str, dict[str, Path]]:
         """The mask files of the object, under `OBJECT`, and of named regions, each by the name of its image."""
         return marked_paths(self.index.root, [picture.name for picture in self.index.pictures])
-
-    def _location(self) -> Path:
-        if self.config.root is not None:
-            return Path(self.config.root)
-        options = asdict(self.config.synthetic or SyntheticConfig())
-        return make_synthetic(Path("data") / "synthetic" / folder_name(**options), **options)
-
-    def _published(self, root: Path) -> dict[str, str]:
-        """The folders of `data.split.published`, or those that are recognised by their names."""
-        given = {split: place for split, place in asdict(self.config.split.published).items() if place is not None}
-        return given or (published_folders(root.absolute()) if root.is_dir() else {})
 
     def _numbered_classes(self) -> tuple[str, ...]:
         if self.wanted_classes is None:
@@ -256,24 +254,24 @@ class RockDataModule(lightning.LightningDataModule):
             return read_split(self.index, Path(options.file))
         return make_split(self.index, val=options.val, test=options.test, seed=options.seed)
 
-    def _every_image_once(self, images: Sequence[int]) -> EveryImageOnce:
-        """Steps of as many images as have views for an evaluation batch, at least one."""
+    def _evaluation_loader(self, images: Sequence[int]) -> DataLoader[Batch]:
+        """Every image once, in steps of as many as have views for an evaluation batch, at least one."""
         size = self.config.evaluation_batch_size
         pictures = max(min(size, 1), size // self.pictures.rows_a_picture)  # EveryImageOnce refuses a size below 1
-        return EveryImageOnce(images, pictures, *self._rank())
+        rows = pictures * self.pictures.rows_a_picture
+        return self._loader(EveryImageOnce(images, pictures, *self._rank()), rows, self.augmentation.evaluation_size)
 
     def _rank(self) -> tuple[int, int]:
         """The rank of this process, and how many there are."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _loader(
-        self, sampler: BalancedBatches | EveryImageOnce | Sequence[Step], pictures: RockPictures | None = None
+        self,
+        sampler: BalancedBatches | EveryImageOnce | Sequence[Step],
+        rows: int,
+        side: int,
+        pictures: RockPictures | None = None,
     ) -> DataLoader[Batch]:
-        return DataLoader(
-            self.pictures if pictures is None else pictures,
-            sampler=sampler,
-            batch_size=None,  # the sampler's items are whole batches
-            num_workers=self.config.workers,
-            persistent_workers=self.config.workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
+        """A loader of batches of `rows` views of `side` x `side` pixels."""
+        read = self.pictures if pictures is None else pictures
+        return make_loader(read, sampler, self.config.workers, batch_bytes=rows * side * side * 3)

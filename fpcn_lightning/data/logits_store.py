@@ -15,7 +15,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import UserError, WriteError
 from fpcn_lightning.runs.atomic_write import atomic_write, write_text_atomically
 from fpcn_lightning.runs.sameness import flatten
 
@@ -38,6 +38,7 @@ class LogitsStore:
 
     Raises:
         UserError: the folder is not empty and not a store, or holds logits that depend on something else.
+        WriteError: it cannot be written to.
     """
 
     def __init__(self, folder: Path, key: Mapping[str, Any], pictures: int, classes: int) -> None:
@@ -70,7 +71,8 @@ class LogitsStore:
             The number of epochs that this process has computed.
 
         Raises:
-            UserError: the logits are NaN or infinite, or cannot be written.
+            UserError: the logits are NaN or infinite.
+            WriteError: they cannot be written.
         """
         wanted = range(epochs)
         computed = sum(self._fill(number, prediction, progress, wait=False) for number in wanted)
@@ -151,11 +153,9 @@ class LogitsStore:
             )
 
 
-def _unwritable(folder: Path, error: OSError) -> UserError:
-    return UserError(
-        f"the teacher's logits cannot be stored in {folder} ({error.strerror}): set distillation.store=FOLDER, or run "
-        "the teacher in every step with distillation.stored=false."
-    )
+def _unwritable(folder: Path, error: OSError) -> WriteError:
+    advice = "set distillation.store=FOLDER, or run the teacher in every step with distillation.stored=false"
+    return WriteError.of(folder, error, advice)
 
 
 def store_name(key: Mapping[str, Any]) -> str:

@@ -1,17 +1,26 @@
 """From the section `data` of the config to what all loaders share: augmentation, index, and cache of the images."""
 
+import logging
 from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from fpcn_lightning.config import DataConfig
+from fpcn_lightning.config import DataConfig, SyntheticConfig
 from fpcn_lightning.data.augment import Augment, Augmentation, Squashing
 from fpcn_lightning.data.cache import PictureCache, cache_key, default_directory
 from fpcn_lightning.data.images import ImageLimits, Shape
-from fpcn_lightning.data.index import Index, ListedFile
-from fpcn_lightning.data.scan import scan
+from fpcn_lightning.data.index import Index, ListedFile, find
+from fpcn_lightning.data.layout import published_folders
+from fpcn_lightning.data.scan import read_digests, scan
+from fpcn_lightning.data.synthetic.dataset import folder_name, make_synthetic
 from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.errors import UserError, check_choice
+
+logger = logging.getLogger(__name__)
+
+_WHOLE = "whole"  # instead of a size: images that are not resized to a square
 
 
 def check_data_config(config: DataConfig, seed: int) -> None:
@@ -72,9 +81,58 @@ def image_limits(config: DataConfig) -> ImageLimits:
     return ImageLimits(config.limits.megapixels, config.limits.megabytes, config.limits.seconds)
 
 
-def cache_directory(config: DataConfig) -> Path:
-    """The folder of decoded images and of everything else that is computed once."""
+def cache_directory(config: DataConfig) -> Path | None:
+    """The folder of decoded images and of everything else that is computed once; None where there is none."""
     return Path(config.cache.directory) if config.cache.directory else default_directory()
+
+
+def location(config: DataConfig) -> Path:
+    """The folder or CSV of the images; the example set is drawn where it is missing.
+
+    Raises:
+        UserError: the example set cannot be drawn.
+    """
+    if config.root is not None:
+        return Path(config.root)
+    options = asdict(config.synthetic or SyntheticConfig())
+    return make_synthetic(Path("data") / "synthetic" / folder_name(**options), **options)
+
+
+def published_split(config: DataConfig, root: Path) -> dict[str, str]:
+    """The folders of `data.split.published`, or those below `root` that are recognised by their names, by split."""
+    given = {split: place for split, place in asdict(config.split.published).items() if place is not None}
+    return given or (published_folders(root.absolute()) if root.is_dir() else {})
+
+
+def list_images(
+    config: DataConfig, minimum_classes: int = 2, wanted_classes: Sequence[str] | None = None
+) -> list[ListedFile]:
+    """The files of the data set, without reading them.
+
+    Args:
+        config: the section `data`.
+        minimum_classes: that must have images.
+        wanted_classes: names that classes are given where they are equal but for case, blanks and Unicode form.
+
+    Raises:
+        UserError: what `fpcn_lightning.data.index.find` raises.
+    """
+    root = location(config)
+    return find(root, published_split(config, root), minimum_classes, wanted_classes)
+
+
+def known_digests(config: DataConfig, found: Sequence[ListedFile]) -> dict[str, str]:
+    """The hashes of images by name, as far as a scan of exactly these files has stored them."""
+    squashed = make_augmentation(config).squashed
+    path = _cache_path(config, found, _WHOLE if squashed is None else squashed[0])
+    return {} if path is None else read_digests(_memo(path), found)
+
+
+@cache
+def _warn_of_no_folder() -> None:
+    logger.warning(
+        "this user has no home folder, so pictures are not cached and are decoded each time: set data.cache.directory"
+    )
 
 
 def prepare(
@@ -93,12 +151,13 @@ def prepare(
     """
     squashed = augmentation.squashed
     if squashed is not None:
-        cache = _cache(config, found, [squashed] * len(found), squashed[0])
+        pixels = _cache(config, found, [squashed] * len(found), squashed[0])
         # Without rows the folder of the cache may not be writable.
-        memo = cache.path.with_suffix(".json") if cache and cache.rows else None
-        on_pixels = cache.put if cache else None
-        return _scanned(config, found, root, minimum_classes, on_pixels=on_pixels, shape=squashed, memo=memo), cache
-    memo = _cache_path(config, found, "whole").with_suffix(".json") if config.cache.enabled else None
+        memo = _memo(pixels.path) if pixels and pixels.rows else None
+        on_pixels = pixels.put if pixels else None
+        return _scanned(config, found, root, minimum_classes, on_pixels=on_pixels, shape=squashed, memo=memo), pixels
+    whole = _cache_path(config, found, _WHOLE)
+    memo = None if whole is None else _memo(whole)
     index = _scanned(config, found, root, minimum_classes, memo=memo)
     known = {item.name: augmentation.shape(item.height, item.width) for item in index.pictures}
     shapes = [known.get(file.name, (0, 0)) for file in found]  # refused files need no space
@@ -122,12 +181,22 @@ def _scanned(
 def _cache(
     config: DataConfig, found: Sequence[ListedFile], shapes: Sequence[Shape], form: object
 ) -> PictureCache | None:
+    path = _cache_path(config, found, form)
+    return None if path is None else PictureCache(path, shapes, config.cache.max_gigabytes)
+
+
+def _memo(cache_path: Path) -> Path:
+    """The memo of the scan of the images of a cache."""
+    return cache_path.with_suffix(".json")
+
+
+def _cache_path(config: DataConfig, found: Sequence[ListedFile], form: object) -> Path | None:
+    """The file of the cache of these files at these sizes; None without a cache."""
     if not config.cache.enabled:
         return None
-    return PictureCache(_cache_path(config, found, form), shapes, config.cache.max_gigabytes)
-
-
-def _cache_path(config: DataConfig, found: Sequence[ListedFile], form: object) -> Path:
-    """The file of the cache of these files at these sizes."""
+    directory = cache_directory(config)
+    if directory is None:
+        _warn_of_no_folder()
+        return None
     key = cache_key([(str(file.path), file.size, file.mtime_ns) for file in found], form)
-    return cache_directory(config) / f"pictures-{key}-{config.cache.max_gigabytes:g}gb.uint8"
+    return directory / f"pictures-{key}-{config.cache.max_gigabytes:g}gb.uint8"

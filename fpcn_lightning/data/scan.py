@@ -20,7 +20,7 @@ from tqdm import tqdm
 from fpcn_lightning.data.images import DEFAULT_LIMITS, ImageLimits, ImageReader, Shape, UnreadableImage
 from fpcn_lightning.data.index import FOREIGN_NAMES, Index, IndexedImage, ListedFile, RefusedFile
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.runs.atomic_write import write_text_atomically
+from fpcn_lightning.runs.atomic_write import atomic_write, write_text_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ OnPixels = Callable[[int, NDArray[np.uint8]], None]
 Facts = tuple[str, int, int]  # digest, width and height of an image
 Memo = dict[tuple[str, int, int], Facts]  # by name, size in bytes, and time of the last change in ns
 
+REFUSED_NAME = "refused.csv"  # in a run folder
 _MEMO_SCHEMA = 2  # 1 was written by a reader that also accepted damaged files
 _SMALL = (8, 8)  # pixels, where none are wanted
 _PICTURES_A_PROCESS = 20  # fewer are read sooner than another process starts
@@ -64,10 +65,13 @@ def scan(
         UserError: too many unreadable files, or too few classes left.
     """
     root = root.absolute()
-    results = _read_all(found, _read_memo(memo) if memo else {}, on_pixels, shape, limits)
+    known = _read_memo(memo) if memo else {}
+    results = _read_all(found, known, on_pixels, shape, limits)
     if memo is not None:
         keys = [(file.name, file.size, file.mtime_ns) for file in found]
-        _write_memo(memo, {key: facts for key, facts in zip(keys, results, strict=True) if not isinstance(facts, str)})
+        facts = {key: facts for key, facts in zip(keys, results, strict=True) if not isinstance(facts, str)}
+        if facts != known:  # the memo of another user may be complete, but not be writable
+            _write_memo(memo, facts)
     unreadable, pictures = [], []
     for file, result in zip(found, results, strict=True):
         if isinstance(result, str):
@@ -93,9 +97,19 @@ def scan(
     return Index(root, tuple(classes), tuple(usable), tuple(refused))
 
 
+def read_digests(memo: Path, found: Sequence[ListedFile]) -> dict[str, str]:
+    """The digests, by name, of those of `found` that an earlier scan has decoded and that have not changed since."""
+    known = _read_memo(memo)
+    facts = {file.name: known.get((file.name, file.size, file.mtime_ns)) for file in found}
+    return {name: each[0] for name, each in facts.items() if each is not None}
+
+
 def write_refused(index: Index, path: Path) -> None:
     """Write the refused files as a CSV with the columns name, label and reason."""
-    with path.open("w", newline="", encoding="utf-8", errors=FOREIGN_NAMES) as file:
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors=FOREIGN_NAMES) as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(("name", "label", "reason"))
         writer.writerows((item.name, item.label, item.reason) for item in index.refused)

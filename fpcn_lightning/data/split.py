@@ -25,8 +25,10 @@ from fpcn_lightning.data.index import FOREIGN_NAMES, SPLIT_NAMES, SPLITS, Index,
 from fpcn_lightning.data.lists import read_list
 from fpcn_lightning.data.names import class_key
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.runs.atomic_write import atomic_write
 
 _SCHEMA = 1
+SPLIT_NAME = "split.csv"  # in a run folder
 _DROPPED = "dropped"
 _COLUMNS = ("name", "label", "split", "digest", "group")
 _RENAMED = {"side": "split"}  # columns by the names that earlier versions wrote
@@ -94,7 +96,10 @@ def write_split(index: Index, split: Split, path: Path) -> None:
     The column split is train, val, test or dropped, and may be edited by hand.
     """
     names = {position: name for name in (*SPLITS, _DROPPED) for position in getattr(split, name)}
-    with path.open("w", newline="", encoding="utf-8", errors=FOREIGN_NAMES) as file:
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors=FOREIGN_NAMES) as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
         for position, picture in enumerate(index.pictures):

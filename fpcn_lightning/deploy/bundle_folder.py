@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,10 +35,21 @@ def new_bundle_folder(folder: Path) -> Iterator[Path]:
     """An empty folder for the files of a bundle, which replaces `folder` when the block is over.
 
     Raises:
-        UserError: another process is writing it, or it cannot be made.
+        UserError: another process is writing it.
+        WriteError: it cannot be written.
     """
+    with atomic_folder(folder) as new, _temporary_files_in(folder.with_name(f".{folder.name}.temporary")):
+        yield new
+
+
+@contextlib.contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Let the libraries that export write their temporary files, as large as the bundle, to `folder`, not to TMPDIR."""
+    shutil.rmtree(folder, ignore_errors=True)  # of a killed process
+    folder.mkdir()
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:
-        with atomic_folder(folder) as new:
-            yield new
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise UserError(f"export.bundle={folder} cannot be made ({error.strerror}): choose another folder.") from error
+        yield
+    finally:
+        tempfile.tempdir = before
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,6 @@
 """Rows of panels as one figure."""
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, get_font_names
+from matplotlib.font_manager import FontProperties
 from numpy.typing import NDArray
 from PIL import Image
 
+from fpcn_lightning import plotting
 from fpcn_lightning.data.augment import LUMINANCE
 from fpcn_lightning.explain.panels import Panel
-from fpcn_lightning.report.canvas import new_figure, shortened
-from fpcn_lightning.runs.atomic_write import atomic_write
+from fpcn_lightning.report.canvas import shortened
 
 _SIZE = 256  # height and width of a panel, pixels
 _COLOUR_MAP = "viridis"  # readable by the colour-blind, and in grey
@@ -28,8 +27,6 @@ _LINE = (213, 94, 0)  # vermilion
 _LINE_WIDTH = 2  # pixels, inside and outside of the border
 _RIGHT, _WRONG = "#0072B2", "#D55E00"  # blue and vermilion, which the colour-blind can distinguish
 _PANEL_INCHES = 1.75
-# Matplotlib's own font has no Chinese characters; those of these fonts that are installed have them.
-_FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Microsoft YaHei", "PingFang SC", "Noto Sans")
 
 
 def draw(rows: Sequence[Sequence[Panel]], title: str = "") -> Figure:
@@ -39,7 +36,7 @@ def draw(rows: Sequence[Sequence[Panel]], title: str = "") -> Figure:
     """
     height, width = len(rows), len(rows[0])
     below = max(len(panel.lines) for row in rows for panel in row)
-    figure = new_figure(_PANEL_INCHES * width, (_PANEL_INCHES + 0.17 * below) * height + 1)
+    figure = plotting.new_figure(_PANEL_INCHES * width, (_PANEL_INCHES + 0.17 * below) * height + 1)
     grid = figure.subplots(height, width, squeeze=False)
     for number, row in enumerate(rows):
         for axes, panel in zip(grid[number], row, strict=True):
@@ -47,15 +44,14 @@ def draw(rows: Sequence[Sequence[Panel]], title: str = "") -> Figure:
     if any(panel.overlay is not None for row in rows for panel in row):
         _explain_colours(figure, list(grid.flat))
     if title:
-        figure.suptitle(title, fontproperties=_font(10), parse_math=False)
+        figure.suptitle(title, fontsize=10, parse_math=False)
+    plotting.complete_fonts(figure)
     return figure
 
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a PNG, or replace it, in a single step."""
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
-    return path
+    return plotting.save(figure, path, dpi=150)
 
 
 def painted(panel: Panel) -> NDArray[np.uint8]:
@@ -92,17 +88,15 @@ def _draw_panel(axes: Axes, panel: Panel, *, headed: bool) -> None:
     colour = {None: "black", True: _RIGHT, False: _WRONG}[panel.correct]
     for spine in axes.spines.values():
         spine.set(visible=panel.correct is not None, color=colour, linewidth=2)
-    below, above = _font(7.5), _font(8.5)
+    below, above = (_font(size, "\n".join((panel.heading, *panel.lines))) for size in (7.5, 8.5))
     text = _fitting(panel.lines, below)
     axes.set_xlabel(text, color=colour, fontproperties=below, parse_math=False, labelpad=3)
     if headed:
         axes.set_title(_fitting(panel.heading.splitlines(), above), fontproperties=above, parse_math=False)
 
 
-@cache
-def _font(size: float) -> FontProperties:
-    installed = set(get_font_names())
-    return FontProperties(family=[name for name in _FONTS if name in installed], size=size)
+def _font(size: float, text: str) -> FontProperties:
+    return FontProperties(family=[*FontProperties().get_family(), *plotting.fallback_fonts(text)], size=size)
 
 
 def _fitting(lines: Sequence[str], font: FontProperties) -> str:

@@ -12,8 +12,9 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import UserError, explain
 from fpcn_lightning.field.command_line import make_parser
+from fpcn_lightning.plotting import use_agg
 
 if TYPE_CHECKING:
     from fpcn_lightning.data.images import ImageLimits
@@ -25,10 +26,11 @@ ALL = 100  # percent
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 1 if no picture could be read, 2 for wrong usage."""
+    """Run the command line; returns the exit code: 0, 1 if nothing could be read or written, 2 for wrong usage."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # the terminal's encoding may lack characters of a file name
+    use_agg()
     warnings.filterwarnings("ignore", module="PIL")  # the result says what is wrong with a damaged file
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # likewise
     options = make_parser({"predict": _predict, "map": _map, "serve": _serve, "info": _info}).parse_args(arguments)
@@ -44,6 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # of `| head`, which has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python prints an error when it exits
         return 0
+    except OSError as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        print(f"fpcn: {explained.text}", file=sys.stderr)
+        return explained.exit_code
     return code
 
 

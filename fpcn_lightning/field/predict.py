@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from fpcn_lightning.data.images import DEFAULT_LIMITS, ImageLimits, ImageReader
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import UserError, WriteError
 from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.classify import Prediction, classify
 from fpcn_lightning.field.journal import Journal
@@ -106,9 +106,7 @@ def predict(
                 journal.write(row)
                 counts[_category(row)] += 1
     except OSError as error:
-        raise UserError(
-            f"{output} cannot be written ({error.strerror or error}): make room, or choose another file."
-        ) from error
+        raise WriteError.of(output, error) from error
     classes = {name: count for name, count in counts.most_common() if isinstance(name, str)}
     return PredictionSummary(output, classes, counts[_NoClass.UNKNOWN], counts[_NoClass.UNREADABLE])
 

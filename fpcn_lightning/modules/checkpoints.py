@@ -86,7 +86,7 @@ def read(path: Path) -> Content:
     """Read a checkpoint of this package as tensors and plain values.
 
     Raises:
-        UserError: the file is missing, damaged, or not a checkpoint of this package.
+        UserError: the file is missing, damaged, or not a checkpoint of this package, or its weights are not finite.
     """
     if not path.is_file():
         raise UserError(f"checkpoint={path} is not a file.")
@@ -95,9 +95,16 @@ def read(path: Path) -> Content:
         record, state = from_plain(CheckpointRecord, upgrade(content[RECORD]), "record"), content["state_dict"]
         if record.schema != SCHEMA:
             raise ValueError(f"record of version {record.schema}")
-        return Content(record, {name.removeprefix(PREFIX): state[name] for name in state if name.startswith(PREFIX)})
+        weights = {name.removeprefix(PREFIX): state[name] for name in state if name.startswith(PREFIX)}
+        damaged = next((name for name, values in weights.items() if not _is_finite(values)), None)
     except Exception as error:
         raise _foreign(path, error) from error
+    if damaged is not None:
+        raise UserError(
+            f"checkpoint={path} has weights that are NaN or infinite ({damaged}): its training diverged. Use another "
+            "checkpoint, or train again with a lower learning rate, optimizer.lr."
+        )
+    return Content(record, weights)
 
 
 def load(path: Path) -> Loaded:
@@ -119,6 +126,10 @@ def load(path: Path) -> Loaded:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise UserError(f"checkpoint={path} does not fit the network that it describes: {first}") from error
     return Loaded(network.eval(), record)
+
+
+def _is_finite(values: torch.Tensor) -> bool:
+    return not values.is_floating_point() or bool(values.isfinite().all())
 
 
 def _foreign(path: Path, error: Exception) -> UserError:

@@ -76,7 +76,7 @@ class Distillation:
         batches = self.data.views_of_epoch(epoch)
         return np.concatenate([self.teacher.logits(batch.images.to(device)).cpu().numpy() for batch in batches])
 
-    def _store(self) -> LogitsStore:
+    def _store(self) -> LogitsStore | None:
         augmentation, further = self.data.augmentation, self.data.config.augmentations
         key = {
             "teacher": self.lineage["sha256"],
@@ -92,8 +92,15 @@ class Distillation:
                 **({"augmentations": further} if further else {}),
             },
         }
-        folder = self.options.store or self.data.cache_directory / store_name(key)
-        return LogitsStore(Path(folder), key, len(self.data.split.train), len(self.data.classes))
+        directory = self.data.cache_directory
+        if self.options.store is not None:
+            folder = Path(self.options.store)
+        elif directory is not None:
+            folder = directory / store_name(key)
+        else:
+            logger.warning("no folder for the teacher's logits: it runs in every step; set distillation.store=FOLDER")
+            return None
+        return LogitsStore(folder, key, len(self.data.split.train), len(self.data.classes))
 
     def _rows(self) -> torch.Tensor:
         """The row in the store of each image of the index, -1 for those that are not trained on."""

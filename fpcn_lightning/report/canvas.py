@@ -1,7 +1,4 @@
-"""What all figures share: a canvas without pyplot, colours that colour-blind readers can distinguish, and files.
-
-Figures are drawn on canvases of their own, so that one process can make many and needs no display.
-"""
+"""What the figures of reports share: colours that colour-blind readers can distinguish, axes, and files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +7,10 @@ from typing import Literal, NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from fpcn_lightning.plotting import save
 from fpcn_lightning.report.bootstrap import Estimate
 
 # Blue, vermilion, green, purple, orange, sky blue and black of the palette by Okabe and Ito; yellow is too pale.
@@ -30,13 +27,6 @@ class Drawing(NamedTuple):
 
     figure: Figure
     caption: str
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of `width` x `height` inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def style_axes(axes: Axes) -> None:
@@ -64,11 +54,10 @@ def shortened(name: str, longest: int = 28) -> str:
 
 def save_figure(figure: Figure, folder: Path, name: str) -> None:
     """Write `name`.png and `name`.svg into `folder`, byte for byte the same for the same figure."""
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.png", dpi=150)
+    save(figure, folder / f"{name}.png", dpi=150)
     figure.set_layout_engine("none")  # laid out already
     with matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+        save(figure, folder / f"{name}.svg", metadata={"Date": None})
 
 
 def error_bars(estimates: Sequence[Estimate]) -> NDArray[np.float64]:

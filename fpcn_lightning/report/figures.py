@@ -14,7 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.report.canvas import COLOURS, MOST_MARKED, new_figure, shortened, style_axes
+from fpcn_lightning.plotting import new_figure, save
+from fpcn_lightning.report.canvas import COLOURS, MOST_MARKED, shortened, style_axes
 from fpcn_lightning.report.curves import EpochValues, logged, read_curves
 
 # The dash distinguishes them in grey print as well.
@@ -61,7 +62,7 @@ def confusion_matrix(matrix: ArrayLike, classes: Sequence[str], path: Path) -> N
     axes.tick_params(which="both", length=0)
     figure.colorbar(image, ax=axes, label="share of the true class (%)", shrink=0.8, aspect=30)
     # The square cells fix the size of the axes; the page follows them, so that no label is cut.
-    figure.savefig(path, dpi=150, bbox_inches="tight")
+    save(figure, path, dpi=150, bbox_inches="tight")
 
 
 def learning_curves(metrics_csv: Path, path: Path) -> None:
@@ -93,7 +94,7 @@ def learning_curves(metrics_csv: Path, path: Path) -> None:
         legend |= dict(zip(labels, handles, strict=True))
     # Below the panels, where no curve can run through it.
     figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=len(legend), frameon=False)
-    figure.savefig(path, dpi=150)
+    save(figure, path, dpi=150)
 
 
 def _accuracy_title(counts: np.ndarray) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
+from fpcn_lightning.plotting import new_figure
 from fpcn_lightning.report.bootstrap import Estimate
 from fpcn_lightning.report.canvas import (
     COLOURS,
@@ -11,7 +12,6 @@ from fpcn_lightning.report.canvas import (
     Drawing,
     ensure_span,
     error_bars,
-    new_figure,
     shortened,
     style_axes,
 )

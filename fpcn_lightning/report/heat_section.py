@@ -16,6 +16,7 @@ from fpcn_lightning.report.localisation import (
     localise_variants,
 )
 from fpcn_lightning.report.text_table import TextTable, to_markdown
+from fpcn_lightning.runs.atomic_write import write_text_atomically
 from fpcn_lightning.runs.folders import EXPLANATIONS, experiment_part
 
 NAME = "localisation"  # of the tables
@@ -65,9 +66,9 @@ def write_heat_sections(sections: Sequence[HeatSection], folder: Path) -> None:
         return
     headed = [f"## {each.experiment}\n\n" if len(sections) > 1 else "" for each in sections]
     markdown = "\n".join(heading + each.markdown for heading, each in zip(headed, sections, strict=True))
-    (folder / f"{NAME}.md").write_text(markdown, encoding="utf-8", errors="replace")
+    write_text_atomically(folder / f"{NAME}.md", markdown, errors="replace")
     lines = localisation_csv([(each.experiment, each.found) for each in sections])
-    (folder / f"{NAME}.csv").write_text(lines, encoding="utf-8", errors="replace")
+    write_text_atomically(folder / f"{NAME}.csv", lines, errors="replace")
 
 
 def figures_of(experiment: str, folder: Path, *, several: bool) -> list[Path]:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from fpcn_lightning.plotting import new_figure
 from fpcn_lightning.report import bootstrap
 from fpcn_lightning.report.bootstrap import Estimate, OutcomeSample
 from fpcn_lightning.report.canvas import (
@@ -19,7 +20,6 @@ from fpcn_lightning.report.canvas import (
     Drawing,
     ensure_span,
     error_bars,
-    new_figure,
     shortened,
     style_axes,
 )

@@ -15,9 +15,11 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fpcn_lightning.report.canvas import COLOURS, new_figure, save_figure, style_axes
+from fpcn_lightning.plotting import new_figure
+from fpcn_lightning.report.canvas import COLOURS, save_figure, style_axes
 from fpcn_lightning.report.formats import NOT_KNOWN, first_line, seconds_cell
 from fpcn_lightning.report.text_table import TextTable, to_markdown
+from fpcn_lightning.runs.atomic_write import write_text_atomically
 
 _COLUMNS = 3  # panels beside each other
 
@@ -78,8 +80,8 @@ def write_search(folder: Path, trials: Sequence[Trial], log_keys: Collection[str
         The text of `trials.md`.
     """
     text = trials_markdown(trials, command)
-    (folder / "trials.md").write_text(text, encoding="utf-8")
-    (folder / "trials.csv").write_text(trials_csv(trials), encoding="utf-8")
+    write_text_atomically(folder / "trials.md", text)
+    write_text_atomically(folder / "trials.csv", trials_csv(trials))
     if any(trial.accuracy is not None for trial in trials):
         save_figure(draw(trials, log_keys), folder / "figures", "search")
     return text

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from fpcn_lightning.plotting import new_figure
 from fpcn_lightning.report import bootstrap
 from fpcn_lightning.report.bootstrap import Estimate
 from fpcn_lightning.report.canvas import (
@@ -18,7 +19,6 @@ from fpcn_lightning.report.canvas import (
     Drawing,
     ensure_span,
     error_bars,
-    new_figure,
     shortened,
     style_axes,
 )

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from fpcn_lightning.report.canvas import COLOURS, MARKERS, Drawing, ensure_span, new_figure, shortened, style_axes
+from fpcn_lightning.plotting import new_figure
+from fpcn_lightning.report.canvas import COLOURS, MARKERS, Drawing, ensure_span, shortened, style_axes
 from fpcn_lightning.report.forest import accuracy_of, difference_of, draw_points
 from fpcn_lightning.report.formats import NEVER, epochs_cell, epochs_heading
 from fpcn_lightning.report.rows import Row

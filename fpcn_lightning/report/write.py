@@ -17,6 +17,7 @@ from fpcn_lightning.report.rows import footnotes
 from fpcn_lightning.report.sweep_figures import draw_curve, draw_learning_curves
 from fpcn_lightning.report.text_table import to_latex, to_markdown
 from fpcn_lightning.report.within import draw_within
+from fpcn_lightning.runs.atomic_write import write_text_atomically
 from fpcn_lightning.runs.folders import FIGURES, experiment_part
 
 PAGE_NAME = "index.html"
@@ -56,8 +57,7 @@ def write_report(experiments: Sequence[Experiment], folder: Path) -> Path:
 
 def _write(path: Path, text: str) -> Path:
     # An error message may contain a file name that is not UTF-8.
-    path.write_text(text, encoding="utf-8", errors="replace")
-    return path
+    return write_text_atomically(path, text, errors="replace")
 
 
 def _markdown(experiment: Experiment, *, several: bool) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fpcn_lightning.errors import RunInUse
+from fpcn_lightning.runs.atomic_write import writing
 
 LOCK_NAME = ".lock"
 
@@ -19,17 +20,23 @@ def hold_lock(folder: Path) -> Iterator[None]:
 
     Raises:
         RunInUse: another process holds the lock.
+        WriteError: the folder cannot be made or written to.
     """
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK_NAME, timeout=0)
     try:
-        with FileLock(folder / LOCK_NAME, timeout=0):
-            yield
+        with writing(folder / LOCK_NAME):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
     except Timeout as error:
         raise RunInUse(
             f"another process is training in {folder}: let it finish, or name this run with variant=NAME."
         ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_abandoned(folder: Path) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.runs.atomic_write import atomic_write
 from fpcn_lightning.runs.results import Run
 
 PREDICTIONS_NAME = "test_predictions.csv"
@@ -65,7 +66,10 @@ def write_predictions(
     true = np.asarray(labels, dtype=np.int64)
     order = np.argsort(probabilities[np.arange(len(true)), true], kind="stable")
     ratios = [_ratios(each, len(true)) for each in (object_ratios, true_object_ratios)]
-    with path.open("w", newline="", encoding="utf-8", errors=_FOREIGN_NAMES) as file:
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors=_FOREIGN_NAMES) as file,
+    ):
         writer = csv.writer(file)
         writer.writerow([*COLUMNS, *classes])
         for row in order:

@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
 from fpcn_lightning import __version__
-from fpcn_lightning.errors import ANOTHER_CONFIG, UserError
+from fpcn_lightning.errors import ANOTHER_CONFIG, UserError, explain
+from fpcn_lightning.runs.atomic_write import write_text_atomically
+from fpcn_lightning.runs.damaged import set_aside
 from fpcn_lightning.runs.invocation import Invocation, command_line
 from fpcn_lightning.runs.lock import hold_lock
 from fpcn_lightning.runs.results import (
     RESULT_NAME,
     SCHEMA_VERSION,
     Code,
+    DamagedResultError,
     DataFacts,
     Evaluation,
     ImagesPerSecond,
@@ -33,6 +36,7 @@ from fpcn_lightning.runs.results import (
 from fpcn_lightning.runs.sameness import decisive
 
 LAST = Path("checkpoints") / "last.ckpt"  # below the run folder: what an interrupted run resumes from
+CONFIG_HASH = LAST.with_name("config_hash.txt")  # likewise: of the run whose checkpoints these are
 WANDB_RUN = "wandb_run.txt"  # likewise: the id of its W&B run
 TRAINING_PLAN = "training_plan.json"  # likewise: the length that a budget of minutes gave it, kept when it is resumed
 LEFT_BY_A_RUN = (RESULT_NAME, "metrics.csv", WANDB_RUN, TRAINING_PLAN)
@@ -129,6 +133,8 @@ class RunRecord:
     def is_finished(self, *, overwrite: bool) -> bool:
         """Whether this run is finished; the seconds of an interrupted one are added to the record.
 
+        A damaged record is renamed: its run counts as interrupted.
+
         Args:
             overwrite: delete the files of an earlier run first.
 
@@ -141,20 +147,39 @@ class RunRecord:
             shutil.rmtree(self.folder / LAST.parent, ignore_errors=True)
             for name in LEFT_BY_A_RUN:
                 (self.folder / name).unlink(missing_ok=True)
-        path = self.folder / RESULT_NAME
-        if not path.exists():
-            return False
-        before = read_result(path)
-        finished = before["status"] == "finished"
+        before = self._read_before()
+        finished = before is not None and before["status"] == "finished"
         if not finished and not (self.folder / LAST).exists():
             return False  # it failed before the end of its first epoch: nothing is lost
-        if before["config_hash"] != self.result["config_hash"]:
+        known = self._hash_of_checkpoints() if before is None else before["config_hash"]
+        if known not in (None, self.result["config_hash"]):
             raise UserError(
                 f"{self.folder} {ANOTHER_CONFIG}: name this run with variant=NAME, or a whole sweep with name=NAME, "
                 "or replace it with overwrite=true."
             )
-        self.result["seconds"] = before["seconds"]
+        if before is not None:
+            self.result["seconds"] = before["seconds"]
         return finished
+
+    def mark_checkpoints(self) -> None:
+        """Write down the config whose checkpoints the folder is going to hold, should the record be damaged."""
+        write_text_atomically(self.folder / CONFIG_HASH, self.result["config_hash"] + "\n")
+
+    def _read_before(self) -> Result | None:
+        """The record in the folder; None without one, or after it was renamed because it is damaged."""
+        path = self.folder / RESULT_NAME
+        if not path.exists():
+            return None
+        try:
+            return read_result(path)
+        except DamagedResultError:
+            set_aside(path)
+            return None
+
+    def _hash_of_checkpoints(self) -> str | None:
+        """The hash of the config of the run that wrote the checkpoints; None where an earlier version wrote them."""
+        path = self.folder / CONFIG_HASH
+        return path.read_text(encoding="ascii", errors="replace").strip() if path.is_file() else None
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[None]:
@@ -171,7 +196,9 @@ class RunRecord:
             # Lightning leaves its loop with a SystemExit when a cluster or a sweep sends it a signal to stop.
             stopped = isinstance(error, KeyboardInterrupt | SystemExit)
             self.result["status"] = "interrupted" if stopped else "failed"
-            self.result["error"] = f"{type(error).__name__}: {error}"
+            explained = explain(error)
+            text = str(error) if explained is None else explained.text
+            self.result["error"] = f"{type(error).__name__}: {text}"
             raise
         finally:
             self.result["seconds"]["total"] = round(before + time.monotonic() - began, 1)

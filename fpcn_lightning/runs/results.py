@@ -158,6 +158,10 @@ class Result(TypedDict):
     probe: NotRequired[ProbeFacts | None]
 
 
+class DamagedResultError(UserError):
+    """A `result.json` that is no complete record, such as one that a power loss has filled with zeros."""
+
+
 Run = tuple[Path, Result]
 """A run folder and its record."""
 
@@ -166,14 +170,19 @@ def read_result(path: Path) -> Result:
     """Read one `result.json`.
 
     Raises:
-        UserError: the file is missing or damaged, has another schema version, or breaks the contract.
+        DamagedResultError: the file is damaged, or breaks the contract.
+        UserError: it is missing, or has another schema version.
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except IsADirectoryError as error:
+        raise DamagedResultError(f"{path} is a folder: move it away.") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}). Check the path and its permissions.") from error
     except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}. Run this experiment again, or move the file away.") from error
+        raise DamagedResultError(
+            f"{path} is damaged: {error}. Run this experiment again, or move the file away."
+        ) from error
     version = record.get("schema") if isinstance(record, dict) else None
     if version == 1:
         record = upgrade_result(record)
@@ -185,7 +194,7 @@ def read_result(path: Path) -> Result:
     try:
         return _checked(record)
     except ValueError as error:
-        raise UserError(
+        raise DamagedResultError(
             f"{path} is not a complete result: {error}. Run this experiment again, or move the file away."
         ) from error
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.runs.atomic_write import writing
 from fpcn_lightning.runs.results import RESULT_NAME
 from fpcn_lightning.runs.status import LOG_NAME
 from fpcn_lightning.sweep import die_with_parent
@@ -87,15 +88,17 @@ def run_jobs(
 
 
 def _start(job: Job, slot: Slot) -> _Running:
-    job.folder.mkdir(parents=True, exist_ok=True)
     # Unbuffered, so that the log of a killed job is complete.
     inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
     environment = {**inherited, "PYTHONUNBUFFERED": "1", **slot.environment}
     before = _state_of_result(job.folder)
     wrapped = [sys.executable, "-I", "-S", str(die_with_parent.__file__), str(os.getpid()), *job.command]
-    with (job.folder / LOG_NAME).open("a", encoding="utf-8") as log:
-        log.write(f"$ {shlex.join(job.command)}\n")
-        log.flush()
+    with contextlib.ExitStack() as stack:
+        with writing(job.folder / LOG_NAME):
+            job.folder.mkdir(parents=True, exist_ok=True)
+            log = stack.enter_context((job.folder / LOG_NAME).open("a", encoding="utf-8"))
+            log.write(f"$ {shlex.join(job.command)}\n")
+            log.flush()
         process = subprocess.Popen(
             wrapped,
             stdin=subprocess.DEVNULL,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fpcn_lightning.errors import ANOTHER_CONFIG, RunInUse, UserError
+from fpcn_lightning.errors import ANOTHER_CONFIG, OTHER_IMAGES, RunInUse, UserError, explain
 from fpcn_lightning.runs.folders import check_names
 from fpcn_lightning.runs.plan import PlannedRun, check_folders, write_plan
 from fpcn_lightning.runs.status import LOG_NAME
@@ -61,10 +61,10 @@ def run_sweep(sweep: ComposedSweep, command: str, launch: LaunchJobs, report: Ma
         if trains and (not isinstance(error, UserError) or any(job.folder.exists() for job in jobs)):
             _try_report(report, sweep.folder)
         raise
-    if any(ANOTHER_CONFIG in failure for failure in failures):
-        complaints = [
-            f"no report is made: it would show results of another config in {sweep.folder} as those of this one."
-        ]
+    stale = [words for words in (ANOTHER_CONFIG, OTHER_IMAGES) if any(words in failure for failure in failures)]
+    if stale:
+        what = "another config" if ANOTHER_CONFIG in stale else "other images"
+        complaints = [f"no report is made: it would show results of {what} in {sweep.folder} as those of this one."]
     else:
         complaints = _try_report(report, sweep.folder) if trains else []
     if failures:
@@ -124,8 +124,9 @@ def _try_report(report: MakeReport, folder: Path) -> list[str]:
 
 
 def _first_line(error: Exception) -> str:
-    line = str(error).strip().partition("\n")[0]
-    return line if isinstance(error, UserError) else f"{type(error).__name__}: {line}"
+    explained = explain(error)
+    line = (str(error) if explained is None else explained.text).strip().partition("\n")[0]
+    return line if explained is not None else f"{type(error).__name__}: {line}"
 
 
 def _log_or_folder(folder: Path) -> Path:

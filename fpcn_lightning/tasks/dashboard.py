@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fpcn_lightning.config import Config
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.runs.atomic_write import write_text_atomically
 from fpcn_lightning.runs.invocation import Invocation
 from fpcn_lightning.tracking.wandb_run import wandb_mode
 
@@ -25,12 +26,11 @@ def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the s
     import wandb
 
     folder = Path(config.output) / "dashboards"
-    folder.mkdir(parents=True, exist_ok=True)
     try:
         entity = section["entity"] or (wandb.Api().default_entity if online else None) or ""
         for name, workspace in dashboards.project_workspaces(entity, section["project"]).items():
             path = folder / f"{name}.json"
-            path.write_text(dashboards.as_json(workspace) + "\n", encoding="utf-8")
+            write_text_atomically(path, dashboards.as_json(workspace) + "\n")
             print(f"{name}: {dashboards.save(workspace, path.with_suffix('.url')) if online else path}")
     except (wandb.Error, ValueError) as error:
         raise UserError(

@@ -14,6 +14,7 @@ from fpcn_lightning.runs.folders import check_names
 from fpcn_lightning.runs.heat_maps import remove_heat_maps
 from fpcn_lightning.runs.invocation import Invocation
 from fpcn_lightning.runs.recording import RunRecord, file_hash, relative
+from fpcn_lightning.tasks.changed_images import check_images
 
 if TYPE_CHECKING:
     from fpcn_lightning.data.datamodule import RockDataModule
@@ -25,17 +26,19 @@ def run(config: Config, invocation: Invocation) -> None:
     """Train one variant with one seed, unless its folder already has the result.
 
     Raises:
-        UserError: the folder has the result of another config, or a part of the run raises it.
+        UserError: the folder has the result of another config or of other images, or a part of the run raises it.
     """
     _check(config, invocation)
     folder = invocation.output_dir
     record = RunRecord(folder, _recorded(config, folder), invocation)
     with record.locked():
         if record.is_finished(overwrite=config.overwrite):
+            check_images(config.data, folder)
             logger.info("%s is finished already: nothing to do (pass overwrite=true to run it again)", folder)
             return
         if record.writes:
             remove_heat_maps(folder)
+            record.mark_checkpoints()
         with record.recorded():
             train(config, record)
     if record.writes:
@@ -47,9 +50,11 @@ def train(config: Config, record: RunRecord) -> None:
     """Train, validate and test one network, and write the results to the folder of the record."""
     from lightning.pytorch import seed_everything
 
+    from fpcn_lightning.callbacks.finite_training import FiniteTraining
     from fpcn_lightning.callbacks.weight_average import make_weight_average
     from fpcn_lightning.models.probe import Probe
     from fpcn_lightning.modules.assembly import make_distillation, make_module, make_network
+    from fpcn_lightning.modules.checkpoint_io import AtomicCheckpointIO
     from fpcn_lightning.modules.floor import make_floor
     from fpcn_lightning.profiling.throughput import Throughput
     from fpcn_lightning.tasks import outcome
@@ -80,9 +85,11 @@ def train(config: Config, record: RunRecord) -> None:
             logger=build.loggers(config.logger, record.result["config"]),
             callbacks=[
                 *build.callbacks(config.callbacks, progress_bar=_has_progress_bar(config)),
+                FiniteTraining(),
                 throughput,
                 *([] if average is None else [average]),
             ],
+            plugins=[AtomicCheckpointIO()],
             default_root_dir=str(record.folder),
         )
         if distillation is not None:

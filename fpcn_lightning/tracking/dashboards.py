@@ -12,6 +12,8 @@ import wandb_workspaces.reports.v2.interface as panels
 import wandb_workspaces.workspaces as workspaces
 from wandb_workspaces.workspaces import Section, Workspace
 
+from fpcn_lightning.runs.atomic_write import write_text_atomically
+
 VARIANT = workspaces.Config("variant")
 PARTS = ("loss_classification", "loss_center", "loss_ranking")
 
@@ -44,7 +46,7 @@ def save(workspace: Workspace, remembered: Path) -> str:
         # wandb-workspaces (0.4.13) does not find a workspace again whose random name ends in "nw"; no digit is an n.
         workspace._internal_name = f"nw-{uuid4().hex[:11]}-v"
     address: str = workspace.save().url  # type: ignore[no-untyped-call]
-    remembered.write_text(f"{address}\n", encoding="utf-8")
+    write_text_atomically(remembered, f"{address}\n")
     return address
 
 

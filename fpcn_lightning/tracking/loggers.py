@@ -1,7 +1,6 @@
-"""The CSV logger and the W&B logger, with resuming."""
+"""The W&B logger, with resuming."""
 
 import contextlib
-import csv
 import os
 import sys
 from collections.abc import Iterator
@@ -9,26 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.loggers import WandbLogger
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.runs.recording import WANDB_RUN, is_first_process
+from fpcn_lightning.runs.recording import WANDB_RUN
 from fpcn_lightning.tracking.wandb_run import wandb_mode, wandb_run_id
-
-
-def csv_logger(save_dir: str) -> CSVLogger:
-    """The log `metrics.csv`, which is continued when an interrupted run is resumed; Lightning would delete it."""
-    path = Path(save_dir) / "metrics.csv"
-    rows = []
-    if is_first_process() and path.exists():
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
-        path.unlink()
-    logger = CSVLogger(save_dir=save_dir, name="", version="", flush_logs_every_n_steps=1)
-    if rows:
-        logger.experiment.metrics = rows
-        logger.experiment.save()
-    return logger
 
 
 class RunLogger(WandbLogger):

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.runs.atomic_write import write_text_atomically
 from fpcn_lightning.runs.recording import is_first_process
 
 logger = logging.getLogger(__name__)
@@ -44,8 +45,7 @@ def wandb_run_id(path: Path, given: str | None = None) -> str | None:
     if not is_first_process():
         return None
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{given or secrets.token_hex(4)}\n", encoding="utf-8")
+        write_text_atomically(path, f"{given or secrets.token_hex(4)}\n")
     return path.read_text(encoding="utf-8").strip()
 
 

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -322,3 +323,28 @@ def test_the_largest_size_with_rows_of_different_lengths(path: Path, rows: int) 
     assert cache.bytes == needed
     for position in (0, 4):
         np.testing.assert_array_equal(cache.get(position, Decoded().decoder(position)), of_shape(position))
+
+
+def test_a_user_without_a_home_folder_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert default_directory() is None
+
+
+def test_the_file_of_another_user_is_read_and_not_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(path).put(1, picture(1))
+    memmap = np.memmap
+
+    def not_writable(name: Path, mode: str, **options: Any) -> Any:
+        if mode == "r+":
+            raise PermissionError(13, "Permission denied")
+        return memmap(name, mode=mode, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(np, "memmap", not_writable)
+    cache, decoder, before = opened(path), Decoder(), path.read_bytes()
+    assert decoder.check(cache, 1, 2, 2) == [2, 2]
+    assert cache.get(1, decoder.of(1)).flags.writeable
+    assert path.read_bytes() == before

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import UserError, WriteError
 from fpcn_lightning.field import predict as predict_module
 from fpcn_lightning.field.classify import Prediction, classify
 from fpcn_lightning.field.predict import predict
@@ -215,7 +215,7 @@ def test_errors_are_reported_before_anything_is_written(
         ("photo graphs/0.jpg/predictions.csv", {}, "cannot be written"),
     ]
     for name, options, message in wrong:
-        with pytest.raises(UserError, match=message):
+        with pytest.raises((UserError, WriteError), match=message):
             predict(bundle_folder, photographs, tmp_path / name, **options)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"fpcn-lightning\[parquet\]"):

@@ -168,6 +168,8 @@ def test_the_seconds_of_an_interrupted_run_are_added_up(train: Train) -> None:
         ("model.mask=nope", "model.mask=nope must be true or false"),
         ("model.theta=abc", "model.theta is abc"),
         ("model.fusion_hidden=-1", "model.fusion_hidden is -1"),
+        ("optimizer.lr=inf", "optimizer.lr=inf must be a finite number"),
+        ("loss.classification.weight=nan", "loss.classification.weight=nan must be a finite number"),
         ("optimizer.lr=-1", "optimizer cannot be built: Invalid learning rate: -1"),
         ("loss.center.rate=7", "loss.center.rate=7"),
         ("data.evaluation_crop=73", "data.evaluation_crop=73 must be in"),
@@ -254,3 +256,50 @@ def test_the_record_has_a_published_split_that_was_recognised(train: Train, rock
     _, result = train("model=lenet", f"data.root={tmp_path / 'published'}")
     assert result["data"] is not None
     assert result["data"]["published"] == {"train": "Training_Set", "val": "val", "test": "test"}
+
+
+def test_a_finished_run_whose_images_have_changed_is_not_skipped(train: Train, rocks: Path, tmp_path: Path) -> None:
+    photographs = tmp_path / "photographs"
+    shutil.copytree(rocks.parent / "images", photographs)
+    chosen = ("model=plain", f"data.root={photographs}")
+    folder, _ = train(*chosen)
+    train(*chosen)
+    shutil.copy(photographs / "veined" / "0000.jpg", photographs / "veined" / "new.jpg")
+    with pytest.raises(UserError, match=r"other images: 1 image was added \(veined/new\.jpg\).*overwrite=true"):
+        train(*chosen)
+    _, result = train(*chosen, "overwrite=true")
+    assert result["data"] is not None
+    assert sum(result["data"]["images"].values()) == 31
+    shutil.rmtree(photographs)
+    train(*chosen)  # where the images are no longer there, the result is still that of this run
+    assert read_result(folder / "result.json") == result
+
+
+@pytest.mark.parametrize("damage", ["zeros", "folder"])
+def test_a_record_that_a_power_loss_has_damaged_is_set_aside_and_the_run_resumes(train: Train, damage: str) -> None:
+    folder, first = train("model=plain")
+    path = folder / "result.json"
+    size = path.stat().st_size
+    path.unlink()
+    if damage == "zeros":
+        path.write_bytes(b"\0" * size)
+    else:
+        path.mkdir()
+    with pytest.raises(UserError, match="holds a run of another config"):
+        train("model=plain", "optimizer.lr=0.02")
+    _, again = train("model=plain")
+    assert (again["status"], again["metrics"]) == ("finished", first["metrics"])
+    assert (folder / "result.json.damaged").exists()
+    assert again["images_per_second"]["training"] is None  # no epoch was trained again
+
+
+def test_weights_that_are_not_finite_are_refused(train: Train) -> None:
+    folder, _ = train("model=plain")
+    path = folder / "checkpoints" / "best.ckpt"
+    content = torch.load(path, weights_only=True)
+    name = next(name for name, values in content["state_dict"].items() if values.is_floating_point())
+    content["state_dict"][name][:] = float("nan")
+    torch.save(content, path)
+    for task in ("evaluate", "export"):
+        with pytest.raises(UserError, match=r"best\.ckpt has weights that are NaN or infinite"):
+            train(f"task={task}", f"checkpoint={path}", folder=task)

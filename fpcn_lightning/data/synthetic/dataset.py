@@ -21,6 +21,7 @@ from tqdm import tqdm
 from fpcn_lightning.data.synthetic import minerals, rocks, sections
 from fpcn_lightning.data.synthetic.painting import VIEWS_PER_SPECIMEN
 from fpcn_lightning.errors import UserError, check_choice
+from fpcn_lightning.runs.atomic_write import writing
 
 CLASSES = {"rocks": rocks.CLASSES, "minerals": minerals.CLASSES, "sections": sections.CLASSES}
 # Raise a version whenever the same parameters give other images: folders of earlier versions are then refused.
@@ -205,6 +206,7 @@ def make_synthetic(
 
     Raises:
         UserError: a parameter is out of range, or `root` holds something else than this set.
+        WriteError: it cannot be written.
     """
     parameters = _Parameters(kind, images_per_class, size, seed, shortcut, val, test, bits)
     _check(parameters)
@@ -212,8 +214,9 @@ def make_synthetic(
         return root / INDEX
     draft = root.with_name(f".{root.name}.{uuid.uuid4().hex}")
     try:
-        _fill(draft, parameters, workers)
-        draft.rename(root)
+        with writing(root):
+            _fill(draft, parameters, workers)
+            draft.rename(root)
     except OSError:
         # Another process may have finished the same set first.
         if not _is_made(root, parameters):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import UserError, WriteError
 from fpcn_lightning.field.bundle import Bundle, read_bundle
 from fpcn_lightning.field.mapping.classify.grid import WindowGrid, WindowSize, window_size
 from fpcn_lightning.field.mapping.classify.prediction_store import WindowPredictions
@@ -195,5 +195,4 @@ def _writing(output: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{output} cannot be written ({reason}): make room, or choose another folder.") from error
+        raise WriteError.of(output, error) from error

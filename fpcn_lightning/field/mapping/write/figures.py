@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar  # type: ignore[import-untyped]
@@ -19,6 +17,7 @@ from fpcn_lightning.field.mapping.measure.palette import class_colours
 from fpcn_lightning.field.mapping.measure.tables import NO_DATA_NAME
 from fpcn_lightning.field.mapping.write.summary import metric
 from fpcn_lightning.field.results import TableRow
+from fpcn_lightning.plotting import new_figure, save
 
 _DOTS_PER_INCH = 130
 _MAX_ROW, _MAX_COLUMN = 13.0, 11.5  # inches for the three panels side by side, or above each other
@@ -40,8 +39,7 @@ def draw_overview(path: Path, class_map: ClassMap, photograph: NDArray[np.uint8]
         areas: the result of `fpcn_lightning.field.mapping.measure.tables.area_rows`.
     """
     across = class_map.width < _WIDE * class_map.height
-    figure = Figure(figsize=_figure_size(class_map, across=across), layout="constrained", dpi=_DOTS_PER_INCH)
-    FigureCanvasAgg(figure)
+    figure = new_figure(*_figure_size(class_map, across=across), dpi=_DOTS_PER_INCH)
     panels = figure.subplots(*((1, 3) if across else (3, 1)))
     codes, confidence = (_resized(cells, photograph.shape) for cells in (class_map.codes, class_map.confidence))
     colours = class_colours(len(class_map.classes))
@@ -60,7 +58,7 @@ def draw_overview(path: Path, class_map: ClassMap, photograph: NDArray[np.uint8]
     )
     for text in legend.get_texts():
         text.set_parse_math(False)  # a dollar sign in a name is no formula
-    figure.savefig(path, format="png")
+    save(figure, path)
 
 
 def draw_sizes(path: Path, class_map: ClassMap, grains: MeasuredGrains, resolution: float) -> None:
@@ -72,8 +70,7 @@ def draw_sizes(path: Path, class_map: ClassMap, grains: MeasuredGrains, resoluti
         grains: of the map.
         resolution: diameter in pixels below which grains are not reliable; marked by a grey background.
     """
-    figure = Figure(figsize=(8, 5), layout="constrained", dpi=120)
-    FigureCanvasAgg(figure)
+    figure = new_figure(8, 5, dpi=120)
     axes = figure.add_subplot(xscale="log")
     scale, colours = class_map.micrometres_per_pixel or 1.0, class_colours(len(class_map.classes)) / 255
     areas = np.bincount(grains.code, grains.area, len(class_map.classes))
@@ -94,7 +91,7 @@ def draw_sizes(path: Path, class_map: ClassMap, grains: MeasuredGrains, resoluti
     axes.spines[["top", "right"]].set_visible(False)
     for text in figure.legend(loc="outside right upper", frameon=False).get_texts():
         text.set_parse_math(False)  # a dollar sign in a name is no formula
-    figure.savefig(path, format="png")
+    save(figure, path)
 
 
 def scale_bar(width: float, micrometres_per_pixel: float | None) -> tuple[float, str]:

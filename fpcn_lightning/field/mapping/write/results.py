@@ -43,10 +43,8 @@ def write_results(
         write_raster(path, class_map, class_map.codes, class_colours(len(class_map.classes)))
     with atomic_write(output / names.CONFIDENCE_MAP) as path:
         write_raster(path, class_map, class_map.confidence)
-    with atomic_write(output / names.OVERVIEW) as path:
-        draw_overview(path, class_map, photograph, measured.areas)
-    with atomic_write(output / names.SIZE_FIGURE) as path:
-        draw_sizes(path, class_map, measured.grains, resolution)
+    draw_overview(output / names.OVERVIEW, class_map, photograph, measured.areas)
+    draw_sizes(output / names.SIZE_FIGURE, class_map, measured.grains, resolution)
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[TableRow]) -> None:
