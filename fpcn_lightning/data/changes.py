@@ -7,7 +7,8 @@ from pathlib import Path
 
 from fpcn_lightning.config import DataConfig
 from fpcn_lightning.data.images import UnreadableImage, read_file
-from fpcn_lightning.data.index import FOREIGN_NAMES, ListedFile, read_rows
+from fpcn_lightning.data.index import FOREIGN_NAMES, ListedFile
+from fpcn_lightning.data.lists import read_list
 from fpcn_lightning.data.preparation import known_digests, list_images
 from fpcn_lightning.data.scan import REFUSED_NAME
 from fpcn_lightning.data.split import SPLIT_NAME, read_split_rows
@@ -29,7 +30,8 @@ def changes(config: DataConfig, folder: Path) -> list[str]:
         UserError: the data set, or a file of the run, cannot be read.
     """
     used: Rows = {row["name"]: row for row in read_split_rows(folder / SPLIT_NAME)}
-    refused: Rows = {row["name"]: row for row in read_rows(folder / REFUSED_NAME, ("name", "label"), FOREIGN_NAMES)}
+    listed = read_list(folder / REFUSED_NAME, ("name", "label"), errors=FOREIGN_NAMES)
+    refused: Rows = {row.cells["name"]: row.cells for row in listed}
     before = {**used, **refused}
     now = {file.name: file for file in list_images(config)}
     kept = [name for name in now if name in before]

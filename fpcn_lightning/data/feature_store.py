@@ -18,17 +18,19 @@ logger = logging.getLogger(__name__)
 Features = NDArray[np.float32]
 
 
-def stored_features(folder: Path, key: Mapping[str, Any], compute: Callable[[], Features]) -> Features:
+def stored_features(folder: Path | None, key: Mapping[str, Any], compute: Callable[[], Features]) -> Features:
     """The array of this key, computed and stored if no run has done so before.
 
     Several processes wait for the one that computes it. Where the folder cannot be written, or a stored file cannot be
     read, the array is computed.
 
     Args:
-        folder: where arrays are stored; it is created.
+        folder: where arrays are stored; it is created. None stores nothing.
         key: all that the array depends on, as plain data.
         compute: returns the array.
     """
+    if folder is None:
+        return compute()
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     path = folder / f"features-{digest[:24]}.npy"
     try:

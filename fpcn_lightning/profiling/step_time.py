@@ -28,20 +28,20 @@ def seconds_per_step(network: Network, terms: dict[str, LossTerm], batch: Batch,
     copied, losses = copy.deepcopy(network).to(device).train(), copy.deepcopy(nn.ModuleDict(dict(terms))).to(device)
     images, labels = Normalisation(copied).to(device)(batch.images.to(device)), batch.labels.to(device)
     images = images.contiguous(memory_format=torch.channels_last)
-    copied = copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    copied = copied.to(memory_format=torch.channels_last)
 
     def step() -> None:
         views = copied.views(images, labels)
-        total: torch.Tensor = sum(term(views, labels) for term in losses.values())  # type: ignore[assignment]
+        total: torch.Tensor = sum(term(views, labels) for term in losses.values())
         copied.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(total)
 
     return _median_seconds(step, device)
 
 
 def seconds_per_image(network: Network, image_size: int, images: int, device: torch.device) -> float:
     """Median wall-clock seconds of one image in validation, in batches of `images`; the network is not changed."""
-    copied = copy.deepcopy(network).to(device).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    copied = copy.deepcopy(network).to(device).eval().to(memory_format=torch.channels_last)
     batch = torch.zeros(images, 3, image_size, image_size, device=device).contiguous(memory_format=torch.channels_last)
 
     def predict() -> None:

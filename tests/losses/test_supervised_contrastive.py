@@ -107,13 +107,13 @@ def test_features_of_zeros_and_half_precision_stay_finite() -> None:
 
 def test_the_term_takes_the_features_of_the_views_of_any_network() -> None:
     section = config_of("model=plain", "loss.supervised_contrastive.weight=0.3").loss
-    term = build.loss_terms(section, 3, 4)["supervised_contrastive"]
+    term = build.loss_terms(section, [10] * 3, 4)["supervised_contrastive"]
     assert isinstance(term, SupervisedContrastiveTerm)
     assert (term.weight, term.temperature) == (0.3, 0.1)
     logits = torch.zeros(6, 3)
     views = Views(logits, LABELS, logits, features_of())
     torch.testing.assert_close(term(views, LABELS), supervised_contrastive_loss(features_of(), LABELS, 0.1))
-    assert "supervised_contrastive" not in build.loss_terms(config_of("model=plain").loss, 3, 4)
+    assert "supervised_contrastive" not in build.loss_terms(config_of("model=plain").loss, [10] * 3, 4)
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan])

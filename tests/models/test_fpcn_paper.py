@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.modules.classifier import Classifier
 from tests.conftest import classifier_of, config_of
 
@@ -46,7 +47,10 @@ def test_loss_agrees_with_the_equations() -> None:
     features = features_by_equations_1_to_5_and_7(last_maps(module, images))
     torch.testing.assert_close(views.features, torch.stack(features))
 
-    fusion, head = module.network.contrast.fusion, module.network.head  # type: ignore[union-attr]
+    network = module.network
+    assert isinstance(network, FPCN)
+    assert network.contrast is not None
+    fusion, head = network.contrast.fusion, network.head
     losses = []
     for i in range(BATCH):
         for j in range(BATCH):
@@ -71,7 +75,8 @@ def test_loss_agrees_with_the_equations() -> None:
 
 
 def last_maps(module: Classifier, images: Tensor) -> Tensor:
-    maps: Tensor = module.network.backbone(images).last  # type: ignore[union-attr, operator]
+    assert isinstance(module.network, FPCN)
+    maps: Tensor = module.network.backbone(images).last
     return maps
 
 

@@ -92,6 +92,7 @@ def test_features_are_computed_once_for_all_seeds(data: RockDataModule, monkeypa
 def test_a_damaged_file_of_features_is_computed_again(data: RockDataModule) -> None:
     network = Probe(3, 48, "test_resnet", pretrained=False)
     first = features_of(network, data, "val").features
+    assert data.cache_directory is not None
     [stored] = data.cache_directory.glob("features-*.npy")
     stored.write_bytes(stored.read_bytes()[:-20])
     assert np.array_equal(features_of(network, data, "val").features, first)

@@ -174,7 +174,7 @@ class _Process:
         return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
     def _reply(self) -> Decoded:
-        read, length, rows, columns, height, width = REPLY.unpack(self._exactly(REPLY.size))
+        read, length, rows, columns, height, width = REPLY.unpack(self._exactly(REPLY.size).data)
         if length != _DIGEST_LENGTH if read else length > MAX_REASON:
             raise ValueError("not a reply")
         text = bytes(self._exactly(length)).decode("utf-8")
@@ -185,7 +185,7 @@ class _Process:
 
     def _exactly(self, length: int) -> NDArray[np.uint8]:
         content = np.empty(length, np.uint8)
-        view, done = memoryview(content), 0
+        view, done = content.data, 0
         while done < length:
             count = self._replies.readinto(view[done:])  # type: ignore[attr-defined]
             if not count:

@@ -7,7 +7,7 @@ number alone: neither a changed bit nor zeros are found.
 
 import io
 import zlib
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,11 +42,11 @@ def check_tiff(data: bytes, limits: ImageLimits) -> None:
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page = file.pages.first
+        page = cast(tifffile.TiffPage, file.pages.first)  # the first one is no frame, which has less of a header
         limits.check_pixels(page.imagewidth, page.imagelength)
         if has_separate_colours(file):
             raise UnreadableImage(SEPARATE_COLOURS)
-        if page.is_reduced and not all(other.is_reduced for other in file.pages):
+        if page.is_reduced and not all(cast(tifffile.TiffPage, other).is_reduced for other in file.pages):
             raise UnreadableImage(SMALLER_FIRST)
         needed = int(np.prod(page.chunked)) if page.dtype is not None else 0
         if len(page.dataoffsets) < needed:

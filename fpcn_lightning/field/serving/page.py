@@ -9,11 +9,12 @@ from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 from pydantic import BaseModel, Field, ValidationError
 
+from fpcn_lightning.data.names import class_problem
 from fpcn_lightning.field.results import csv_line
 from fpcn_lightning.field.serving.about import About
 from fpcn_lightning.field.serving.pictures import MAX_PICTURES, PictureResult, refused
 from fpcn_lightning.field.serving.verdict import UNFAMILIAR_SHARE, State
-from fpcn_lightning.field.untrusted import FORMULA_SIGNS, MAX_TEXT, is_printable
+from fpcn_lightning.field.untrusted import MAX_TEXT
 
 _FOLDER = Path(__file__).parent
 CSS = (_FOLDER / "page.css").read_text("utf-8")
@@ -193,7 +194,7 @@ class Page:
         if not label:
             self._corrections.pop(key, None)
             told = ""
-        elif len(label) > MAX_TEXT or not is_printable(label) or label.startswith(FORMULA_SIGNS):
+        elif class_problem(label) is not None:
             told = "This is not a class name."
         elif len(self._corrections) >= _MAX_CORRECTIONS:
             told = "Download the corrections first."
