@@ -42,7 +42,7 @@ def check_tiff(data: bytes, limits: ImageLimits) -> None:
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page = cast(tifffile.TiffPage, file.pages.first)  # the first one is no frame, which has less of a header
+        page = file.pages.first
         limits.check_pixels(page.imagewidth, page.imagelength)
         if has_separate_colours(file):
             raise UnreadableImage(SEPARATE_COLOURS)
