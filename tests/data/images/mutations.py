@@ -89,7 +89,10 @@ def subjects() -> dict[str, Subject]:
     made: dict[str, tuple[bytes, frozenset[str]]] = {
         "jpg": (_saved(picture, "JPEG", quality=90), _CUT | {"zeroed_block"}),
         "progressive.jpg": (_saved(picture, "JPEG", quality=90, progressive=True), _CUT | {"zeroed_block"}),
-        "mpo": (_saved(picture, "MPO", save_all=True, append_images=[picture.transpose(0)]), _CUT),
+        "mpo": (
+            _saved(picture, "MPO", save_all=True, append_images=[picture.rotate(180)]),
+            _CUT,
+        ),
         "png": (_saved(picture, "PNG"), _ALL),
         "palette.png": (_saved(picture.quantize(64), "PNG"), _ALL),
         "webp": (_saved(picture, "WEBP", quality=90), _CUT),
