@@ -20,9 +20,9 @@ from torchvision.transforms import functional as reference
 from fpcn_lightning.config import CONF, DataConfig, from_plain
 from fpcn_lightning.data import datamodule as datamodule_module
 from fpcn_lightning.data import pictures as pictures_module
-from fpcn_lightning.data import scan as scan_module
 from fpcn_lightning.data.augment import Squashing
 from fpcn_lightning.data.datamodule import RockDataModule
+from fpcn_lightning.data.images import ImageReader
 from fpcn_lightning.data.index import SPLITS
 from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.data.sampler import PADDING, BalancedBatches, EveryImageOnce
@@ -185,7 +185,7 @@ def test_a_second_setup_and_a_second_run_decode_nothing(rocks: Path, monkeypatch
     data = unprepared(rocks)
     data.prepare_data()
     first = batches(data.train_dataloader())
-    monkeypatch.setattr(scan_module, "decode", forbidden)
+    monkeypatch.setattr(ImageReader, "read", forbidden)
     monkeypatch.setattr(pictures_module, "read_resized", forbidden)
     pictures = data.pictures
     with monkeypatch.context() as patch:
@@ -312,7 +312,7 @@ def test_synthetic_rocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         for _, label, position in rows(batch):
             assert published[data.index.pictures[position].name][0] == data.classes[label]
     assert (tmp_path / "data" / "synthetic").is_dir()
-    monkeypatch.setattr(scan_module, "decode", forbidden)
+    monkeypatch.setattr(ImageReader, "read", forbidden)
     assert prepared(None, synthetic=SYNTHETIC).split == data.split
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from fpcn_lightning.cli.main import run_task
 from fpcn_lightning.data import pictures as pictures_module
-from fpcn_lightning.data import scan as scan_module
 from fpcn_lightning.data.datamodule import RockDataModule
+from fpcn_lightning.data.images import ImageReader
 from fpcn_lightning.data.index import MASKS
 from fpcn_lightning.data.lists import read_list
 from fpcn_lightning.data.sampler import PADDING, Step
@@ -143,7 +143,7 @@ def test_a_second_run_decodes_nothing(photographs: Path, monkeypatch: pytest.Mon
         return [data.pictures[Step(None, (position,))].images for position in range(len(data.index.pictures))]
 
     first = everything(tiled(photographs))
-    monkeypatch.setattr(scan_module, "decode", forbidden)
+    monkeypatch.setattr(ImageReader, "read", forbidden)
     monkeypatch.setattr(pictures_module, "read_resized", forbidden)
     assert all(torch.equal(mine, again) for mine, again in zip(first, everything(tiled(photographs)), strict=True))
 

@@ -11,9 +11,11 @@ import pytest
 from PIL import Image
 from tifffile import TiffFile
 
+from fpcn_lightning.data.images import ImageLimits
 from fpcn_lightning.field import predict as predict_module
 from fpcn_lightning.field.command import main
 from fpcn_lightning.field.console_text import summary_text
+from fpcn_lightning.field.command_line import make_parser
 from fpcn_lightning.field.mapping.classify import windows as windows_module
 from fpcn_lightning.field.predict import PredictionSummary
 from tests.field.conftest import MakeBundle, paint
@@ -99,6 +101,14 @@ def test_help_loads_nothing(tmp_path: Path) -> None:
     assert "fpcn predict rocks-bundle" in done.stdout
 
 
+WAITS_FOR_FOURTH = """
+import time
+from fpcn_lightning.data.images import ImageReader
+read = ImageReader.read
+ImageReader.read = lambda self, path, shape: time.sleep(600) if path.name == "4.png" else read(self, path, shape)
+"""
+
+
 def test_a_killed_run_resumes(bundle_folder: Path, photographs: Path, tmp_path: Path) -> None:
     """It is killed while it waits for its fourth picture."""
     fourth = photographs / "4.png"
@@ -107,7 +117,7 @@ def test_a_killed_run_resumes(bundle_folder: Path, photographs: Path, tmp_path: 
     (tmp_path / "list.csv").write_text(f"path\n{lines}", encoding="utf-8")
     words = ("predict", "bundle", "list.csv", "--batch-size", "1")
     output = tmp_path / "predictions.csv"
-    process = subprocess.Popen([sys.executable, "-c", WAITING, *words], cwd=tmp_path)
+    process = subprocess.Popen([sys.executable, "-c", WAITS_FOR_FOURTH + PROGRAM, *words], cwd=tmp_path)
     while process.poll() is None and not (output.exists() and output.read_bytes().count(b"\n") == 4):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -272,3 +282,22 @@ def test_a_reader_that_has_read_enough_is_no_error(bundle_folder: Path) -> None:
         assert process.stderr is not None
         assert process.stderr.read() == ""
         assert process.wait() == 0
+
+
+def test_the_limits_of_a_photograph_are_options(
+    bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = paint(tmp_path / "red.png", "red", (300, 200))
+    words = ["predict", str(bundle_folder), str(path)]
+    assert main([*words, "--max-megapixels", "0.05"]) == 1
+    assert "300 x 200 pixels are more than the limit of 0.05 megapixels" in capsys.readouterr().out
+    assert main([*words, "--max-megabytes", "0.0001"]) == 1
+    assert "limit of 0.0001 megabytes" in capsys.readouterr().out
+    assert main(words) == 0
+
+
+def test_the_options_have_the_defaults_of_the_limits() -> None:
+    options = make_parser(dict.fromkeys(("predict", "map", "serve", "info"), lambda _: 0)).parse_args(
+        ["predict", "b", "s"]
+    )
+    assert ImageLimits(options.max_megapixels, options.max_megabytes, options.max_seconds) == ImageLimits()

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from pyarrow import parquet
 
+from fpcn_lightning.data.images import ImageLimits
 from fpcn_lightning.errors import UserError, WriteError
 from fpcn_lightning.field import predict as predict_module
 from fpcn_lightning.field.classify import Prediction, classify
@@ -221,3 +224,25 @@ def test_errors_are_reported_before_anything_is_written(
     with pytest.raises(UserError, match=r"fpcn-lightning\[parquet\]"):
         predict(bundle_folder, photographs, tmp_path / "predictions.parquet")
     assert not list(tmp_path.glob("predictions*"))
+
+
+def test_files_beyond_the_limits_cost_themselves_alone(bundle_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    paint(folder / "red.png", "red")
+    paint(folder / "wide.png", "green", (2000, 600))
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "half.jpg")
+    data = (folder / "half.jpg").read_bytes()
+    (folder / "half.jpg").write_bytes(data[: len(data) // 2] + bytes(len(data) // 2))
+    with (folder / "sparse.tif").open("wb") as file:
+        file.truncate(8 * 10**9)
+    output = tmp_path / "predictions.csv"
+    predict(bundle_folder, folder, output, limits=ImageLimits(megapixels=1))
+    with output.open(newline="", encoding="utf-8-sig") as table:
+        rows = {Path(row["path"]).name: row for row in csv.DictReader(table)}
+    assert rows["red.png"]["class_1"] == "red"
+    assert "2000 x 600 pixels are more than the limit of 1 megapixels" in rows["wide.png"]["error"]
+    assert "ends in the middle of the picture" in rows["half.jpg"]["error"]
+    assert "8,000 megabytes are more than the limit" in rows["sparse.tif"]["error"]
+    predict(bundle_folder, folder, tmp_path / "raised.csv", limits=ImageLimits(megapixels=2))
+    assert "green" in (tmp_path / "raised.csv").read_text(encoding="utf-8")

@@ -7,12 +7,12 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fpcn_lightning.data.images.decoding import Decoded
 from fpcn_lightning.data.images.limits import DEFAULT_LIMITS, ImageLimits, UnreadableImage
@@ -48,7 +48,10 @@ class ImageReader:
     def __init__(self, limits: ImageLimits = DEFAULT_LIMITS) -> None:
         self._limits = limits
         self._idle: list[_Process] = []
+        self._deadlines: dict[_Process, float] = {}  # of those that read
         self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._watch: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -60,6 +63,7 @@ class ImageReader:
 
     def close(self) -> None:
         """End the processes except one; must be called when no thread reads any more."""
+        self._closed.set()
         with self._lock:
             idle, self._idle = self._idle, []
         for process in idle[1:]:
@@ -79,7 +83,12 @@ class ImageReader:
         if process is None:
             process = _SPARE.take(self._limits) or _Process(self._limits)
         try:
-            image = process.read(path, shape)
+            self._start_clock(process)
+            try:
+                image = process.read(path, shape)
+            finally:
+                with self._lock:
+                    del self._deadlines[process]
         except UnreadableImage:
             self._keep(process)
             raise
@@ -88,6 +97,21 @@ class ImageReader:
             raise
         self._keep(process)
         return image
+
+    def _start_clock(self, process: "_Process") -> None:
+        with self._lock:
+            self._deadlines[process] = time.monotonic() + self._limits.seconds
+            if self._watch is None:
+                self._watch = threading.Thread(target=self._end_late_processes, daemon=True)
+                self._watch.start()
+
+    def _end_late_processes(self) -> None:
+        """One thread for all processes: a timer for each picture would take a tenth of the time of a small one."""
+        while not self._closed.wait(min(1.0, self._limits.seconds / 10)):
+            with self._lock:
+                for process, deadline in self._deadlines.items():
+                    if time.monotonic() > deadline:
+                        process.expire()
 
     def _keep(self, process: "_Process") -> None:
         if process.alive:
@@ -107,7 +131,7 @@ class _Process:
     """
 
     def __init__(self, limits: ImageLimits) -> None:
-        self.alive = True
+        self.alive, self._expired = True, False
         self.limits = limits
         self.owner = os.getpid()
         code = _START.format(
@@ -133,24 +157,17 @@ class _Process:
 
     def read(self, path: Path, shape: Shape | ShapeRule | None) -> Decoded:
         """As `ImageReader.read`."""
-        expired = threading.Event()
-        timer = threading.Timer(self.limits.seconds, self._kill, [expired])
-        timer.start()
         try:
             # Absolute, because the working folder of the process may be another one.
             self._requests.write(pickle.dumps((Path(path).absolute(), shape)))
             self._requests.flush()
-            image = self._reply()
-            self.alive = not expired.is_set()
-            return image
+            return self._reply()
         except (EOFError, OSError, ValueError) as error:
             self.end()
-            if expired.is_set():
+            if self._expired:
                 reason = f"reading it took longer than the limit of {self.limits.seconds:g} seconds"
                 raise UnreadableImage(f"{reason} (option --max-seconds or, in training, data.limits.seconds)") from None
             raise UnreadableImage(f"damaged or too large: the decoder {self._ending()}") from error
-        finally:
-            timer.cancel()
 
     def is_running(self) -> bool:
         """Whether nobody has ended the process."""
@@ -165,8 +182,9 @@ class _Process:
                 pipe.close()
         self._process.wait()
 
-    def _kill(self, expired: threading.Event) -> None:
-        expired.set()
+    def expire(self) -> None:
+        """Stop what the process reads, from another thread."""
+        self.alive, self._expired = False, True
         self._process.kill()
 
     def _ending(self) -> str:
@@ -174,18 +192,18 @@ class _Process:
         return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
     def _reply(self) -> Decoded:
-        read, length, rows, columns, height, width = REPLY.unpack(self._exactly(REPLY.size).data)
+        read, length, rows, columns, height, width = REPLY.unpack(self._exactly(REPLY.size))
         if length != _DIGEST_LENGTH if read else length > MAX_REASON:
             raise ValueError("not a reply")
-        text = bytes(self._exactly(length)).decode("utf-8")
+        text = self._exactly(length).decode("utf-8")
         if not read:
             raise UnreadableImage(text)
-        pixels = self._exactly(rows * columns * 3).reshape(rows, columns, 3)
+        pixels = np.frombuffer(self._exactly(rows * columns * 3), np.uint8).reshape(rows, columns, 3)
         return Decoded(pixels, width, height, text)
 
-    def _exactly(self, length: int) -> NDArray[np.uint8]:
-        content = np.empty(length, np.uint8)
-        view, done = content.data, 0
+    def _exactly(self, length: int) -> bytearray:
+        content = bytearray(length)
+        view, done = memoryview(content), 0
         while done < length:
             count = self._replies.readinto(view[done:])  # type: ignore[attr-defined]
             if not count:

@@ -42,11 +42,12 @@ def check_tiff(data: bytes, limits: ImageLimits) -> None:
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page = file.pages.first
+        pages: Any = file.pages
+        page = pages.first
         limits.check_pixels(page.imagewidth, page.imagelength)
         if has_separate_colours(file):
             raise UnreadableImage(SEPARATE_COLOURS)
-        if page.is_reduced and not all(cast(tifffile.TiffPage, other).is_reduced for other in file.pages):
+        if page.is_reduced and not all(other.is_reduced for other in pages):
             raise UnreadableImage(SMALLER_FIRST)
         needed = int(np.prod(page.chunked)) if page.dtype is not None else 0
         if len(page.dataoffsets) < needed:

@@ -1,20 +1,23 @@
 """Damaged files are refused, and what cameras append to a picture is not damage."""
 
 import io
+import os
 import struct
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fpcn_lightning.data.images import UnreadableImage, decode
+from fpcn_lightning.data.images import SUFFIXES, UnreadableImage, decode, read_resized
 from tests.data.images.mutations import MUTATIONS, is_damaged, photograph, subjects
 
 PICTURE = Image.fromarray(photograph())
 SUBJECTS = subjects()
+PHOTOGRAPHS = os.environ.get("FPCN_PHOTOGRAPHS")  # a folder of photographs in folders of any depth
 
 
 def saved(file_format: str, picture: Image.Image = PICTURE, **options: Any) -> bytes:
@@ -169,3 +172,27 @@ def test_an_exif_block_hidden_in_a_text_never_reaches_pillow(monkeypatch: pytest
     data = saved("PNG")
     monkeypatch.setattr(Image.Exif, "load", lambda *_: pytest.fail("its time grows with the square of the size"))
     assert decode(data[:33] + chunk(b"zTXt", text) + data[33:]).pixels.shape == (120, 160, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PHOTOGRAPHS is None, reason="FPCN_PHOTOGRAPHS names no folder of photographs")
+def test_real_photographs_are_read() -> None:
+    paths = [path for path in Path(str(PHOTOGRAPHS)).rglob("*") if path.suffix.lower() in SUFFIXES]
+    assert paths
+    reasons = {}
+    for path in paths:
+        try:
+            read_resized(path, (64, 64))
+        except UnreadableImage as error:
+            reasons[path] = str(error)
+    assert reasons == {}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PHOTOGRAPHS is None, reason="FPCN_PHOTOGRAPHS names no folder of photographs")
+def test_copies_of_real_photographs_that_were_cut_off_are_refused() -> None:
+    for path in sorted(Path(str(PHOTOGRAPHS)).rglob("*.jpg"))[::20]:
+        data = path.read_bytes()
+        if len(data) > 100_000:  # or the zeros may be padding behind a whole picture
+            with pytest.raises(UnreadableImage, match="damaged"):
+                decode(data[: len(data) // 2] + bytes(len(data) - len(data) // 2), (64, 64))
