@@ -60,7 +60,7 @@ def mask_boxes(inside: Tensor, kind: Literal["box", "window"], share: float, pic
     """
     size = torch.tensor(inside.shape[1:], dtype=torch.float32, device=inside.device)
     if kind == "box":
-        first, end = enclosing_cells(inside).float().split(2, dim=1)
+        first, end = enclosing_cells(inside).float().chunk(2, dim=1)
         centre, extent = (first + end) / 2, end - first
     else:
         mass = inside.float()
