@@ -202,8 +202,10 @@ def test_the_centre_loss_of_pca_net_has_the_weight_of_its_authors() -> None:
 
 
 def test_common_choices_exist() -> None:
-    words: dict[str, tuple[str, ...]] = {"model": ("plain", "fpcn", "fpcn_paper", "fpcn_official", "probe")}
-    words |= {"trainer": ("cpu", "gpu", "ddp", "smoke")}
+    words: dict[str, tuple[str, ...]] = {
+        "model": ("plain", "fpcn", "fpcn_paper", "fpcn_official", "probe"),
+        "trainer": ("cpu", "gpu", "ddp", "smoke"),
+    }
     words |= {"logger": ("csv", "wandb", "tensorboard"), "data": ("synthetic", "minerals", "folder")}
     assert {f"{group}={name}" for group, names in words.items() for name in names} <= set(GROUPS)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from fpcn_lightning.losses.center import CenterTerm
 from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.modules.classifier import Classifier
 from tests.conftest import classifier_of, config_of
@@ -18,6 +19,11 @@ def classifier() -> Classifier:
     module = classifier_of(config_of(*words))
     assert module.weights == {"classification": 1.0, "center": 0.5}
     return module.double().train()
+
+
+def network_of(module: Classifier) -> FPCN:
+    assert isinstance(module.network, FPCN)
+    return module.network
 
 
 def batch() -> tuple[Tensor, Tensor]:
@@ -42,13 +48,12 @@ def features_by_equations_1_to_5_and_7(maps: Tensor) -> list[Tensor]:
 @torch.no_grad()
 def test_loss_agrees_with_the_equations() -> None:
     module = classifier()
+    network = network_of(module)
     images, labels = batch()
-    views = module.network.views(images, labels)
-    features = features_by_equations_1_to_5_and_7(last_maps(module, images))
+    views = network.views(images, labels)
+    features = features_by_equations_1_to_5_and_7(network.backbone(images).last)
     torch.testing.assert_close(views.features, torch.stack(features))
 
-    network = module.network
-    assert isinstance(network, FPCN)
     assert network.contrast is not None
     fusion, head = network.contrast.fusion, network.head
     losses = []
@@ -67,17 +72,11 @@ def test_loss_agrees_with_the_equations() -> None:
     center = 0.0
     for label in range(3):
         members = [features[i] for i in range(BATCH) if int(labels[i]) == label]
-        mean = sum(members) / len(members)  # 10, from the first batch
+        mean = torch.stack(members).mean(0)  # 10, from the first batch
         center += 0.5 * sum(float((x - mean).square().sum()) for x in members)  # 11
     terms = module.loss_terms(views, labels)
     assert float(terms["classification"]) == pytest.approx(sum(losses) / len(losses), rel=1e-6)
     assert float(terms["center"]) == pytest.approx(center, rel=1e-9)
-
-
-def last_maps(module: Classifier, images: Tensor) -> Tensor:
-    assert isinstance(module.network, FPCN)
-    maps: Tensor = module.network.backbone(images).last
-    return maps
 
 
 def precedes(i: int, j: int) -> bool:
@@ -87,14 +86,13 @@ def precedes(i: int, j: int) -> bool:
 
 def test_the_centre_loss_has_the_papers_number_and_not_its_weight() -> None:
     """The sum over a batch of raw features; the mean over normalised ones, that of `fpcn`, does not grow with both."""
-    paper = classifier_of(config_of("model=fpcn_paper", "trainer=smoke")).terms["center"]
-    ours = classifier_of(config_of("model=fpcn", "trainer=smoke")).terms["center"]
     features = torch.randn(8, 96, generator=torch.Generator().manual_seed(1)).relu()
     labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
 
-    def loss(term: torch.nn.Module, scale: float, times: int) -> float:
-        term.loss.seen.zero_()  # type: ignore[union-attr, operator]
-        return float(term.loss((scale * features).repeat(times, 1), labels.repeat(times)))  # type: ignore[operator]
+    def loss(preset: str, scale: float, times: int) -> float:
+        term = classifier_of(config_of(f"model={preset}", "trainer=smoke")).terms["center"]
+        assert isinstance(term, CenterTerm)
+        return float(term.loss((scale * features).repeat(times, 1), labels.repeat(times)))
 
-    assert loss(paper, 3.0, 2) == pytest.approx(9 * 2 * loss(paper, 1.0, 1), rel=1e-4)
-    assert loss(ours, 3.0, 2) == pytest.approx(loss(ours, 1.0, 1), rel=1e-4)
+    assert loss("fpcn_paper", 3.0, 2) == pytest.approx(9 * 2 * loss("fpcn_paper", 1.0, 1), rel=1e-4)
+    assert loss("fpcn", 3.0, 2) == pytest.approx(loss("fpcn", 1.0, 1), rel=1e-4)
