@@ -120,7 +120,9 @@ def test_stores_of_logits_do_not_mix(rocks: Path) -> None:
         distillation.data = data_of(rocks, *augmentations)
         distillation.lineage = {"sha256": "a" * 64}
         distillation.options = DistillationConfig()
-        return distillation._store()
+        made = distillation._store()
+        assert made is not None
+        return made
 
     stores = [store(), store(SPECKLED), store({**SPECKLED, "amount": 8.0}), store(SPECKLED, SPECKLED)]
     assert len({each.folder for each in stores}) == len(stores)
