@@ -120,7 +120,7 @@ class _InSharedMemory(Dataset[Batch]):
         if worker is None:
             return batch
         try:
-            return Batch(*(part.share_memory_() for part in batch))  # type: ignore[no-untyped-call]
+            return Batch(*(part.share_memory_() for part in batch))  # type: ignore[no-untyped-call]  # of torch
         except (RuntimeError, OSError) as error:
             if not _is_full(error):
                 raise

@@ -14,8 +14,8 @@ from tifffile import TiffFile
 from fpcn_lightning.data.images import ImageLimits
 from fpcn_lightning.field import predict as predict_module
 from fpcn_lightning.field.command import main
-from fpcn_lightning.field.console_text import summary_text
 from fpcn_lightning.field.command_line import make_parser
+from fpcn_lightning.field.console_text import summary_text
 from fpcn_lightning.field.mapping.classify import windows as windows_module
 from fpcn_lightning.field.predict import PredictionSummary
 from tests.field.conftest import MakeBundle, paint

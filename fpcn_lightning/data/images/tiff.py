@@ -7,7 +7,7 @@ number alone: neither a changed bit nor zeros are found.
 
 import io
 import zlib
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
