@@ -1,9 +1,8 @@
 """The schema of the config: every key that a yaml file or the command line may set, with its type and its meaning.
 
-Hydra merges `conf/config.yaml` into these dataclasses, so an unknown key or a seed that is no integer is an error
-before anything is built. `fpcn_lightning.build.config` turns the result into these objects once; everything else
-receives them as objects. What is built by `_target_` (network, optimiser, terms of the loss, trainer, loggers,
-callbacks) is checked against the signature of its class when it is built, in `fpcn_lightning.build`.
+Hydra merges `conf/config.yaml` into these dataclasses, so an unknown key is an error before anything is built.
+`fpcn_lightning.build.config` turns the result into these objects once; everything else receives them as objects. What
+is built by `_target_` is checked against the signature of its class when it is built, in `fpcn_lightning.build`.
 
 Knows neither Hydra nor OmegaConf, so that any part of the package may use it.
 """

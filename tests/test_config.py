@@ -113,7 +113,7 @@ def test_every_recipe_has_an_experiment_or_is_of_general_use() -> None:
     sweep = OmegaConf.load(config.CONF / "experiment" / "authors_recipes.yaml")
     used = {word.removeprefix("recipe=") for row in sweep.hydra.sweeper.rows for word in row if "recipe=" in word}
     there = {path.stem for path in (config.CONF / "recipe").glob("*.yaml")}
-    assert there - used == {"paper", "small", "small_photographs"}
+    assert there - used == {"paper", "small", "small_photographs", "strong"}
 
 
 OWNERS = {

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from fpcn_lightning.config import DataConfig
 from fpcn_lightning.data.augment import Augment
-from fpcn_lightning.data.index import Index
+from fpcn_lightning.data.index import Index, find
 from fpcn_lightning.data.loading import make_loader
 from fpcn_lightning.data.masks import OBJECT, marked_paths, read_mask
 from fpcn_lightning.data.pictures import Batch, RockPictures, Sample
@@ -22,7 +22,6 @@ from fpcn_lightning.data.preparation import (
     cache_directory,
     check_data_config,
     image_limits,
-    list_images,
     location,
     make_augmentation,
     prepare,
@@ -95,7 +94,7 @@ class RockDataModule(lightning.LightningDataModule):
         root = location(self.config)
         self.published = published_split(self.config, root)
         minimum_classes = 1 if self.only_test else 2
-        found = list_images(self.config, minimum_classes, self.wanted_classes)
+        found = find(root, self.published, minimum_classes, self.wanted_classes)
         self.index, cache = prepare(self.config, self.augmentation, found, root, minimum_classes)
         self.classes = self._numbered_classes()
         self.split = self._split()
@@ -131,9 +130,11 @@ class RockDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Balanced batches, or batches of all classes as they come."""
         rank, world_size = self._rank()
-        balanced, (samples, classes) = self.config.sampling == "balanced", self.batch_shape()
+        balanced = self.config.sampling == "balanced"
+        labels = [picture.label if balanced else 0 for picture in self.pictures.pictures]
+        samples, classes = self.batch_shape()
         sampler = BalancedBatches(
-            [picture.label if balanced else 0 for picture in self.pictures.pictures],
+            labels,
             self.split.train,
             classes=len(self.classes) if balanced else 1,
             samples_per_class=samples if balanced else samples * classes,

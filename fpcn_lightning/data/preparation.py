@@ -104,21 +104,14 @@ def published_split(config: DataConfig, root: Path) -> dict[str, str]:
     return given or (published_folders(root.absolute()) if root.is_dir() else {})
 
 
-def list_images(
-    config: DataConfig, minimum_classes: int = 2, wanted_classes: Sequence[str] | None = None
-) -> list[ListedFile]:
-    """The files of the data set, without reading them.
-
-    Args:
-        config: the section `data`.
-        minimum_classes: that must have images.
-        wanted_classes: names that classes are given where they are equal but for case, blanks and Unicode form.
+def list_images(config: DataConfig) -> list[ListedFile]:
+    """The files of the data set of a training, without reading them.
 
     Raises:
         UserError: what `fpcn_lightning.data.index.find` raises.
     """
     root = location(config)
-    return find(root, published_split(config, root), minimum_classes, wanted_classes)
+    return find(root, published_split(config, root), 2)
 
 
 def known_digests(config: DataConfig, found: Sequence[ListedFile]) -> dict[str, str]:

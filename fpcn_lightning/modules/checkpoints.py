@@ -128,8 +128,10 @@ def load(path: Path) -> Loaded:
     return Loaded(network.eval(), record)
 
 
-def _is_finite(values: torch.Tensor) -> bool:
-    return not values.is_floating_point() or bool(values.isfinite().all())
+def _is_finite(values: object) -> bool:
+    if not isinstance(values, torch.Tensor) or not values.is_floating_point():
+        return True  # what is no tensor does not fit the network
+    return bool(values.isfinite().all())
 
 
 def _foreign(path: Path, error: Exception) -> UserError:

@@ -87,7 +87,8 @@ class Distillation:
                 **{
                     name: value
                     for name, value in asdict(augmentation).items()
-                    if name not in (*ONLY_IN_EVALUATION, FUNCTIONS) and value != ADDED_LATER.get(name)
+                    if name not in (*ONLY_IN_EVALUATION, FUNCTIONS)
+                    and (name not in ADDED_LATER or value != ADDED_LATER[name])
                 },
                 **({"augmentations": further} if further else {}),
             },

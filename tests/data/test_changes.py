@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from fpcn_lightning.config import CacheConfig, DataConfig, SplitConfig
-from fpcn_lightning.data import scan as scan_module
 from fpcn_lightning.data.changes import changes
 from fpcn_lightning.data.datamodule import RockDataModule
+from fpcn_lightning.data.images import ImageReader
 
 Change = Callable[[Path], object]
 
@@ -38,7 +38,7 @@ def run_folder(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(scan_module, "decode", forbidden)
+    monkeypatch.setattr(ImageReader, "read", forbidden)
     return folder
 
 

@@ -189,7 +189,7 @@ def test_a_second_setup_and_a_second_run_decode_nothing(rocks: Path, monkeypatch
     monkeypatch.setattr(pictures_module, "read_resized", forbidden)
     pictures = data.pictures
     with monkeypatch.context() as patch:
-        patch.setattr(datamodule_module, "list_images", forbidden)
+        patch.setattr(datamodule_module, "find", forbidden)
         for stage in ("fit", "test", None):
             data.setup(stage)
     assert data.pictures is pictures

@@ -28,6 +28,10 @@ def test_a_bundle_is_read(bundle_folder: Path) -> None:
 def test_views_can_be_tiles(make_bundle: MakeBundle) -> None:
     views = {"kind": "tiling", "side": 32, "tile_scale": 0.5, "most_tiles": 4}
     assert read_bundle(make_bundle(views=views)).views == Tiling(crop=32, tile_scale=0.5, max_tiles=4)
+
+
+def test_views_can_be_mirrored(make_bundle: MakeBundle) -> None:
+    views = {"kind": "tiling", "side": 32, "tile_scale": 0.5, "most_tiles": 4}
     mirrored = read_bundle(make_bundle(views={**views, "mirrored": True})).views
     assert mirrored == Tiling(crop=32, tile_scale=0.5, max_tiles=4, mirrored_views=True)
 
