@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from fpcn_lightning.report.bootstrap import LEVEL, REPLICATES
 from fpcn_lightning.report.experiments import Experiment
+from fpcn_lightning.report.probe_findings import probe_findings
 from fpcn_lightning.report.rows import Row, footnotes
 from fpcn_lightning.report.variant_predictions import VariantPredictions
 from fpcn_lightning.runs.results import Result, Run
@@ -16,6 +17,7 @@ def notes(experiment: Experiment) -> list[str]:
     return [
         *(_about_numbers(averaged) if averaged else []),
         *_about_intervals(experiment),
+        *probe_findings(experiment.variants),
         *_about_inference_modes(experiment, averaged),
         *_about_the_paper(experiment),
         *footnotes(experiment.rows),
