@@ -28,6 +28,7 @@ from fpcn_lightning.runs.results import ProbeFacts
 logger = logging.getLogger(__name__)
 
 MODES = ("off", "floor", "start")
+METRICS = ("val/accuracy", "val/loss")  # that a probe has, too
 SHARES = (0.25, 0.5, 0.75)  # of the trained weights, that are tried between those of the probe and of the best epoch
 OF_AVERAGES = (
     "current_model_state",
@@ -84,19 +85,36 @@ class Floor:
             self.facts["interpolation"] = chosen
         if chosen < 1.0:
             logger.info("%s: no epoch is better on the validation split", _name(chosen))
-            _replace(best, trained, _between(trained["state_dict"], self.weights, chosen))
+            if trainer.is_global_zero:
+                _replace(best, trained, _between(trained["state_dict"], self.weights, chosen))
+            trainer.strategy.barrier()
 
 
-def make_floor(network: Network, data: RockDataModule, training: TrainingConfig, *, test: bool) -> Floor | None:
+def make_floor(
+    network: Network, data: RockDataModule, training: TrainingConfig, monitor: str | None, *, test: bool
+) -> Floor | None:
     """The floor of a training.
+
+    Args:
+        network: not yet trained.
+        data: after `setup`.
+        training: the section of the config.
+        monitor: the metric that the best epoch is chosen by; None where no best epoch is saved.
+        test: measure the probe on the test split, too.
 
     Returns:
         None where it is off, or the network has no backbone with pretrained weights.
 
     Raises:
-        UserError: a value is unknown, or the training shall start from a probe that the network has no layer for.
+        UserError: a value is unknown, the probe has no such metric, or the training shall start from a probe that the
+            network has no layer for.
     """
     check_choice("training.probe", training.probe, MODES)
+    if training.probe != "off" and monitor not in (None, *METRICS):
+        raise UserError(
+            f"callbacks.best.monitor={monitor}: with training.probe the best epoch is chosen by {' or '.join(METRICS)}. "
+            "Set one of these, or training.probe=off."
+        )
     if training.interpolate and training.probe == "off":
         raise UserError("training.interpolate needs a linear probe: set training.probe=floor, or interpolate=false.")
     if isinstance(network, Probe):
@@ -116,11 +134,6 @@ class _Metric:
 
     def __init__(self, checkpoint: ModelCheckpoint) -> None:
         self.key, self.sign = checkpoint.monitor, 1.0 if checkpoint.mode == "max" else -1.0
-        if self.key not in ("val/accuracy", "val/loss"):
-            raise UserError(
-                f"callbacks.best.monitor={self.key}: with training.probe the best epoch is chosen by val/accuracy or "
-                "val/loss. Set one of these, or training.probe=off."
-            )
         assert checkpoint.best_model_score is not None
         self.best = self.sign * float(checkpoint.best_model_score)
 

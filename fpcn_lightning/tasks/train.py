@@ -17,7 +17,11 @@ from fpcn_lightning.runs.recording import RunRecord, file_hash, relative
 from fpcn_lightning.tasks.changed_images import check_images
 
 if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
     from fpcn_lightning.data.datamodule import RockDataModule
+    from fpcn_lightning.profiling.throughput import Throughput
+    from fpcn_lightning.tasks.budget import TrainingPlan
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +54,8 @@ def train(config: Config, record: RunRecord) -> None:
     """Train, validate and test one network, and write the results to the folder of the record."""
     from lightning.pytorch import seed_everything
 
-    from fpcn_lightning.callbacks.finite_training import FiniteTraining
-    from fpcn_lightning.callbacks.weight_average import make_weight_average
     from fpcn_lightning.models.probe import Probe
     from fpcn_lightning.modules.assembly import make_distillation, make_module, make_network
-    from fpcn_lightning.modules.checkpoint_io import AtomicCheckpointIO
     from fpcn_lightning.modules.floor import make_floor
     from fpcn_lightning.profiling.throughput import Throughput
     from fpcn_lightning.tasks import outcome
@@ -72,26 +73,16 @@ def train(config: Config, record: RunRecord) -> None:
     seed_everything(config.seed, verbose=False)  # after loading the teacher: a student starts with the same weights
     network = make_network(config, data)
     with record.timed("probe"):
-        floor = make_floor(network, data, config.training, test=config.test)
+        best = config.callbacks.get("best") or {}
+        floor = make_floor(network, data, config.training, best.get("monitor"), test=config.test)
     module = make_module(config, network, data, distillation)
     plan = plan_training(config, module, data, record.folder)
     data.set_epoch_length(plan.steps)
     record.add(teacher=None if distillation is None else distillation.lineage)
     outcome.describe(record, data, network, training=True)
-    throughput, average = Throughput(), make_weight_average(config.training)
+    throughput = Throughput()
     with closing_loggers():
-        trainer = build.trainer(
-            {**config.trainer, "max_epochs": plan.epochs},
-            logger=build.loggers(config.logger, record.result["config"]),
-            callbacks=[
-                *build.callbacks(config.callbacks, progress_bar=_has_progress_bar(config)),
-                FiniteTraining(),
-                throughput,
-                *([] if average is None else [average]),
-            ],
-            plugins=[AtomicCheckpointIO()],
-            default_root_dir=str(record.folder),
-        )
+        trainer = _make_trainer(config, record, plan, throughput)
         if distillation is not None:
             with record.timed("teacher"):
                 distillation.fill(plan.epochs, trainer.strategy.root_device)
@@ -107,6 +98,23 @@ def train(config: Config, record: RunRecord) -> None:
         record.add(epochs=trainer.current_epoch, images_per_second=throughput.images_per_second)
         if trainer.is_global_zero:
             outcome.save(trainer, module, data, record)
+
+
+def _make_trainer(config: Config, record: RunRecord, plan: "TrainingPlan", throughput: "Throughput") -> "Trainer":
+    """The trainer of a run, with its loggers and callbacks."""
+    from fpcn_lightning.callbacks.finite_training import FiniteTraining
+    from fpcn_lightning.callbacks.weight_average import make_weight_average
+    from fpcn_lightning.modules.checkpoint_io import AtomicCheckpointIO
+
+    callbacks = build.callbacks(config.callbacks, progress_bar=_has_progress_bar(config))
+    average = make_weight_average(config.training)
+    return build.trainer(
+        {**config.trainer, "max_epochs": plan.epochs},
+        logger=build.loggers(config.logger, record.result["config"]),
+        callbacks=[*callbacks, FiniteTraining(), throughput, *([] if average is None else [average])],
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=str(record.folder),
+    )
 
 
 def _check(config: Config, invocation: Invocation) -> None:

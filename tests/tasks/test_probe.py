@@ -110,3 +110,12 @@ def test_a_network_without_such_a_layer_records_the_probe_only(train: Train) -> 
 def test_networks_without_a_pretrained_backbone_have_no_floor(train: Train) -> None:
     _, result = train("model=lenet", "training.probe=floor")
     assert "probe" not in result
+
+
+def test_the_metric_of_the_best_epoch_is_one_that_a_probe_has(train: Train) -> None:
+    words = ("callbacks.best.monitor=val/macro_f1", "training.probe=floor")
+    with pytest.raises(UserError, match=r"callbacks\.best\.monitor=val/macro_f1: with training\.probe"):
+        train("model=plain", *words)
+    _, result = train("model=plain", "callbacks.best.monitor=val/loss", "callbacks.best.mode=min", words[1], *WHOLE)
+    assert result["metrics"] is not None
+    assert result["probe"]["val_loss"] is not None  # type: ignore[index]
