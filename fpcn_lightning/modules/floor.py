@@ -112,8 +112,8 @@ def make_floor(
     check_choice("training.probe", training.probe, MODES)
     if training.probe != "off" and monitor not in (None, *METRICS):
         raise UserError(
-            f"callbacks.best.monitor={monitor}: with training.probe the best epoch is chosen by {' or '.join(METRICS)}. "
-            "Set one of these, or training.probe=off."
+            f"callbacks.best.monitor={monitor}: with training.probe the best epoch is chosen by "
+            f"{' or '.join(METRICS)}: set one of these, or training.probe=off."
         )
     if training.interpolate and training.probe == "off":
         raise UserError("training.interpolate needs a linear probe: set training.probe=floor, or interpolate=false.")
