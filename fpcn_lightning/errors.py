@@ -121,7 +121,7 @@ def _explain_os_error(error: OSError) -> Explanation | None:
 
 
 def megabytes(size: float) -> str:
-    """A size in bytes as text in MB, with a tenth below 100 MB, so that two sizes which differ by little look different."""
+    """A size in bytes as text in MB, with a tenth below 100 MB, so that sizes which differ by little look different."""
     return f"{size / _MEGABYTE:,.{0 if size >= 100 * _MEGABYTE else 1}f} MB"
 
 
