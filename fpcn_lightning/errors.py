@@ -82,7 +82,7 @@ def _free_space(path: Path) -> str:
     except OSError:
         return ""
     files = "; no further file can be made there" if no_more_files else ""
-    return f"; {usage.free / _MEGABYTE:,.0f} MB of {usage.total / _MEGABYTE:,.0f} MB are free{files}"
+    return f"; {megabytes(usage.free)} of {megabytes(usage.total)} are free{files}"
 
 
 class Explanation(NamedTuple):
@@ -118,6 +118,11 @@ def _explain_os_error(error: OSError) -> Explanation | None:
     if error.filename is None:
         return None
     return Explanation(f"{error.filename}: {error.strerror}.", WriteError.exit_code)
+
+
+def megabytes(size: float) -> str:
+    """A size in bytes as text in MB, with a tenth below 100 MB, so that sizes which differ by little look different."""
+    return f"{size / _MEGABYTE:,.{0 if size >= 100 * _MEGABYTE else 1}f} MB"
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -80,7 +80,9 @@ def fallback_fonts(text: str) -> tuple[str, ...]:
 def _fallback(lacking: frozenset[str]) -> tuple[str, ...]:
     from matplotlib.font_manager import fontManager
 
-    installed = {entry.name: entry.fname for entry in fontManager.ttflist}
+    # matplotlib's own Last Resort font has every character, as a box.
+    entries = [entry for entry in fontManager.ttflist if not entry.name.startswith("Last Resort")]
+    installed = {entry.name: entry.fname for entry in entries}
     preferred = [name for name in _PREFERRED if name in installed]
     chosen, left = [], {character for character in lacking if character.isprintable() and not character.isspace()}
     for name in [*preferred, *sorted(installed.keys() - set(preferred))]:

@@ -26,7 +26,7 @@ def test_a_disk_without_free_files_is_told_as_such(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(os, "statvfs", lambda _: NoFiles)
     error = WriteError.of(tmp_path / "a", OSError(errno.ENOSPC, "No space left on device"))
-    assert "5 MB of 10 MB are free; no further file can be made there" in str(error)
+    assert "5.0 MB of 10.0 MB are free; no further file can be made there" in str(error)
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EISDIR])

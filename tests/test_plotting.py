@@ -88,3 +88,13 @@ def test_figures_are_drawn_in_the_format_of_their_suffix(tmp_path: Path) -> None
     figure = plotting.new_figure(2, 2)
     for suffix, start in ((".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")):
         assert plotting.save(figure, tmp_path / f"a{suffix}").read_bytes().startswith(start)
+
+
+def test_the_boxes_that_matplotlib_brings_for_every_character_are_no_font_that_has_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = [entry for entry in font_manager.fontManager.ttflist if BUNDLED in Path(entry.fname).parents]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", own)
+    monkeypatch.setattr(plotting, "_warned_of", set())
+    assert plotting._fallback.__wrapped__(frozenset("玄武岩")) == ()
+    assert "figures show boxes instead" in caplog.text

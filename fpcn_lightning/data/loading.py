@@ -10,12 +10,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from fpcn_lightning.data.pictures import Batch
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import UserError, megabytes
 
 SHARED_MEMORY = Path("/dev/shm")  # of Linux; elsewhere its size is not limited in this way
 PREFETCHED = 2  # batches that each worker has ready
 TIMEOUT = 600.0  # seconds for one batch; a worker that needs longer hangs
-_MEGABYTE = 1e6
 # How torch's own messages about workers begin; those about an error within one begin with "Caught".
 _ENDED = ("DataLoader worker", "DataLoader timed out", "Too many open files", "received 0 items")
 
@@ -57,7 +56,7 @@ def check_shared_memory(batch_bytes: int, workers: int) -> None:
     free = free_shared_memory()
     needed = batch_bytes * (workers * PREFETCHED + 1)
     if free is not None and free < needed:
-        raise UserError(_too_small(workers, f"{needed / _MEGABYTE:,.0f} MB", f"{free / _MEGABYTE:,.0f} MB are free"))
+        raise UserError(_too_small(workers, megabytes(needed), f"{megabytes(free)} are free"))
 
 
 def free_shared_memory() -> int | None:
@@ -124,10 +123,8 @@ class _InSharedMemory(Dataset[Batch]):
         except (RuntimeError, OSError) as error:
             if not _is_full(error):
                 raise
-            size = sum(part.nbytes for part in batch) / _MEGABYTE
-            raise UserError(
-                _too_small(worker.num_workers, f"{size:,.0f} MB each", str(error).splitlines()[0])
-            ) from None
+            size = megabytes(sum(part.nbytes for part in batch))
+            raise UserError(_too_small(worker.num_workers, f"{size} each", str(error).splitlines()[0])) from None
 
 
 def _is_full(error: Exception) -> bool:

@@ -31,11 +31,17 @@ class Batches(Dataset[Batch]):
 def test_batches_that_do_not_fit_into_shared_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "free_shared_memory", lambda: 64 * MEGABYTE)
     check_shared_memory(12 * MEGABYTE, workers=2)
-    with pytest.raises(UserError, match=r"need 65 MB, 64 MB are free.*data\.workers=0.*docker run --shm-size"):
+    with pytest.raises(UserError, match=r"need 65\.0 MB, 64\.0 MB are free.*data\.workers=0.*docker run --shm-size"):
         check_shared_memory(13 * MEGABYTE, workers=2)
     with pytest.raises(UserError, match=r"data\.workers=8"):
         make_loader(Batches(), [0], 8, 13 * MEGABYTE)
     assert len(list(make_loader(Batches(), [0], 0, 13 * MEGABYTE))) == 1
+
+
+def test_the_sizes_of_a_message_differ_where_the_room_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "free_shared_memory", lambda: MEGABYTE)
+    with pytest.raises(UserError, match=r"need 1\.2 MB, 1\.0 MB are free"):
+        check_shared_memory(MEGABYTE // 4, workers=2)
 
 
 def test_where_there_is_no_shared_memory_to_measure_nothing_is_refused(
