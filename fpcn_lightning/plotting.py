@@ -24,6 +24,8 @@ def use_agg() -> None:
     package that it names is missing.
     """
     os.environ["MPLBACKEND"] = "agg"
+    # It would warn a user without a home folder of its own cache, and of fonts, which `complete_fonts` deals with.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def new_figure(width: float, height: float, dpi: float | None = None) -> "Figure":

@@ -94,6 +94,15 @@ def scan(
             f"{root} has usable pictures of {len(classes)} class only, at least {minimum_classes} classes are needed; "
             f"refused: {_examples(refused)}."
         )
+    if refused:
+        logger.warning(
+            "%d of %d files below %s are not used: %s; %s in the run folder lists all",
+            len(refused),
+            len(found),
+            root,
+            _examples(refused),
+            REFUSED_NAME,
+        )
     return Index(root, tuple(classes), tuple(usable), tuple(refused))
 
 

@@ -68,7 +68,8 @@ def run_sweep(sweep: ComposedSweep, command: str, launch: LaunchJobs, report: Ma
     else:
         complaints = _try_report(report, sweep.folder) if trains else []
     if failures:
-        complaints.append(f"{len(failures)} of {len(jobs)} jobs failed; the same command runs exactly these again:")
+        again = "" if stale else "; the same command runs exactly these again"
+        complaints.append(f"{len(failures)} of {len(jobs)} jobs failed{again}:")
     if complaints:
         raise UserError("\n  ".join([*complaints, *failures]))
 

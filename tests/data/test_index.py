@@ -176,10 +176,14 @@ def test_roots_without_a_data_set(rocks: Path) -> None:
         assert str(root) in str(error.value)
 
 
-def test_unreadable_files_are_refused_up_to_a_share(rocks: Path, tmp_path: Path) -> None:
+def test_unreadable_files_are_refused_up_to_a_share(
+    rocks: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     written(rocks / "basalt" / "text.jpg", "a shopping list")
     found = find(rocks)
     index = scan(found, rocks, max_unreadable_share=1 / 6)
+    assert "1 of 6 files" in caplog.text
+    assert "are not used: basalt/text.jpg" in caplog.text
     assert [(item.name, item.label) for item in index.refused] == [("basalt/text.jpg", "basalt")]
     assert "basalt/text.jpg" not in names(index)
     with pytest.raises(UserError, match=r"1 of 6 files \(16\.7%\).*basalt/text\.jpg.*data\.max_unreadable_share"):

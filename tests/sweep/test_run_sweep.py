@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fpcn_lightning.errors import ANOTHER_CONFIG, RunInUse, UserError
+from fpcn_lightning.errors import ANOTHER_CONFIG, OTHER_IMAGES, RunInUse, UserError
 from fpcn_lightning.sweep.jobs import ComposedJob
 from fpcn_lightning.sweep.run_sweep import ComposedSweep, run_sweep
 
@@ -140,10 +140,12 @@ def test_a_failed_job_is_named_with_its_log() -> None:
         Sweep()(seeds(1), task=failing(seed_0=UserError("the disk is full")))
 
 
-def test_the_numbers_of_another_config_are_not_reported_as_those_of_this_one() -> None:
+@pytest.mark.parametrize(("part", "named"), [(ANOTHER_CONFIG, "another config"), (OTHER_IMAGES, "other images")])
+def test_other_numbers_are_not_reported_as_those_of_this_one(part: str, named: str) -> None:
     sweep = Sweep()
-    with pytest.raises(UserError, match=r"(?s)no report is made.*1 of 2 jobs failed"):
-        sweep(seeds(2), task=failing(seed_1=UserError(f"outputs/seed-1 {ANOTHER_CONFIG}: name this run")))
+    with pytest.raises(UserError, match=rf"(?s)no report is made.*{named}.*1 of 2 jobs failed:") as caught:
+        sweep(seeds(2), task=failing(seed_1=UserError(f"outputs/seed-1 {part}: name this run")))
+    assert "the same command" not in str(caught.value)  # it would fail again
     assert not sweep.reports
 
 
