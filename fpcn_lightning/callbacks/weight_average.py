@@ -30,10 +30,6 @@ class WeightAverage(WeightAveraging):
         """Convert the share to a number of steps."""
         self._first = int(self.start * int(trainer.estimated_stepping_batches))
 
-    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:  # noqa: ARG002
-        """Whether the step is averaged. Before the first one that is, the average is a copy of the weights."""
-        return step_idx is not None
-
     def on_train_batch_end(self, trainer: lightning.Trainer, *arguments: Any) -> None:
         """Update the average; before the first step that counts, copy the weights."""
         if self._average_model is not None and trainer.global_step <= self._first:

@@ -113,7 +113,9 @@ class BalancedBatches(Sampler[Step]):
     ) -> None:
         if samples_per_class < 1:
             raise UserError(f"data.samples_per_class={samples_per_class} must be at least 1.")
-        by_class = [[image for image in images if labels[image] == label] for label in range(classes)]
+        by_class: list[list[int]] = [[] for _ in range(classes)]
+        for image in images:
+            by_class[labels[image]].append(image)
         if not all(by_class):
             raise UserError(f"class number {by_class.index([])} has no training image: a balanced batch needs one.")
         self.classes, self.turns = classes, None

@@ -4,8 +4,8 @@ import hashlib
 import logging
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -94,8 +94,9 @@ def fitted(train: ViewFeatures, val: ViewFeatures, classes: int, strengths: Iter
     by its own lets those explode that hardly vary. Both are part of the returned weights.
     """
     mean = train.features.mean(axis=0)
-    scale = float((train.features - mean).std()) or 1.0
-    scaled, labels, probes = (train.features - mean) / scale, train.labels.numpy(), []
+    centred = train.features - mean
+    scale = float(centred.std()) or 1.0
+    scaled, labels, probes = centred / scale, train.labels.numpy(), []
     regression = LogisticRegression(max_iter=ITERATIONS, warm_start=True)  # from the weights of the stronger penalty
     for strength in strengths:
         regression.set_params(C=strength)
@@ -135,8 +136,7 @@ def features_of(network: OnBackbone, data: RockDataModule, split: Literal["train
         "normalisation": [network.mean, network.std],
         "data": data.split.fingerprint,
         "split": split,
-        "mirrored": mirrored,
-        "views": _plain_views(data),
+        **_cuts(data, images, mirrored),
     }
     features = stored_features(data.cache_directory, key, lambda: _computed(network, data, images, mirrored))
     positions = data.view_positions(images, mirrored=mirrored)
@@ -144,9 +144,11 @@ def features_of(network: OnBackbone, data: RockDataModule, split: Literal["train
     return ViewFeatures(features, positions, labels)
 
 
-def _plain_views(data: RockDataModule) -> dict[str, Any]:
-    views = {key: value for key, value in asdict(data.augmentation).items() if key not in ("further", "mirrored_views")}
-    return {"rule": type(data.augmentation).__name__, **views}
+def _cuts(data: RockDataModule, images: Sequence[int], mirrored: bool) -> dict[str, object]:
+    """The sizes of images and the views cut from them: what changes views in training alone changes no feature."""
+    augmentation = replace(data.augmentation, mirrored_views=mirrored)
+    shapes = [data.pictures.pictures[position].shape for position in images]
+    return {"shapes": shapes, "views": {str(shape): augmentation.evaluation_views(shape) for shape in shapes}}
 
 
 def _weights_hash(module: nn.Module) -> str:

@@ -9,14 +9,13 @@ import torch
 from torch import nn
 
 from fpcn_lightning.data.pictures import Batch
-from fpcn_lightning.losses.term import LossTerm
 from fpcn_lightning.models.network import Network
-from fpcn_lightning.models.normalisation import Normalisation
+from fpcn_lightning.models.normalisation import normalised
 
 WARM_UP, MEASURED = 2, 5  # steps
 
 
-def seconds_per_step(network: Network, terms: dict[str, LossTerm], batch: Batch, device: torch.device) -> float:
+def seconds_per_step(network: Network, terms: nn.ModuleDict, batch: Batch, device: torch.device) -> float:
     """Median wall-clock seconds of the forward and the backward pass of a training step, on copies of its parts.
 
     Args:
@@ -25,8 +24,8 @@ def seconds_per_step(network: Network, terms: dict[str, LossTerm], batch: Batch,
         batch: of the training.
         device: of the training.
     """
-    copied, losses = copy.deepcopy(network).to(device).train(), copy.deepcopy(nn.ModuleDict(dict(terms))).to(device)
-    images, labels = Normalisation(copied).to(device)(batch.images.to(device)), batch.labels.to(device)
+    copied, losses = copy.deepcopy(network).to(device).train(), copy.deepcopy(terms).to(device)
+    images, labels = normalised(copied, batch.images.to(device)), batch.labels.to(device)
     images = images.contiguous(memory_format=torch.channels_last)
     copied = copied.to(memory_format=torch.channels_last)
 

@@ -12,7 +12,6 @@ import torch
 from fpcn_lightning.config import Config
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.losses.term import LossTerm
 from fpcn_lightning.modules.classifier import Classifier
 from fpcn_lightning.profiling.step_time import seconds_per_image, seconds_per_step
 from fpcn_lightning.runs.atomic_write import write_text_atomically
@@ -87,8 +86,7 @@ def plan_training(config: Config, module: Classifier, data: RockDataModule, fold
 def _steps_in(seconds: float, epochs: int, config: Config, module: Classifier, data: RockDataModule) -> int:
     """Steps of each of the epochs that fit a time on this machine, validations included."""
     device = torch.device("cuda" if config.trainer["accelerator"] != "cpu" and torch.cuda.is_available() else "cpu")
-    terms: dict[str, LossTerm] = {name: module.terms[name] for name in module.terms}  # type: ignore[misc]
-    step = seconds_per_step(module.network, terms, next(iter(data.train_dataloader())), device)
+    step = seconds_per_step(module.network, module.terms, next(iter(data.train_dataloader())), device)
     image = seconds_per_image(module.network, data.augmentation.evaluation_size, EVALUATION_BATCH, device)
     validation = image * len(data.split.val) * data.pictures.rows_a_picture
     steps = max(1, math.ceil(config.training.min_steps / epochs), int((seconds / epochs - validation) / step))

@@ -89,6 +89,24 @@ def test_features_are_computed_once_for_all_seeds(data: RockDataModule, monkeypa
     assert not np.array_equal(features_of(other, data, "val").features, features_of(network, data, "val").features)
 
 
+def test_what_changes_training_views_alone_needs_no_other_features(
+    rocks: Path, data: RockDataModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    network = Probe(3, 48, "test_resnet", pretrained=False)
+    expected = features_of(network, data, "train")
+    words = ("data=folder", f"data.root={rocks}", "data.resize=64", "data.crop=48")
+    varied = ("data.brightness=0.3", "data.horizontal_flip=0", "data.quarter_turns=true", "data.mirrored_views=true")
+    other, smaller = (
+        build.datamodule(config_of(*words, *more).data, 0) for more in (varied, ("data.evaluation_crop=40",))
+    )
+    other.setup()
+    smaller.setup()
+    assert not np.array_equal(features_of(network, smaller, "train").features, expected.features)
+    monkeypatch.setattr(probing, "_computed", lambda *_: pytest.fail("computed again"))
+    assert np.array_equal(features_of(network, other, "train").features, expected.features)
+
+
 def test_a_damaged_file_of_features_is_computed_again(data: RockDataModule) -> None:
     network = Probe(3, 48, "test_resnet", pretrained=False)
     first = features_of(network, data, "val").features
