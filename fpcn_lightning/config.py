@@ -123,6 +123,7 @@ class TrainingConfig:
 
     budget: str | None = None  # 600steps | 12epochs | 20min: replaces trainer.max_epochs or data.epoch_length
     min_steps: int = 0  # of the whole training: epochs are made longer where there are fewer
+    frozen_share: float = 0.0  # of the stages of a pretrained backbone, from the input, that are never trained; 0..1
     freeze_epochs: int = 0  # the backbone is frozen in the first epochs
     frozen_batch_norm: str = "fixed"  # fixed | update: whether its running statistics change meanwhile
     frozen_lr: float | None = None  # of the head meanwhile; null: as afterwards

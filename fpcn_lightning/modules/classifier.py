@@ -20,6 +20,7 @@ from fpcn_lightning.losses.views import Views
 from fpcn_lightning.models.network import Network, NetworkOutput
 from fpcn_lightning.models.normalisation import Normalisation
 from fpcn_lightning.modules.checkpoints import RECORD, CheckpointRecord
+from fpcn_lightning.modules.freezing import Freezing
 from fpcn_lightning.modules.metrics import summarise
 from fpcn_lightning.modules.mixing import Mixing
 from fpcn_lightning.modules.optimisation import Optimisation
@@ -73,8 +74,7 @@ class Classifier(lightning.LightningModule):
         self.record = record
         self._normalise = Normalisation(network)
         self.example_input_array = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8)  # for the summary
-        # Some backbones have parameters that are never trained, such as fixed position embeddings.
-        self._trunk = [parameter for parameter in network.trunk.parameters() if parameter.requires_grad]
+        self._freezing = None if optimisation is None else Freezing(network, optimisation.training)
         self.measured: dict[str, dict[str, Metrics]] = {"val": {}, "test": {}}
         self.predictions: dict[str, SplitPredictions] = {}
         self._kept: list[tuple[Tensor, Tensor, NetworkOutput]] = []
@@ -97,18 +97,11 @@ class Classifier(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Freeze the trunk in the first epochs, unfreeze it afterwards."""
-        training = self.optimisation.training
-        frozen = self.current_epoch < training.freeze_epochs
-        for parameter in self._trunk:
-            parameter.requires_grad_(not frozen)
+        assert self._freezing is not None
+        self._freezing.begin_epoch(self.current_epoch)
         self.network.begin_epoch(self.current_epoch)
-        if self.current_epoch == training.freeze_epochs > 0:
+        if self.current_epoch == self.optimisation.training.freeze_epochs > 0:
             self._restart()
-        self.network.trunk.train()  # Lightning restores after validation the modes from before it, of frozen epochs too
-        if frozen and training.frozen_batch_norm == "fixed":
-            for module in self.network.trunk.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
         """Dropout is a function of (seed, epoch, batch, rank), not of what was drawn before."""

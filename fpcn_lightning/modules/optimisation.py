@@ -47,6 +47,11 @@ class Optimisation:
         check_choice("training.frozen_batch_norm", self.training.frozen_batch_norm, ("fixed", "update"))
         if not 0 < self.training.layer_decay <= 1:
             raise UserError(f"training.layer_decay={self.training.layer_decay} must be above 0 and at most 1.")
+        if not 0 <= self.training.frozen_share < 1:
+            raise UserError(
+                f"training.frozen_share={self.training.frozen_share} must be at least 0 and below 1: "
+                "training.freeze_epochs freezes the whole backbone."
+            )
         for key in NEVER_NEGATIVE:
             value = getattr(self.training, key)
             if value is not None and value < 0:

@@ -1,5 +1,6 @@
 """`task=train`: train on the training split, choose the best epoch on validation, test once on the test split."""
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,7 @@ def train(config: Config, record: RunRecord) -> None:
     distillation = make_distillation(config, data)
     seed_everything(config.seed, verbose=False)  # after loading the teacher: a student starts with the same weights
     network = make_network(config, data)
-    with record.timed("probe"):
+    with contextlib.nullcontext() if config.training.probe == "off" else record.timed("probe"):
         best = config.callbacks.get("best") or {}
         floor = make_floor(network, data, config.training, best.get("monitor"), test=config.test)
     module = make_module(config, network, data, distillation)
