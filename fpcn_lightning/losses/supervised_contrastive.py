@@ -13,9 +13,13 @@ from fpcn_lightning.losses.views import Views
 class SupervisedContrastiveTerm(LossTerm):
     """`supervised_contrastive_loss` of `Views.features` over the batch of all processes.
 
-    For any network: the features are those that it pools, for FPCN those before any gate. The paper contrasts the
-    output of a projection network in a first stage without classifier, on two views of each image; here the pooled
-    features of one view themselves, together with the other terms of the loss.
+    For any network: the features are those that it pools. The paper contrasts the output of a projection network in a
+    first stage without classifier, on two augmented views of each image; here the pooled features of one view
+    themselves, together with the other terms of the loss.
+
+    A network that locates an object (`Views.whole_features`) has two vectors of each image from one pass: that of the
+    object and that of the whole image. Both are contrasted, as the two views of an image are in the paper, so that
+    objects come close to whole images of their class and whole images to objects. This use of a mask is ours.
 
     Args:
         weight: of the term.
@@ -33,7 +37,10 @@ class SupervisedContrastiveTerm(LossTerm):
 
     def forward(self, views: Views, labels: Tensor) -> Tensor:
         """Scalar >= 0; its average over the processes is the loss of the whole batch."""
-        features, everyone = gather_with_gradient(views.features), gather_with_gradient(labels)
+        vectors = views.features
+        if views.whole_features is not None:
+            vectors, labels = torch.cat([vectors, views.whole_features]), torch.cat([labels, labels])
+        features, everyone = gather_with_gradient(vectors), gather_with_gradient(labels)
         own = rank_slice(len(labels), labels.device)
         share = supervised_contrastive_loss(features, everyone, self.temperature, anchors=own)
         return world_size() * share

@@ -19,7 +19,8 @@ class Views(NamedTuple):
     logits: Tensor  # [V, C] every classified view
     targets: Tensor  # [V] its class; [V, C] the shares of the classes of mixed images
     own_logits: Tensor  # [B, C] one prediction per image, in the configured inference mode
-    features: Tensor  # [B, D] pooled features, for the centre loss
+    features: Tensor  # [B, D] pooled features, for the centre loss and the supervised contrastive loss
+    whole_features: Tensor | None = None  # [B, D] the mean of the whole map, where `features` are of a located object
     better: Tensor | None = None  # [R] scores that should be higher ...
     worse: Tensor | None = None  # [R] ... than these, 0..1
     mask: Tensor | None = None  # [B, H, W] 1 on the object, theta elsewhere

@@ -229,6 +229,7 @@ class FPCN(OnBackbone):
             labels,
             own_logits=own_logits,
             features=features,
+            whole_features=average(maps) if self.positioning.mask and self.trains_mask else None,
             mask=located.mask,
             object_ratio=located.object_ratio,
         )

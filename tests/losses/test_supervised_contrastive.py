@@ -116,6 +116,13 @@ def test_the_term_takes_the_features_of_the_views_of_any_network() -> None:
     assert "supervised_contrastive" not in build.loss_terms(config_of("model=plain").loss, [10] * 3, 4)
 
 
+def test_object_and_whole_image_are_two_views_of_an_image() -> None:
+    logits, whole = torch.zeros(6, 3), features_of().flip(0)
+    views = Views(logits, LABELS, logits, features_of(), whole_features=whole)
+    both = supervised_contrastive_loss(torch.cat([features_of(), whole]), LABELS.repeat(2), 0.5)
+    torch.testing.assert_close(SupervisedContrastiveTerm(1.0, 0.5)(views, LABELS), both)
+
+
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan])
 def test_the_temperature_must_be_above_zero(temperature: float) -> None:
     with pytest.raises(UserError, match=r"loss\.supervised_contrastive\.temperature"):

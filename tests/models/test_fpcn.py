@@ -277,6 +277,14 @@ def test_the_closer_view_is_classified_by_the_same_backbone_and_head(kind: Any) 
     assert torch.equal(network(pictures(4)), plain(pictures(4)))  # not used at inference
 
 
+def test_whole_features_are_those_of_the_map_without_mask() -> None:
+    maps = random_maps(6)
+    views = on_maps(preset("fpcn"), maps).views(pictures(6), labels_of(2))
+    torch.testing.assert_close(views.whole_features, maps.mean((2, 3)))
+    assert not torch.allclose(views.features, views.whole_features)
+    assert on_maps(preset("fpcn", mask=False), maps).views(pictures(6), labels_of(2)).whole_features is None
+
+
 def test_the_first_epochs_train_without_mask_alpha_and_closer_views() -> None:
     network = preset("fpcn", mask_from_epoch=2, mask_view="window", inference_mode="masked").eval()
     labels = torch.tensor([0, 0, 1, 1])
@@ -288,6 +296,7 @@ def test_the_first_epochs_train_without_mask_alpha_and_closer_views() -> None:
         torch.testing.assert_close(views.features, network.backbone(pictures(4)).last.mean((2, 3)))
         assert not torch.allclose(views.features, with_mask.features)
         assert views.mask_view.shape == (0, 3)
+        assert views.whole_features is None
         assert torch.equal(network(pictures(4)), predicted)  # so that a checkpoint predicts as it did in validation
     network.begin_epoch(2)
     assert torch.equal(network.views(pictures(4), labels).logits, with_mask.logits)
