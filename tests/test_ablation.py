@@ -13,7 +13,7 @@ from torch.nn.functional import cosine_similarity
 from fpcn_lightning.config import CONF, Config
 from tests.conftest import classifier_of, config_of
 
-PRESETS = ("fpcn", "fpcn_paper")
+PRESETS = ("fpcn_gated", "fpcn_paper")
 THETAS, ALPHAS = ("0.0", "0.25", "0.5", "0.75"), ("off", "area", "soft")
 
 

@@ -106,7 +106,7 @@ def test_a_recipe_of_the_authors_has_their_numbers_and_names_the_run(name: str) 
 def test_the_recipes_of_the_authors_are_rows_of_the_table_of_the_comparison() -> None:
     one, other = (config_of(f"+experiment={name}") for name in ("comparison", "authors_recipes"))
     assert one.report == other.report
-    assert one.report.paper["fpcn"] == 93.1
+    assert one.report.paper["fpcn_gated"] == 93.1
 
 
 def test_every_recipe_has_an_experiment_or_is_of_general_use() -> None:
@@ -203,15 +203,23 @@ def test_the_centre_loss_of_pca_net_has_the_weight_of_its_authors() -> None:
 
 def test_common_choices_exist() -> None:
     words: dict[str, tuple[str, ...]] = {
-        "model": ("plain", "fpcn", "fpcn_paper", "fpcn_official", "probe"),
+        "model": ("plain", "fpcn", "fpcn_gated", "fpcn_paper", "fpcn_official", "probe"),
         "trainer": ("cpu", "gpu", "ddp", "smoke"),
     }
     words |= {"logger": ("csv", "wandb", "tensorboard"), "data": ("synthetic", "minerals", "folder")}
     assert {f"{group}={name}" for group, names in words.items() for name in names} <= set(GROUPS)
 
 
-# What a preset of FPCN sets otherwise than `fpcn`, in `model` and in `loss`.
+# What a preset of FPCN sets otherwise than `fpcn_gated`, in `model` and in `loss`.
 OTHER_PRESETS: dict[str, dict[str, object]] = {
+    "fpcn": {
+        "model.contrast": False,
+        "model.inference_mode": "unmasked",
+        "loss.classification.weight": 0.0,
+        "loss.own.weight": 1.0,
+        "loss.supervised_contrastive.weight": 1.0,
+        "loss.center.weight": 0.0,
+    },
     "fpcn_official": {
         "model.alpha": "area",
         "model.strict_threshold": True,
@@ -239,7 +247,7 @@ OTHER_PRESETS: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("name", OTHER_PRESETS)
 def test_the_presets_of_fpcn_differ_in_these_keys(name: str) -> None:
-    ours, other = (config_of(f"model={preset}") for preset in ("fpcn", name))
+    ours, other = (config_of(f"model={preset}") for preset in ("fpcn_gated", name))
     flat = [flatten({"model": each.model, "loss": each.loss}) for each in (ours, other)]
     assert {key: flat[1][key] for key in flat[0] if flat[0][key] != flat[1][key]} == OTHER_PRESETS[name]
     assert ours.loss["center"]["weight"] == 0.5

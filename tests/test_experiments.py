@@ -25,6 +25,7 @@ FEWER = {
     "ablation": ["ablation=plain,full"],  # tests/test_config.py tests what each row switches off
     "localisation": ["ablation=plain,full", "background=shortcut", "hydra.sweeper.first=[]"],  # gradcam has students
     "pairs": ["model.pairs_per_image=2,4", "model=api_net"],
+    "recipe": ["variant=probe,strong,interpolation,adamw,cutmix"],
     "search": ["search.trials=2"],
     "theta_alpha": ["model.theta=0.0,0.5", "model.alpha=soft"],
 }

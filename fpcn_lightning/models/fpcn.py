@@ -20,7 +20,7 @@ class FPCN(OnBackbone):
     """Locates the rock, weights the features by its area, and contrasts pairs of images of the batch.
 
     With mask, alpha and contrast off it computes what `Plain` computes, bit for bit. The centre loss is a term of the
-    training loss (`loss.center`), of the pooled features before the gate. Three presets are kept apart. What each of
+    training loss (`loss.center`), of the pooled features before the gate. Four presets are kept apart. What each of
     them does where the paper prints something else, or nothing:
 
     **`model=fpcn_paper`, the paper as printed**; its data and schedule are `recipe=fpcn_paper`.
@@ -49,7 +49,22 @@ class FPCN(OnBackbone):
     | L_class + 0.5 centre loss | L_class + ranking with margin 0.05; no centre loss |
     | inference on a single image is not described | the head on the mean of the whole map: no mask, alpha or gate |
 
-    **`model=fpcn`, our reading**, in which alpha has an effect of its own.
+    **`model=fpcn`, ours**, for photographs (`experiments/photographs` has what it gives). It keeps positioning and the
+    comparison of the pictures of a batch, and takes another loss for the comparison.
+
+    | paper | here |
+    |---|---|
+    | equations 1, 3 | as in `fpcn_paper` |
+    | equation 5: one factor for the whole map | `soft`: surroundings of a small object weigh more, as in the prose |
+    | equation 7: a sum | the weighted mean: alpha decides what is kept, not how long the vector is |
+    | equations 6, 8, 9: gates of pairs | none: object and whole image of each picture are contrasted with those of all
+      others of the batch (`loss.supervised_contrastive`, Khosla et al. 2020) |
+    | equations 10, 11: centre loss | none: the contrast brings a class together, too |
+    | pairs are classified, single images at inference | single images are classified in training, too (`loss.own`) |
+    | inference on a single image is not described | the head on the mean of the whole map, which is what was trained:
+      the deployed network is as fast as the plain one |
+
+    **`model=fpcn_gated`, our reading of the equations**, in which alpha has an effect of its own.
 
     | paper | here |
     |---|---|
@@ -62,7 +77,7 @@ class FPCN(OnBackbone):
     | equation 11: the sum over raw features | the mean over L2-normalised ones; the sum dwarfs the cross-entropy |
     | inference on a single image is not described | positioning, and the image as its own partner |
 
-    Until alpha was `soft`, `model=fpcn` had `alpha=area, pool_over=mask`, in which alpha cancels
+    Version 0.1 had this preset under the name `fpcn`, with `alpha=area, pool_over=mask`, in which alpha cancels
     (`fpcn_lightning.models.masked_pooling`): results in `experiments/` that say so are of that time.
 
     Bugs of the authors' code that no preset reproduces:

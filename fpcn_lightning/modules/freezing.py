@@ -29,7 +29,7 @@ class Freezing:
         self._trunk, self._training = network.trunk, training
         early = _early(network, training.frozen_share)
         for parameter in early:
-            parameter.requires_grad_(requires_grad=False)
+            parameter.requires_grad = False
         # Some backbones have parameters that are never trained, such as fixed position embeddings.
         self._trained = [parameter for parameter in self._trunk.parameters() if parameter.requires_grad]
         self._batch_norms = [module for module in self._trunk.modules() if isinstance(module, _BATCH_NORM)]
@@ -65,12 +65,13 @@ def _early(network: Network, share: float) -> list[nn.Parameter]:
 def _stages(trunk: nn.Module) -> Iterable[list[nn.Parameter]]:
     """The parameters of each stage of a backbone, as timm groups them, from the input to the output."""
     model = trunk.model if isinstance(trunk, Backbone) else trunk
-    if not hasattr(model, "group_matcher"):
+    matcher = getattr(model, "group_matcher", None)
+    if matcher is None:
         raise UserError(
             f"training.frozen_share: the stages of {type(model).__name__} are not known, as those of timm's models "
             "are: set training.frozen_share=0, or choose a backbone of timm."
         )
-    groups = group_parameters(model, model.group_matcher(coarse=True))
+    groups = group_parameters(model, matcher(coarse=True))
     named = dict(model.named_parameters())
     for number in sorted(groups):
         yield [named[name] for name in groups[number]]

@@ -51,9 +51,9 @@ def test_label_smoothing_must_be_a_share(smoothing: float) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*self.log.*")
 def test_it_is_off_by_default_and_trains_the_head_of_single_images() -> None:
-    off = config_of("model=fpcn", "trainer=smoke")
+    off = config_of("model=fpcn_gated", "trainer=smoke")
     assert "own" not in build.loss_terms(off.loss, [10] * 3, 96)
-    words = ("model=fpcn", "trainer=smoke", "model.inference_mode=masked", "loss.own.weight=0.7")
+    words = ("model=fpcn_gated", "trainer=smoke", "model.inference_mode=masked", "loss.own.weight=0.7")
     module = classifier_of(config_of(*words)).train()
     labels = torch.arange(3).repeat_interleave(2)
     terms = module.loss_terms(module.network.views(torch.rand(6, 3, 64, 64), labels), labels)

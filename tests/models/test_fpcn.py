@@ -20,8 +20,10 @@ from fpcn_lightning.models.pairs import select_pairs
 from fpcn_lightning.models.plain import Plain
 from tests.conftest import composed
 
-PRESETS = {name: CONF / "model" / f"{name}.yaml" for name in ("plain", "fpcn", "fpcn_paper", "fpcn_official")}
-FPCN_PRESETS = ("fpcn", "fpcn_paper", "fpcn_official")
+PRESETS = {
+    name: CONF / "model" / f"{name}.yaml" for name in ("plain", "fpcn", "fpcn_gated", "fpcn_paper", "fpcn_official")
+}
+FPCN_PRESETS = ("fpcn", "fpcn_gated", "fpcn_paper", "fpcn_official")
 OFF: dict[str, Any] = {"mask": False, "alpha": "off", "contrast": False}
 
 
@@ -117,7 +119,7 @@ def test_with_all_off_it_is_plain_under_mixed_precision() -> None:
     assert torch.equal(seen[0].logits, seen[1].logits)
 
 
-@pytest.mark.parametrize("name", ["fpcn", "fpcn_paper"])
+@pytest.mark.parametrize("name", ["fpcn_gated", "fpcn_paper"])
 @pytest.mark.parametrize("switches", [{"mask": True}, {"mask": True, "alpha": None}, {"contrast": True}], ids=str)
 def test_each_switch_alone_makes_a_difference(name: str, switches: dict[str, Any]) -> None:
     kept = {key: value for key, value in (OFF | switches).items() if value is not None}
@@ -131,7 +133,7 @@ def test_each_switch_alone_makes_a_difference(name: str, switches: dict[str, Any
 
 @pytest.mark.parametrize(
     ("name", "classified", "ranked"),
-    [("fpcn_official", 336, 168), ("fpcn", 168, None), ("fpcn_paper", 2 * 861, None)],
+    [("fpcn_official", 336, 168), ("fpcn_gated", 168, None), ("fpcn_paper", 2 * 861, None)],
 )
 def test_batch_of_the_paper_has_its_number_of_pairs(name: str, classified: int, ranked: int | None) -> None:
     """42 images: the code makes 84 pairs, 336 logits and 168 scores to rank; any two of the batch are 861 pairs."""
@@ -167,14 +169,14 @@ def policy_pairs(labels: Tensor) -> tuple[list[int], list[int]]:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", FPCN_PRESETS)
+@pytest.mark.parametrize("name", [name for name in FPCN_PRESETS if name != "fpcn"])
 def test_views_agree_with_a_loop_over_pairs(name: str) -> None:
     maps, previous, labels = random_maps(6), random_maps(6, channels=192).flip(0), labels_of(2)
     network = on_maps(preset(name, dropout=0.0), maps, previous)
     views = network.views(pictures(6), labels)
     located = network.positioning(maps, previous)
     alpha, masks = located.object_ratio, located.mask
-    if name == "fpcn":
+    if name == "fpcn_gated":
         weights = [masks[i] + (1 - alpha[i]) * (1 - masks[i]) for i in range(6)]
         features = torch.stack([(maps[i] * weights[i]).sum((1, 2)) / weights[i].sum() for i in range(6)])
     else:
@@ -255,14 +257,14 @@ def test_small_and_one_sided_batches_give_no_wrong_pairs(labels: list[int], pair
 
 @pytest.mark.parametrize(("policy", "pairs"), [("random", 12), ("all", 15)])
 def test_pair_policies_determine_the_views(policy: str, pairs: int) -> None:
-    network = on_maps(preset("fpcn", pairs=policy), random_maps(6))
+    network = on_maps(preset("fpcn_gated", pairs=policy), random_maps(6))
     assert len(network.views(pictures(6), labels_of(2)).logits) == 2 * pairs
 
 
 @pytest.mark.parametrize("kind", ["box", "window"])
 def test_the_closer_view_is_classified_by_the_same_backbone_and_head(kind: Any) -> None:
-    network = preset("fpcn", mask_view=kind, mask_view_share=0.4).eval()
-    plain = preset("fpcn").eval()
+    network = preset("fpcn_gated", mask_view=kind, mask_view_share=0.4).eval()
+    plain = preset("fpcn_gated").eval()
     labels = torch.tensor([0, 0, 1, 1])
     views, without = network.views(pictures(4), labels), plain.views(pictures(4), labels)
     assert without.mask_view is None
@@ -279,14 +281,16 @@ def test_the_closer_view_is_classified_by_the_same_backbone_and_head(kind: Any) 
 
 def test_whole_features_are_those_of_the_map_without_mask() -> None:
     maps = random_maps(6)
-    views = on_maps(preset("fpcn"), maps).views(pictures(6), labels_of(2))
+    network = on_maps(preset("fpcn"), maps)
+    views = network.views(pictures(6), labels_of(2))
     torch.testing.assert_close(views.whole_features, maps.mean((2, 3)))
+    torch.testing.assert_close(views.own_logits, network.head(maps.mean((2, 3))))
     assert not torch.allclose(views.features, views.whole_features)
     assert on_maps(preset("fpcn", mask=False), maps).views(pictures(6), labels_of(2)).whole_features is None
 
 
 def test_the_first_epochs_train_without_mask_alpha_and_closer_views() -> None:
-    network = preset("fpcn", mask_from_epoch=2, mask_view="window", inference_mode="masked").eval()
+    network = preset("fpcn_gated", mask_from_epoch=2, mask_view="window", inference_mode="masked").eval()
     labels = torch.tensor([0, 0, 1, 1])
     with_mask, predicted = network.views(pictures(4), labels), network(pictures(4))
     assert len(with_mask.mask_view) == 4
@@ -301,7 +305,7 @@ def test_the_first_epochs_train_without_mask_alpha_and_closer_views() -> None:
     network.begin_epoch(2)
     assert torch.equal(network.views(pictures(4), labels).logits, with_mask.logits)
     with pytest.raises(UserError, match=r"model\.mask_from_epoch=-1"):
-        preset("fpcn", mask_from_epoch=-1)
+        preset("fpcn_gated", mask_from_epoch=-1)
 
 
 # --- gradients ------------------------------------------------------------------------------------------------------
@@ -336,7 +340,7 @@ def test_gradient_reaches_every_parameter(name: str) -> None:
 def test_positioning_carries_no_gradient(alpha: str | float, pool_over: str) -> None:
     """d pooled / d F is weight / divisor at each position: no gradient through mask or alpha."""
     maps = random_maps(2).requires_grad_()
-    network = on_maps(preset("fpcn", alpha=alpha, pool_over=pool_over), maps)
+    network = on_maps(preset("fpcn_gated", alpha=alpha, pool_over=pool_over), maps)
     views = network.views(pictures(2), torch.tensor([0, 1]))
     assert not views.mask.requires_grad
     assert not views.object_ratio.requires_grad
@@ -375,7 +379,7 @@ def test_authors_inference_is_the_head_on_the_mean_of_the_map() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+@pytest.mark.parametrize("name", ["fpcn_gated", "fpcn_official"])
 def test_predictions_do_not_depend_on_the_other_images(name: str) -> None:
     network = preset(name).eval()
     images = pictures(5)
@@ -390,7 +394,7 @@ def test_predictions_do_not_depend_on_the_other_images(name: str) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+@pytest.mark.parametrize("name", ["fpcn_gated", "fpcn_official"])
 def test_predictions_do_not_depend_on_labels_or_earlier_calls(name: str) -> None:
     network = preset(name).eval()
     before, state = network(pictures(4)), {key: value.clone() for key, value in network.state_dict().items()}
@@ -402,12 +406,12 @@ def test_predictions_do_not_depend_on_labels_or_earlier_calls(name: str) -> None
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+@pytest.mark.parametrize("name", ["fpcn_gated", "fpcn_official"])
 def test_forward_uses_the_configured_inference_mode(name: str) -> None:
     network = preset(name).eval()
     predictions = network.predict(pictures(2)).logits
     assert tuple(predictions) == network.inference_modes
-    assert network.inference_mode == {"fpcn": "as_trained", "fpcn_official": "unmasked"}[name]
+    assert network.inference_mode == {"fpcn_gated": "as_trained", "fpcn_official": "unmasked"}[name]
     for inference_mode in network.inference_modes:
         network.choose_inference_mode(inference_mode)
         assert torch.equal(network(pictures(2)), predictions[inference_mode])
@@ -415,20 +419,20 @@ def test_forward_uses_the_configured_inference_mode(name: str) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+@pytest.mark.parametrize("name", ["fpcn_gated", "fpcn_official"])
 def test_inference_mode_as_trained_pairs_an_image_with_itself(name: str) -> None:
     network = preset(name).eval()
     views = network.views(pictures(2), torch.tensor([0, 1]))
     for image, features in enumerate(views.features):
-        mutual = fused(network, features, features, "relu" if name == "fpcn" else "none")
-        gated = features * mutual if name == "fpcn" else features + features * torch.sigmoid(mutual * features)
+        mutual = fused(network, features, features, "relu" if name == "fpcn_gated" else "none")
+        gated = features * mutual if name == "fpcn_gated" else features + features * torch.sigmoid(mutual * features)
         expected = network.head.weight @ gated + network.head.bias
         found = network.predict(pictures(2)).logits["as_trained"][image]
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+@pytest.mark.parametrize("name", ["fpcn_gated", "fpcn_official"])
 def test_masked_unmasked_and_their_mean_need_no_fusion(name: str) -> None:
     network = preset(name).eval()
     views = network.views(pictures(3), torch.tensor([0, 0, 1]))
@@ -446,7 +450,7 @@ def test_masked_unmasked_and_their_mean_need_no_fusion(name: str) -> None:
 @pytest.mark.parametrize("inference_mode", FPCN.inference_modes)
 def test_the_own_prediction_in_training_is_that_of_the_inference_mode(inference_mode: str) -> None:
     """So that `loss.own` trains what is deployed."""
-    network = preset("fpcn", inference_mode=inference_mode).eval()
+    network = preset("fpcn_gated", inference_mode=inference_mode).eval()
     views = network.views(pictures(4), torch.tensor([0, 0, 1, 1]))
     torch.testing.assert_close(views.own_logits, network(pictures(4)), rtol=1e-4, atol=1e-5)
     assert len(views.logits) == 16  # pairs are classified as well
@@ -460,7 +464,7 @@ def test_the_own_prediction_in_training_is_that_of_the_inference_mode(inference_
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+@pytest.mark.parametrize("name", ["fpcn_gated", "fpcn_official"])
 @pytest.mark.parametrize("value", [0.0, 1.0, math.nan])
 def test_constant_or_infinite_map_is_all_object(name: str, value: float) -> None:
     network = on_maps(preset(name).eval(), torch.full((4, 96, 5, 3), value))
@@ -471,7 +475,7 @@ def test_constant_or_infinite_map_is_all_object(name: str, value: float) -> None
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+@pytest.mark.parametrize("name", ["fpcn_gated", "fpcn_official"])
 @pytest.mark.parametrize("size", [32, 50, 96, 160])
 def test_images_of_any_size_are_accepted(name: str, size: int) -> None:
     network = preset(name).eval()
@@ -483,7 +487,7 @@ def test_images_of_any_size_are_accepted(name: str, size: int) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("inference_mode", FPCN.inference_modes)
 def test_export_gives_the_same_prediction(inference_mode: str) -> None:
-    network = preset("fpcn", inference_mode=inference_mode).eval()
+    network = preset("fpcn_gated", inference_mode=inference_mode).eval()
     exported = torch.export.export(network, (pictures(1),)).module()
     torch.testing.assert_close(exported(pictures(1)), network(pictures(1)))
 
@@ -504,7 +508,7 @@ def test_export_of_the_authors_inference_accepts_other_batches_and_sizes() -> No
 )
 def test_error_of_an_unknown_choice_names_the_key(key: str) -> None:
     with pytest.raises(UserError, match=f"model\\.{key}"):
-        preset("fpcn", **{key: "nonsense"})
+        preset("fpcn_gated", **{key: "nonsense"})
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "model").glob("*.yaml")))
@@ -518,7 +522,7 @@ def test_every_preset_names_every_key_of_its_network(name: str) -> None:
 
 
 def test_presets_differ_as_paper_and_code_do() -> None:
-    fpcn, official = preset("fpcn"), preset("fpcn_official")
+    fpcn, official = preset("fpcn_gated"), preset("fpcn_official")
     assert not any((fpcn.positioning.strict, fpcn.positioning.largest_component, fpcn.positioning.previous_block))
     assert all(
         (official.positioning.strict, official.positioning.largest_component, official.positioning.previous_block)

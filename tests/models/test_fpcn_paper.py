@@ -95,4 +95,4 @@ def test_the_centre_loss_has_the_papers_number_and_not_its_weight() -> None:
         return float(term.loss((scale * features).repeat(times, 1), labels.repeat(times)))
 
     assert loss("fpcn_paper", 3.0, 2) == pytest.approx(9 * 2 * loss("fpcn_paper", 1.0, 1), rel=1e-4)
-    assert loss("fpcn", 3.0, 2) == pytest.approx(loss("fpcn", 1.0, 1), rel=1e-4)
+    assert loss("fpcn_gated", 3.0, 2) == pytest.approx(loss("fpcn_gated", 1.0, 1), rel=1e-4)

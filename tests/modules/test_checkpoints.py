@@ -27,7 +27,7 @@ PRESETS = [
 SIZE = 64
 
 
-def config(name: str = "fpcn") -> Config:
+def config(name: str = "fpcn_gated") -> Config:
     # Another memory layout changes the order of sums and so the last bits.
     return config_of(f"model={name}", "trainer=smoke", "training.channels_last=false")
 

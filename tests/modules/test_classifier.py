@@ -17,7 +17,7 @@ from fpcn_lightning.modules.classifier import Classifier
 from tests.conftest import classifier_of, config_of
 
 # One view per image, gated pairs, ranked pairs; tests/models/test_every_network.py has all networks.
-PRESETS = ("plain", "fpcn", "fpcn_official")
+PRESETS = ("plain", "fpcn_gated", "fpcn_official")
 CLASSES, SIZE = 3, 64
 pytestmark = pytest.mark.filterwarnings("ignore:.*self.log.*", "ignore:.*num_workers", "ignore:.*log_every_n_steps")
 
@@ -116,7 +116,7 @@ def test_terms_are_logged_by_name() -> None:
     assert 0 < logged["train/object_ratio"] <= 1
 
 
-@pytest.mark.parametrize("name", ["plain", "fpcn"])
+@pytest.mark.parametrize("name", ["plain", "fpcn_gated"])
 def test_ranking_needs_a_network_that_ranks(name: str) -> None:
     with pytest.raises(UserError, match=r"loss\.ranking\.weight=0"):
         classifier(name, loss__ranking__weight=1.0).training_step(batch(), 0)
@@ -164,7 +164,7 @@ def test_groups_hold_every_parameter_exactly_once(name: str) -> None:
     assert [group["lr"] for group in groups] == [0.01, pytest.approx(0.1)]
 
 
-@pytest.mark.parametrize("name", ["fpcn", "fpcn_official"])
+@pytest.mark.parametrize("name", ["fpcn_gated", "fpcn_official"])
 def test_convolutions_of_the_last_stage_are_trained(name: str) -> None:
     """The authors' optimisers lack the nine of ResNet-101, whose last stage is that of ResNet-50."""
     with torch.device("meta"):
@@ -322,7 +322,7 @@ def test_same_seed_gives_the_same_weights_bit_for_bit() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["plain", "fpcn"])
+@pytest.mark.parametrize("name", ["plain", "fpcn_gated"])
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_padding_does_not_affect_metrics_or_predictions(name: str, split: str) -> None:
     module, run = classifier(name), trainer()
@@ -348,7 +348,7 @@ def test_padding_does_not_affect_metrics_or_predictions(name: str, split: str) -
 
 
 def test_configured_inference_mode_is_logged() -> None:
-    module, run = classifier("fpcn"), trainer(max_epochs=1)
+    module, run = classifier("fpcn_gated"), trainer(max_epochs=1)
     run.fit(module, loader(batch()), loader(batch(seed=1)))
     for metric in ("accuracy", "macro_f1", "loss"):
         measured: Any = module.measured["val"]["as_trained"]
@@ -379,5 +379,5 @@ def test_normalisation_is_not_saved_with_the_weights() -> None:
 
 
 def test_example_input_passes_through_the_module() -> None:
-    module = classifier("fpcn").eval()
+    module = classifier("fpcn_gated").eval()
     assert module(module.example_input_array).shape == (1, CLASSES)

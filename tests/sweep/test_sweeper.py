@@ -93,9 +93,12 @@ def test_errors_of_a_launcher_of_hydra_itself_end_in_one_sentence(
 @pytest.mark.parametrize(
     ("words", "folders"),
     [
-        ((), {"plain/seed-0", "fpcn/seed-0"}),
+        ((), {"probe/seed-0", "plain/seed-0", "fpcn/seed-0"}),
         (("model=plain",), {"plain/seed-0"}),
-        (("seed=1,2",), {"plain/seed-1", "plain/seed-2", "fpcn/seed-1", "fpcn/seed-2"}),
+        (
+            ("seed=1,2",),
+            {f"{model}/seed-{seed}" for model in ("probe", "plain", "fpcn") for seed in (1, 2)},
+        ),
         (("model=fpcn", "model.alpha=soft", "variant=soft", "seed=range(2)"), {"soft/seed-0", "soft/seed-1"}),
     ],
 )

@@ -52,7 +52,7 @@ def test_the_strong_recipe_is_not_below_its_linear_probe(train: Train, folder: P
     words = ("backbone=tf_efficientnet_lite0", "pretrained=true", "training.min_steps=30", "trainer.max_epochs=3")
     _, result = train(f"data.root={folder}", "model=plain", *RECIPE, *WHOLE, *words)
     probe = result["probe"]
-    assert probe is not None  # type: ignore[redundant-expr]
+    assert probe is not None
     assert probe["test"] is not None
     assert probe["test"] > 3 / CLASSES  # far above chance: the set can be learned
     assert accuracy(result, "val") >= probe["val"] - 1e-6

@@ -101,10 +101,10 @@ def test_weights_between_probe_and_training(train: Train) -> None:
 
 
 def test_a_network_without_such_a_layer_records_the_probe_only(train: Train) -> None:
-    _, result = train("model=fpcn", "training.probe=floor", *WHOLE)
+    _, result = train("model=fpcn_gated", "training.probe=floor", *WHOLE)
     assert not result["probe"]["chosen"]  # type: ignore[index]
     with pytest.raises(UserError, match=r"training\.probe=start: FPCN with this inference mode has no linear layer"):
-        train("model=fpcn", "training.probe=start", folder="start")
+        train("model=fpcn_gated", "training.probe=start", folder="start")
 
 
 def test_networks_without_a_pretrained_backbone_have_no_floor(train: Train) -> None:

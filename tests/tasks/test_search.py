@@ -22,7 +22,7 @@ from tests.conftest import composed
 from tests.runs.test_results import make_result
 
 SMALL = ("+experiment=search", "trainer=smoke", "callbacks.summary=null")
-KEYS = ("optimizer.lr", "loss.center.weight", "model.theta")
+KEYS = ("optimizer.lr", "loss.supervised_contrastive.weight", "model.theta")
 Outcome = Callable[[Job], int]
 Search = Callable[..., list[Job]]
 
@@ -89,7 +89,7 @@ def test_a_trial_is_a_training_without_the_test_split(search_here: Search, trial
         assert job.command[-1] == f"hydra.run.dir='{job.folder}'"
         drawn = [OmegaConf.select(cfg, key) for key in KEYS]
         assert drawn == [float(trials()[number][key]) for key in KEYS]
-    assert [float(trials()[0][key]) for key in KEYS] == [0.01, 0.5, 0.0]
+    assert [float(trials()[0][key]) for key in KEYS] == [0.01, 1.0, 0.0]
 
 
 def test_more_trials_are_added_to_the_finished_ones(search_here: Search, trials: Trials) -> None:

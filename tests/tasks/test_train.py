@@ -177,7 +177,7 @@ def test_the_seconds_of_an_interrupted_run_are_added_up(train: Train) -> None:
 )
 def test_a_value_out_of_range_is_an_error(train: Train, override: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        train(override)
+        train("model=fpcn_gated", override)
     assert message in str(caught.value)
 
 

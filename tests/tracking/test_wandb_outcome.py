@@ -19,13 +19,13 @@ def picture_files(recorded: Recorded) -> list[str]:
 
 
 def test_a_run_logs_its_record_to_w_and_b(train: Train) -> None:
-    folder, result = train("model=fpcn", "logger=wandb", "name=study")
+    folder, result = train("model=fpcn_gated", "logger=wandb", "name=study")
     (recorded,) = offline_runs(folder)
     assert result["metrics"] is not None
     assert result["network"] is not None
     assert recorded.exit_code == 0
     assert recorded.run["run_group"] == "study"
-    assert recorded.run["display_name"] == "fpcn/seed-0"
+    assert recorded.run["display_name"] == "fpcn_gated/seed-0"
     assert recorded.run["job_type"] == "train"
     assert recorded.run["project"] == "fpcn_lightning"
     assert recorded.run["run_id"] == (folder / "wandb_run.txt").read_text().strip()
