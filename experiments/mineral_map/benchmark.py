@@ -141,8 +141,9 @@ def compared(truth: Path, output: Path) -> dict[str, Any]:
         {
             "class": name,
             "percent": rows[name]["percent"],
-            "low": rows[name]["percent_low"],
-            "high": rows[name]["percent_high"],
+            "corrected": rows[name]["percent_corrected"],
+            "low": rows[name]["corrected_low"],
+            "high": rows[name]["corrected_high"],
             "true_percent": float(100 * count / classes.size),
             "grains": rows[name]["grains_resolved"],
             "true_grains": number,
@@ -179,10 +180,11 @@ def shown(run: Run, result: dict[str, Any], options: argparse.Namespace) -> None
     """Print the tables."""
     print(f"{options.size} x {options.size} px, {options.file}, {options.threads} threads")
     print(f"{run.seconds:.0f} s, {run.gigabytes:.2f} GB, {result['windows'] / run.seconds:.0f} windows a second")
-    print(f"{'class':14s} {'percent':>8s} {'truth':>8s} {'low':>8s} {'high':>8s} {'grains':>8s} {'truth':>8s}")
+    headings = ("percent", "corrected", "truth", "low", "high", "grains", "truth")
+    print(f"{'class':14s} " + " ".join(f"{heading:>9s}" for heading in headings))
     for row in result["classes"]:
-        areas = "".join(f" {row[key]:8.2f}" for key in ("percent", "true_percent", "low", "high"))
-        print(f"{row['class']:14s}{areas} {row['grains']:8d} {row['true_grains']:8d}")
+        areas = "".join(f" {row[key]:9.2f}" for key in ("percent", "corrected", "true_percent", "low", "high"))
+        print(f"{row['class']:14s}{areas} {row['grains']:9d} {row['true_grains']:9d}")
     print(f"pixels right: {100 * result['pixels_right']:.2f} %")
     ratio = result["contacts_px"] / result["true_contacts_px"]
     print(f"contacts: {ratio:.3f} of the true length; by pairs {100 * result['contacts_mean_error']:.1f} % off")

@@ -14,9 +14,10 @@ from fpcn_lightning.deploy.predictions import (
 )
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import read_bundle
-from fpcn_lightning.field.manifest import ModelFile
+from fpcn_lightning.field.manifest import MAX_MAPPED_CLASSES, ModelFile
 from fpcn_lightning.field.model import BundleModel
 
+CONFUSION_DIGITS = 4  # of a number of pictures
 PARITY = 1e-4  # of probability, between PyTorch and a file in float32
 
 
@@ -69,6 +70,9 @@ def measured_entry(
     if predicted.test and reference.test:
         measured["accuracy"] = predicted.test.accuracy
         measured["agreement"] = predicted.test.agreement(reference.test)
+        if len(predicted.test.window_confusion) <= MAX_MAPPED_CLASSES:
+            rounded = predicted.test.window_confusion.numpy().round(CONFUSION_DIGITS)
+            measured["window_confusion"] = rounded.tolist()
     return measured
 
 

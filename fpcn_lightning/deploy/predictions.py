@@ -24,6 +24,7 @@ class PicturePredictions(NamedTuple):
     labels: Tensor  # long [P]
     probabilities: Tensor  # [P, C]
     score: Tensor  # [P]
+    window_confusion: Tensor  # [C, C], of single views by true and predicted class; those of one picture weigh 1
 
     @property
     def accuracy(self) -> float:
@@ -81,8 +82,18 @@ def picture_predictions(predict: PredictViews, loader: Iterable[Batch], descript
 def _by_picture(positions: Tensor, labels: Tensor, probabilities: Tensor, score: Tensor) -> PicturePredictions:
     """The predictions for pictures from those for their views, given the picture of each view."""
     return PicturePredictions(
-        labels[first_rows(positions)], averaged(positions, probabilities), averaged(positions, score)
+        labels[first_rows(positions)],
+        averaged(positions, probabilities),
+        averaged(positions, score),
+        _window_confusion(positions, labels, probabilities),
     )
+
+
+def _window_confusion(positions: Tensor, labels: Tensor, probabilities: Tensor) -> Tensor:
+    _, places, views = torch.unique(positions, return_inverse=True, return_counts=True)
+    classes = probabilities.shape[1]
+    confusion = torch.zeros(classes, classes, dtype=torch.float64)
+    return confusion.index_put_((labels, probabilities.argmax(1)), 1 / views[places].double(), accumulate=True)
 
 
 def _without_padding(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

@@ -108,14 +108,15 @@ def read_bundle(folder: Path) -> Bundle:
     if (schema := manifest.integer("schema", 0, 10**6)) != SCHEMA:
         raise UserError(f"{path} has schema {schema}, this version reads {SCHEMA}: install the version that wrote it.")
     labels = read_limited(folder / LABELS_NAME, MAX_TEXT_BYTES)
+    classes = _classes(labels, folder / LABELS_NAME)
     bundle = Bundle(
         folder=folder,
         digest=hashlib.sha256(data + labels).hexdigest(),
         name=manifest.text("name"),
-        classes=_classes(labels, folder / LABELS_NAME),
+        classes=classes,
         views=_views(manifest.mapping("views")),
         micrometres_per_pixel=_scale(manifest),
-        files=_files(manifest.mapping("files"), path),
+        files=_files(manifest.mapping("files"), path, len(classes)),
         default=manifest.text("default"),
         activation_map=manifest.boolean("activation_map"),
         score=manifest.text("score"),
@@ -154,14 +155,14 @@ def _scale(manifest: CheckedMapping) -> float | None:
     return None if manifest.content.get(key) is None else manifest.number(key, 1e-6, 1e6)
 
 
-def _files(files: CheckedMapping, path: Path) -> dict[str, ModelFile]:
+def _files(files: CheckedMapping, path: Path, classes: int) -> dict[str, ModelFile]:
     for name in files:
         if not _FILE_NAME.fullmatch(name):
             raise UserError(f"{path} lists the file {name[:100]!r}, which is no plain file name: {WAY_OUT}.")
-    return {name: _model_file(files.mapping(name)) for name in files}
+    return {name: _model_file(files.mapping(name), classes) for name in files}
 
 
-def _model_file(entry: CheckedMapping) -> ModelFile:
+def _model_file(entry: CheckedMapping, classes: int) -> ModelFile:
     quantiles = entry.mapping("quantiles")
     for coverage in quantiles:
         if not re.fullmatch(r"0\.\d{1,6}", coverage):
@@ -178,4 +179,5 @@ def _model_file(entry: CheckedMapping) -> ModelFile:
         agreement=entry.share("agreement"),
         threshold=entry.number("threshold"),
         quantiles={coverage: quantiles.number(coverage, 0, 1) for coverage in quantiles},
+        window_confusion=entry.counts("window_confusion", classes),
     )

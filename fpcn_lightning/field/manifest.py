@@ -21,6 +21,7 @@ The prediction for a picture with several views is the mean of their probabiliti
 from typing import Literal, NotRequired, TypedDict
 
 SCHEMA = 1
+MAX_MAPPED_CLASSES = 255  # codes of a map are bytes, of which one is for places without data
 MANIFEST_NAME = "bundle.json"
 LABELS_NAME = "labels.json"
 CARD_NAME = "card.md"
@@ -56,6 +57,9 @@ class ModelFile(TypedDict):
     agreement: float | None  # share of test pictures with the same class as PyTorch in float32
     threshold: float  # a picture with a lower score is `unknown`
     quantiles: dict[str, float]  # by coverage ("0.9"): a class joins the prediction set when 1 - probability <= this
+    # Test pictures by true class (rows) and predicted class of their single views (columns); views of one picture share
+    # a weight of 1. None if it was not measured, or for more classes than a map has.
+    window_confusion: NotRequired[list[list[float]] | None]
 
 
 class Manifest(TypedDict):

@@ -123,6 +123,21 @@ class CheckedMapping:
         """A number in 0..1, or None."""
         return None if self.content.get(key) is None else self.number(key, 0, 1)
 
+    def counts(self, key: str, size: int) -> list[list[float]] | None:
+        """A matrix of `size` x `size` numbers of at least 0, or None, also where it is absent."""
+        rows = self.content.get(key)
+        if rows is None:
+            return None
+        if not isinstance(rows, list) or len(rows) != size:
+            self.reject(key, rows, f"a list of {size} lists")
+        return [self._counts(key, row, size) for row in rows]
+
+    def _counts(self, key: str, row: object, size: int) -> list[float]:
+        if not isinstance(row, list) or len(row) != size:
+            self.reject(key, row, f"a list of {size} numbers")
+        cells = CheckedMapping({str(place): cell for place, cell in enumerate(row)}, f"{self._place} {key}")
+        return [cells.number(place, 0) for place in cells]
+
     def _text(self, key: str, value: object) -> str:
         if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT or not is_printable(value):
             self.reject(key, value, f"a text of 1 to {MAX_TEXT} printable characters")

@@ -27,7 +27,7 @@ def pictures(wrong: int, shift: float = 0.0) -> PicturePredictions:
     """200 predictions, the first `wrong` of them of the other class; scores 0 to 199."""
     predictions = torch.where(torch.arange(200) < wrong, 1 - LABELS, LABELS)
     probabilities: Tensor = 0.2 + 0.6 * torch.nn.functional.one_hot(predictions, 2).double()
-    return PicturePredictions(LABELS, probabilities + torch.tensor([shift, -shift]), torch.arange(200.0))
+    return PicturePredictions(LABELS, probabilities + torch.tensor([shift, -shift]), torch.arange(200.0), torch.eye(2))
 
 
 def both(val: PicturePredictions, test: PicturePredictions | None) -> DeployedPredictions:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fpcn_lightning.errors import UserError, WriteError
 from fpcn_lightning.field.bundle import Bundle, read_bundle
@@ -99,7 +100,7 @@ def map_section(
                 progress=progress,
             )
             class_map = _class_map(predicted, model, plan)
-            measured = measure(class_map, windows.resolution)
+            measured = measure(class_map, windows.resolution, _confusion(model))
             photograph = thumbnail(opened, _PHOTOGRAPH_SIZE)
             write_results(output, class_map, measured, windows.resolution, photograph)
             summary = _summary(output, opened, model, plan, predicted, class_map, measured, time.monotonic() - began)
@@ -131,7 +132,12 @@ def _plan(section: SectionFile, bundle: Bundle, given: float | None, window: int
 def _class_map(predicted: WindowPredictions, model: BundleModel, plan: _MapPlan) -> ClassMap:
     threshold = model.bundle.files[model.file]["threshold"]
     cells = CellPredictions(predicted, model.bundle.classes, threshold, plan.micrometres_per_pixel)
-    return make_class_map(cells, plan.size.pixels)
+    return make_class_map(cells)
+
+
+def _confusion(model: BundleModel) -> NDArray[np.float64] | None:
+    measured = model.bundle.files[model.file].get("window_confusion")
+    return None if measured is None else np.array(measured, np.float64)
 
 
 def _summary(

@@ -11,7 +11,6 @@ from fpcn_lightning.field.mapping.measure.class_map import (
     CellBand,
     CellPredictions,
     ClassMap,
-    ClassShare,
 )
 
 CLASSES = ("quartz", "mica, dark", "Glaukonit \u03b4")
@@ -32,7 +31,6 @@ def drawn_map(codes: NDArray[Any], **changes: Any) -> ClassMap:
         "unfamiliar": np.zeros(codes.shape, np.bool_),
         **changes,
     }
-    values.setdefault("shares", tuple(ClassShare(1 / len(values["classes"]), 0.01) for _ in values["classes"]))
     return ClassMap(**values)
 
 

@@ -1,4 +1,4 @@
-"""The map of a section: of each cell the most likely class and its probability, and the share of each class.
+"""The map of a section: of each cell the most likely class and its probability.
 
 Between the centres of four windows, their predictions are interpolated bilinearly. Windows that overlap by half are
 thereby averaged with weights that fall from 1 at the centre of a window to 0 at its edge.
@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.field.manifest import MAX_MAPPED_CLASSES
 from fpcn_lightning.field.mapping.classify.prediction_store import WindowPredictions
 
-NO_DATA = 255
+NO_DATA = MAX_MAPPED_CLASSES
 """The code of cells without data; classes are coded by their position in the bundle's list."""
 
 MAX_BAND_NUMBERS = 4_000_000  # probabilities that are computed at once
@@ -119,13 +120,6 @@ def _interpolate(predictions: Floats, neighbours: _Neighbours, axis: int) -> Flo
     return interpolated
 
 
-class ClassShare(NamedTuple):
-    """Expected share of a class in the area with data, by the probabilities, and its standard deviation; 0..1."""
-
-    expected: float
-    deviation: float
-
-
 @dataclass(frozen=True)
 class ClassMap:
     """A section as a grid of square cells; those at the right and lower border may be cropped.
@@ -138,7 +132,6 @@ class ClassMap:
         codes: uint8 [rows, columns], the most likely class, or `NO_DATA`.
         confidence: uint8 [rows, columns], probability of that class in percent, or `NO_DATA`.
         unfamiliar: bool [rows, columns], whether the cell looks unlike the pictures of the training.
-        shares: of each class by the probabilities, see `make_class_map`.
     """
 
     classes: tuple[str, ...]
@@ -149,7 +142,6 @@ class ClassMap:
     codes: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
     unfamiliar: NDArray[np.bool_]
-    shares: tuple[ClassShare, ...]
 
     @property
     def row_edges(self) -> NDArray[np.int64]:
@@ -169,34 +161,21 @@ class ClassMap:
         return [slice(first, last) for first, last in pairwise(edges)]
 
 
-def make_class_map(cells: CellPredictions, window: int) -> ClassMap:
-    """Find the most likely class of each cell, and the share of each class with its uncertainty.
-
-    The expected share of a class is the mean of its calibrated probability over the area with data. A place that has
-    the class with probability p adds p (1 - p) to the variance. Errors of places in one window are correlated.
-    Therefore the section is divided into squares of the size of a window: inside a square, errors are taken as fully
-    correlated (their standard deviations are added), between squares as independent (their variances are added). This
-    does not include errors that the network makes in the same direction all over the section.
-
-    Args:
-        cells: the predictions.
-        window: size of what the network sees at once, in pixels of the section.
+def make_class_map(cells: CellPredictions) -> ClassMap:
+    """Find the most likely class of each cell.
 
     Raises:
         UserError: more classes than fit into a byte.
     """
-    if len(cells.classes) > NO_DATA:
-        raise UserError(f"a map has at most {NO_DATA} classes, but the bundle has {len(cells.classes)}.")
+    if len(cells.classes) > MAX_MAPPED_CLASSES:
+        raise UserError(f"a map has at most {MAX_MAPPED_CLASSES} classes, but the bundle has {len(cells.classes)}.")
     codes = np.full((cells.rows, cells.columns), NO_DATA, np.uint8)
     confidence, unfamiliar = codes.copy(), np.zeros(codes.shape, np.bool_)
-    heights, widths = (np.diff(cell_edges(length, cells.cell)) for length in (cells.height, cells.width))
-    sums = _ShareSums(cells, window)
     for band in cells.bands():
         rows = slice(band.top, band.top + len(band.known))
         codes[rows][band.known] = band.probabilities.argmax(-1)[band.known]
         confidence[rows][band.known] = np.rint(100 * band.probabilities.max(-1))[band.known]
         unfamiliar[rows] = band.unfamiliar
-        sums.add(band.top, band.probabilities, np.outer(heights[rows], widths) * band.known)
     return ClassMap(
         classes=tuple(cells.classes),
         height=cells.height,
@@ -206,33 +185,7 @@ def make_class_map(cells: CellPredictions, window: int) -> ClassMap:
         codes=codes,
         confidence=confidence,
         unfamiliar=unfamiliar,
-        shares=sums.shares(),
     )
-
-
-class _ShareSums:
-    """Sums from which the shares of the classes follow, over the squares that `make_class_map` describes."""
-
-    def __init__(self, cells: CellPredictions, window: int) -> None:
-        self._square = max(1, round(window / cells.cell))  # cells along an edge
-        self._starts = np.arange(0, cells.columns, self._square)
-        squares = (-(-cells.rows // self._square), len(self._starts))
-        self._deviations = np.zeros((*squares, len(cells.classes)))
-        self._expected = np.zeros(len(cells.classes))
-        self._area = 0.0
-
-    def add(self, top: int, probabilities: Floats, areas: NDArray[np.int64]) -> None:
-        """Add rows of cells from `top` on: [h, columns, C] and [h, columns], 0 where there is no data."""
-        self._area += areas.sum()
-        self._expected += np.tensordot(areas, probabilities, 2)
-        deviations = areas[..., None] * np.sqrt(probabilities * (1 - probabilities).clip(0))
-        rows = np.arange(top, top + len(areas)) // self._square
-        np.add.at(self._deviations, rows, np.add.reduceat(deviations, self._starts, axis=1))
-
-    def shares(self) -> tuple[ClassShare, ...]:
-        deviation = np.sqrt((self._deviations**2).sum((0, 1)))
-        numbers = np.stack([self._expected, deviation], axis=-1) / max(self._area, 1)
-        return tuple(ClassShare(*pair) for pair in numbers.tolist())
 
 
 def cell_edges(length: int, cell: int) -> NDArray[np.int64]:

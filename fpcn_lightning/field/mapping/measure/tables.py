@@ -7,19 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpcn_lightning.field.mapping.measure.class_map import NO_DATA, ClassMap
+from fpcn_lightning.field.mapping.measure.corrected_areas import corrected_shares, independent_regions
 from fpcn_lightning.field.mapping.measure.grains import MeasuredGrains, find_grains, size_rows
 from fpcn_lightning.field.mapping.measure.palette import class_colours, hexadecimal
 from fpcn_lightning.field.results import TableRow
 
 AREA_COLUMNS = (
-    *("class", "code", "colour", "area_mm2", "area_px", "percent", "percent_low", "percent_high", "percent_expected"),
-    *("percent_of_section", "percent_unfamiliar", "grains", "grains_resolved"),
+    *("class", "code", "colour", "area_mm2", "area_px", "percent", "percent_corrected", "corrected_low"),
+    *("corrected_high", "percent_of_section", "percent_unfamiliar", "grains", "grains_resolved"),
     *("median_diameter_um", "median_diameter_px", "weighted_diameter_um", "weighted_diameter_px"),
 )
 CONTACT_COLUMNS = ("class_1", "class_2", "length_mm", "length_px", "percent_of_class_1", "percent_of_class_2")
 NO_DATA_NAME = "(no data)"
-
-_DEVIATIONS_95 = 1.96  # standard deviations on each side of the mean that include 95 % of a normal distribution
 
 
 class MapMeasurements(NamedTuple):
@@ -31,22 +30,28 @@ class MapMeasurements(NamedTuple):
     grain_sizes: list[TableRow]
 
 
-def measure(class_map: ClassMap, resolution: int) -> MapMeasurements:
-    """Measure a map; grains with a diameter below `resolution`, in pixels of the section, are not reliable."""
+def measure(class_map: ClassMap, resolution: int, confusion: NDArray[np.float64] | None) -> MapMeasurements:
+    """Measure a map.
+
+    Args:
+        class_map: the map.
+        resolution: pixels of the section; grains with a diameter below it are not reliable.
+        confusion: [C, C], of single windows of test pictures by true and predicted class; None if not measured.
+    """
     grains = find_grains(class_map)
-    return MapMeasurements(
-        grains, area_rows(class_map, grains, resolution), contact_rows(class_map), size_rows(class_map, grains)
-    )
+    areas = area_rows(class_map, grains, resolution, confusion)
+    return MapMeasurements(grains, areas, contact_rows(class_map), size_rows(class_map, grains))
 
 
-def area_rows(class_map: ClassMap, grains: MeasuredGrains, resolution: float) -> list[TableRow]:
+def area_rows(
+    class_map: ClassMap, grains: MeasuredGrains, resolution: float, confusion: NDArray[np.float64] | None = None
+) -> list[TableRow]:
     """A row with `AREA_COLUMNS` for each class, in the order of the codes, and one for the area without data.
 
     - `percent` of the area with data, as the map shows it; `percent_of_section` of the whole section.
-    - `percent_expected`: the mean of the calibrated probability. It and `percent` are two estimates of one area, which
-      differ where the network errs in one direction, as it does along boundaries: `percent_low` and `percent_high` are
-      1.96 standard deviations below the lower and above the higher one. See
-      `fpcn_lightning.field.mapping.measure.class_map.make_class_map` for what a standard deviation includes.
+    - `percent_corrected`: of the area with data, corrected for the confusions of the network, with its 95 % interval,
+      `corrected_low` to `corrected_high` (`fpcn_lightning.field.mapping.measure.corrected_areas`); None where these
+      were not measured.
     - `percent_unfamiliar`: of the class's area that looks unlike the pictures of the training.
     - `grains`, and of them `grains_resolved`, with an equivalent diameter of at least `resolution` pixels. The
       diameters are of these alone: their median, and their mean weighted by area.
@@ -54,12 +59,12 @@ def area_rows(class_map: ClassMap, grains: MeasuredGrains, resolution: float) ->
     areas, unfamiliar = _areas_by_code(class_map)
     known, section = areas[:NO_DATA].sum(), areas.sum()
     colours = class_colours(len(class_map.classes))
+    corrected_rows = _corrected(areas[: len(class_map.classes)], grains, confusion)
     rows = []
-    for code, (name, share) in enumerate(zip(class_map.classes, class_map.shares, strict=True)):
-        bounds = _bounds(_percent(areas[code], known) or 0.0, 100 * share.expected, 100 * share.deviation)
+    for code, (name, corrected) in enumerate(zip(class_map.classes, corrected_rows, strict=True)):
         cells = (
             *(name, code, hexadecimal(colours[code]), _square_millimetres(class_map, areas[code]), int(areas[code])),
-            *(_percent(areas[code], known), *((*bounds, 100 * share.expected) if known else (None, None, None))),
+            *(_percent(areas[code], known), *corrected),
             *(_percent(areas[code], section), _percent(unfamiliar[code], areas[code])),
             *_grain_cells(class_map, grains, code, resolution),
         )
@@ -120,10 +125,16 @@ def contact_rows(class_map: ClassMap) -> list[TableRow]:
     return rows
 
 
-def _bounds(counted: float, expected: float, deviation: float) -> tuple[float, float]:
-    """Both ends of the interval, in percent."""
-    margin = _DEVIATIONS_95 * deviation
-    return max(0.0, min(counted, expected) - margin), min(100.0, max(counted, expected) + margin)
+def _corrected(
+    areas: NDArray[np.float64], grains: MeasuredGrains, confusion: NDArray[np.float64] | None
+) -> list[tuple[float, float, float] | tuple[None, None, None]]:
+    """Of each class, with `areas` [C], the corrected percent of the area with data, and its interval."""
+    found = None
+    if confusion is not None and areas.any():
+        found = corrected_shares(areas / areas.sum(), confusion, independent_regions(grains.area))
+    if found is None:
+        return [(None, None, None)] * len(areas)
+    return [(100 * share.value, 100 * share.low, 100 * share.high) for share in found]
 
 
 def _areas_by_code(class_map: ClassMap) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

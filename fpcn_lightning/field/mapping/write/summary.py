@@ -16,9 +16,14 @@ _LIBRARIES = ("numpy", "onnxruntime", "pillow", "scikit-image", "scipy", "tifffi
 _FEW_PERCENT = 1.0  # of the section without data, or unlike the pictures of the training, that need no warning
 _SAME_SCALE = 1.05
 _LINE = 100  # characters
-_INTERVALS = (
-    "The intervals include what the model's own uncertainty explains. They do not include errors in one direction, as "
-    "along boundaries, or one mineral that is taken for another everywhere: those can be larger."
+_CORRECTED = (
+    "The corrected percentages allow for the confusions that the model showed on its test pictures, and the intervals "
+    "for how well these are known. They do not include errors along boundaries, and minerals that are none of the "
+    "classes."
+)
+_NOT_CORRECTED = (
+    "The bundle has no measured confusions of single windows, so that the percentages have no interval: export it "
+    "again with its test pictures."
 )
 
 
@@ -100,7 +105,7 @@ def write_summary(summary: MapSummary, text: Path, facts: Path) -> None:
 
 def text_summary(summary: MapSummary) -> str:
     """The table of areas, the resolution of the map, and all warnings."""
-    remarks = [_resolution(summary), _INTERVALS, *(f"Warning: {warning}" for warning in warnings(summary))]
+    remarks = [_resolution(summary), _corrections(summary), *(f"Warning: {warning}" for warning in warnings(summary))]
     paragraphs = (fill(remark, _LINE, subsequent_indent="  ", break_on_hyphens=False) for remark in remarks)
     title = f"{shown(summary.section)} is mapped in {shown(summary.output)}"
     return "\n".join([title, "", *_area_lines(summary), "", *paragraphs])
@@ -151,7 +156,7 @@ def _number(cell: object) -> float:
 
 def _area_lines(summary: MapSummary) -> list[str]:
     known = summary.micrometres_per_pixel is not None
-    heading = ("class", "percent", "95 % interval", "mm2" if known else "px", "grains")
+    heading = ("class", "percent", "corrected", "95 % interval", "mm2" if known else "px", "grains")
     cells = [heading, *(_area_cells(row, known) for row in summary.areas[:-1] if row["area_px"])]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(["", row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in cells]
@@ -159,8 +164,14 @@ def _area_lines(summary: MapSummary) -> list[str]:
 
 def _area_cells(row: TableRow, known: bool) -> tuple[str, ...]:
     area = f"{row['area_mm2']:.4g}" if known else str(row["area_px"])
-    interval = f"{row['percent_low']:.1f} to {row['percent_high']:.1f}"
-    return str(row["class"]), f"{row['percent']:.1f}", interval, area, str(row["grains"])
+    corrected = "-" if row["percent_corrected"] is None else f"{row['percent_corrected']:.1f}"
+    interval = "-" if row["corrected_low"] is None else f"{row['corrected_low']:.1f} to {row['corrected_high']:.1f}"
+    return str(row["class"]), f"{row['percent']:.1f}", corrected, interval, area, str(row["grains"])
+
+
+def _corrections(summary: MapSummary) -> str:
+    measured = any(row["percent_corrected"] is not None for row in summary.areas)
+    return _CORRECTED if measured else _NOT_CORRECTED
 
 
 def _resolution(summary: MapSummary) -> str:

@@ -4,7 +4,7 @@ from numpy.typing import NDArray
 from scipy.spatial import Voronoi, cKDTree
 from skimage.measure import perimeter_crofton
 
-from fpcn_lightning.field.mapping.measure.class_map import NO_DATA, ClassMap, ClassShare
+from fpcn_lightning.field.mapping.measure.class_map import NO_DATA, ClassMap
 from fpcn_lightning.field.mapping.measure.grains import find_grains
 from fpcn_lightning.field.mapping.measure.tables import (
     AREA_COLUMNS,
@@ -41,12 +41,21 @@ def test_areas_are_exact() -> None:
         assert row["percent_unfamiliar"] == pytest.approx(100 * strange[pixels == code].mean())
 
 
-def test_intervals_include_both_estimates_and_stay_within_0_and_100_percent() -> None:
-    class_map = drawn_map(
-        np.zeros((9, 9)), shares=(ClassShare(0.9, 0.1), ClassShare(0.02, 0.05), ClassShare(0.08, 0.01))
-    )
-    bounds = [(row["percent_low"], row["percent_high"]) for row in rows_of(class_map)[:3]]
-    assert bounds == [pytest.approx((70.4, 100)), pytest.approx((0, 11.8)), pytest.approx((0, 9.96))]
+def test_areas_are_corrected_for_the_confusions_of_test_pictures() -> None:
+    """A fifth of class 0 is taken for class 1: of 40 and 60 percent counted, 50 and 50 are true."""
+    codes = np.zeros((10, 10))
+    codes[:, 4:] = 1
+    confusion = np.array([[800.0, 200, 0], [0, 1000, 0], [0, 0, 1000]])
+    class_map = drawn_map(codes)
+    rows = area_rows(class_map, find_grains(class_map), 0, confusion)
+    assert [row["percent"] for row in rows[:3]] == pytest.approx([40, 60, 0])
+    assert [row["percent_corrected"] for row in rows[:3]] == pytest.approx([50, 50, 0])
+    for row in rows[:3]:
+        assert row["corrected_low"] <= row["percent_corrected"] <= row["corrected_high"]  # type: ignore[operator]
+    assert rows[-1]["percent_corrected"] is None
+    for unmeasured in (None, np.diag([5.0, 5, 0])):
+        cells = area_rows(class_map, find_grains(class_map), 0, unmeasured)[0]
+        assert [cells[key] for key in ("percent_corrected", "corrected_low", "corrected_high")] == [None] * 3
 
 
 def test_diameters_are_of_resolved_grains() -> None:

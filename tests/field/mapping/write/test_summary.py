@@ -1,6 +1,8 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fpcn_lightning.field.mapping.measure.class_map import NO_DATA
@@ -37,7 +39,7 @@ def summary() -> MapSummary:
         windows_without_data=0,
         damaged_segments=0,
         grains=2,
-        areas=area_rows(class_map, find_grains(class_map), 4),
+        areas=area_rows(class_map, find_grains(class_map), 4, 100 * np.eye(3)),
         contacts=[],
         grain_sizes=[],
         seconds=1.0,
@@ -47,13 +49,14 @@ def summary() -> MapSummary:
 def test_a_map_without_warnings(summary: MapSummary) -> None:
     lines = text_summary(summary).splitlines()
     assert lines[0] == "section.tif is mapped in section-map"
-    assert lines[2].split() == ["class", "percent", "95", "%", "interval", "mm2", "grains"]
-    assert lines[3].split() == ["quartz", "80.2", "31.4", "to", "82.2", "3.21", "1"]
-    assert lines[4].split() == ["mica,", "dark", "19.8", "17.8", "to", "35.3", "0.79", "1"]
+    assert lines[2].split() == ["class", "percent", "corrected", "95", "%", "interval", "mm2", "grains"]
+    assert re.fullmatch(r" +quartz +80\.2 +80\.2 +[\d.]+ to [\d.]+ +3\.21 +1", lines[3])
+    assert re.fullmatch(r" +mica, dark +19\.8 +19\.8 +[\d.]+ to [\d.]+ +0\.79 +1", lines[4])
     assert lines[5] == ""
     text = " ".join(text_summary(summary).split())
     assert "8 px (400 um) wide, at a distance of 4 px (200 um) from the next" in text
     assert "do not trust grains with a diameter below 5 px (250 um)." in text
+    assert "The corrected percentages allow for the confusions" in text
     assert warnings(summary) == []
 
 
@@ -77,6 +80,7 @@ def test_every_warning(summary: MapSummary) -> None:
     )
     text = " ".join(text_summary(doubtful).split())
     for part in (
+        "no measured confusions of single windows, so that the percentages have no interval",
         "pass it with --um-per-px",
         "as requested; the magnification was not checked, since the section has no scale.",
         "enlarged 2.0 times",
