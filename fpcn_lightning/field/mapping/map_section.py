@@ -19,14 +19,14 @@ from fpcn_lightning.field.mapping.classify.windows import predict_windows
 from fpcn_lightning.field.mapping.measure.class_map import CellPredictions, ClassMap, make_class_map
 from fpcn_lightning.field.mapping.read.pyramid import thumbnail
 from fpcn_lightning.field.mapping.read.section import SectionFile
-from fpcn_lightning.field.mapping.write.result_folder import FACTS, SUMMARY, result_folder
+from fpcn_lightning.field.mapping.write.result_folder import FACTS, PAGE, SUMMARY, result_folder
 from fpcn_lightning.field.mapping.write.summary import MapSummary, write_summary
 from fpcn_lightning.field.model import BundleModel
 
 if TYPE_CHECKING:  # needs packages that may be missing
     from fpcn_lightning.field.mapping.measure.tables import MapMeasurements
 
-_PACKAGES = ("tifffile", "scipy", "skimage", "matplotlib")
+_PACKAGES = ("tifffile", "scipy", "skimage", "matplotlib", "jinja2")
 _PHOTOGRAPH_SIZE = 1600  # pixels along the longer edge of the section's copy for the overview
 _MAX_WINDOW = 4  # times the section's longer edge: most of a larger window would be the mirrored section
 
@@ -79,6 +79,7 @@ def map_section(
     began = time.monotonic()
     _check_packages()
     from fpcn_lightning.field.mapping.measure.tables import measure
+    from fpcn_lightning.field.mapping.write.page import write_page
     from fpcn_lightning.field.mapping.write.results import write_results
 
     workers = (os.cpu_count() or 1) if threads is None else threads
@@ -106,6 +107,7 @@ def map_section(
             summary = _summary(output, opened, model, plan, predicted, class_map, measured, time.monotonic() - began)
             del predicted  # Windows does not remove files that are memory-mapped
             write_summary(summary, output / SUMMARY, output / FACTS)
+            write_page(output / PAGE, summary, class_map, photograph)
     return summary
 
 

@@ -7,7 +7,7 @@ thereby averaged with weights that fall from 1 at the centre of a window to 0 at
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,3 +191,12 @@ def make_class_map(cells: CellPredictions) -> ClassMap:
 def cell_edges(length: int, cell: int) -> NDArray[np.int64]:
     """int64 [cells + 1], where the cells along an edge of the section begin and the last one ends, in pixels."""
     return np.append(np.arange(0, length, cell), length)
+
+
+def cells_at(cells: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """The cells [rows, columns] in the centres of the pixels of a picture [h, w], since codes have no mean."""
+    rows, columns = (
+        (2 * np.arange(wanted) + 1) * count // (2 * wanted)
+        for count, wanted in zip(cells.shape, shape[:2], strict=True)
+    )
+    return cells[np.ix_(rows, columns)]

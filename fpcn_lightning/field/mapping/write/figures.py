@@ -11,7 +11,7 @@ from matplotlib.ticker import NullFormatter
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from fpcn_lightning.field.mapping.measure.class_map import NO_DATA, ClassMap
+from fpcn_lightning.field.mapping.measure.class_map import NO_DATA, ClassMap, cells_at
 from fpcn_lightning.field.mapping.measure.grains import MeasuredGrains
 from fpcn_lightning.field.mapping.measure.palette import class_colours
 from fpcn_lightning.field.mapping.measure.tables import NO_DATA_NAME
@@ -41,7 +41,7 @@ def draw_overview(path: Path, class_map: ClassMap, photograph: NDArray[np.uint8]
     across = class_map.width < _WIDE * class_map.height
     figure = new_figure(*_figure_size(class_map, across=across), dpi=_DOTS_PER_INCH)
     panels = figure.subplots(*((1, 3) if across else (3, 1)))
-    codes, confidence = (_resized(cells, photograph.shape) for cells in (class_map.codes, class_map.confidence))
+    codes, confidence = (cells_at(cells, photograph.shape) for cells in (class_map.codes, class_map.confidence))
     colours = class_colours(len(class_map.classes))
     _show(panels[0], class_map, photograph, "photograph")
     _show(panels[1], class_map, colours[codes], "likeliest class")
@@ -114,15 +114,6 @@ def _figure_size(class_map: ClassMap, *, across: bool) -> tuple[float, float]:
     legend = 0.5 + 0.25 * math.ceil((min(len(class_map.classes), _MAX_NAMES) + 2) / _LEGEND_COLUMNS)
     width = columns * class_map.width / inch + 1.5
     return max(width, _MIN_WIDTH), rows * (class_map.height / inch + 0.3) + legend
-
-
-def _resized(cells: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The cells in the centres of `shape`'s pixels, since codes have no mean."""
-    rows, columns = (
-        (2 * np.arange(wanted) + 1) * count // (2 * wanted)
-        for count, wanted in zip(cells.shape, shape[:2], strict=True)
-    )
-    return cells[np.ix_(rows, columns)]
 
 
 def _show(axes: Axes, class_map: ClassMap, picture: NDArray[Any], title: str, **colouring: Any) -> Any:

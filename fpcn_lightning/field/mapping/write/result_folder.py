@@ -11,10 +11,10 @@ from fpcn_lightning.runs.atomic_write import leftovers
 
 CLASS_MAP, CONFIDENCE_MAP, OVERVIEW = "class_map.tif", "confidence_map.tif", "overview.png"
 AREAS, GRAINS, CONTACTS, GRAIN_SIZES = "areas.csv", "grains.csv", "contacts.csv", "grain_sizes.csv"
-SIZE_FIGURE, FACTS, SUMMARY = "grain_sizes.png", "map.json", "summary.txt"
+SIZE_FIGURE, FACTS, SUMMARY, PAGE = "grain_sizes.png", "map.json", "summary.txt", "index.html"
 RESULTS = (
     *(CLASS_MAP, CONFIDENCE_MAP, OVERVIEW, AREAS, GRAINS, CONTACTS, GRAIN_SIZES, SIZE_FIGURE, FACTS),
-    SUMMARY,
+    *(SUMMARY, PAGE),
 )
 UNFINISHED = ".fpcn-map-unfinished"
 

@@ -105,7 +105,11 @@ def write_summary(summary: MapSummary, text: Path, facts: Path) -> None:
 
 def text_summary(summary: MapSummary) -> str:
     """The table of areas, the resolution of the map, and all warnings."""
-    remarks = [_resolution(summary), _corrections(summary), *(f"Warning: {warning}" for warning in warnings(summary))]
+    remarks = [
+        resolution_note(summary),
+        correction_note(summary),
+        *(f"Warning: {warning}" for warning in warnings(summary)),
+    ]
     paragraphs = (fill(remark, _LINE, subsequent_indent="  ", break_on_hyphens=False) for remark in remarks)
     title = f"{shown(summary.section)} is mapped in {shown(summary.output)}"
     return "\n".join([title, "", *_area_lines(summary), "", *paragraphs])
@@ -169,12 +173,14 @@ def _area_cells(row: TableRow, known: bool) -> tuple[str, ...]:
     return str(row["class"]), f"{row['percent']:.1f}", corrected, interval, area, str(row["grains"])
 
 
-def _corrections(summary: MapSummary) -> str:
+def correction_note(summary: MapSummary) -> str:
+    """What the corrected percentages and their intervals contain, or why there are none."""
     measured = any(row["percent_corrected"] is not None for row in summary.areas)
     return _CORRECTED if measured else _NOT_CORRECTED
 
 
-def _resolution(summary: MapSummary) -> str:
+def resolution_note(summary: MapSummary) -> str:
+    """How fine the map is."""
     return (
         f"Each window of the network is {_length(summary, summary.window)} wide, at a distance of "
         f"{_length(summary, summary.stride)} from the next: do not trust grains with a diameter below "
