@@ -37,6 +37,8 @@ class MeasuredGrains:
         confidence: float64 [G], mean in percent.
         cut: bool [G], whether the grain is at the border of the section or next to a place without data, so that it
             may be larger than measured.
+        labels: int64 [rows, columns], of each cell the number of its grain, counted from 1 in this order; 0 without
+            data.
     """
 
     code: NDArray[np.uint8]
@@ -52,6 +54,7 @@ class MeasuredGrains:
     orientation: NDArray[np.float64]
     confidence: NDArray[np.float64]
     cut: NDArray[np.bool_]
+    labels: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.code)
@@ -76,6 +79,8 @@ def find_grains(class_map: ClassMap) -> MeasuredGrains:
     code[labels] = class_map.codes
     order = np.argsort(-area, kind="stable")
     rows, columns = class_map.row_edges, class_map.column_edges
+    numbers = np.zeros(count + 1, np.int64)
+    numbers[1 + order] = np.arange(1, count + 1)
     return MeasuredGrains(
         code=code[1:][order],
         area=area[order],
@@ -90,6 +95,7 @@ def find_grains(class_map: ClassMap) -> MeasuredGrains:
         orientation=np.degrees(np.arctan2(2 * covariance, xx - yy) / 2)[order],
         confidence=confidence[order],
         cut=_cut(labels, count)[order],
+        labels=numbers[labels],
     )
 
 

@@ -28,7 +28,10 @@ _FILES = (
     (names.GRAIN_SIZES, "sizes of grains by class"),
     (names.CONTACTS, "lengths of contacts between classes"),
     (names.CLASS_MAP, "classes, for QGIS and QuPath"),
+    (names.STYLE, "their names and colours, which QGIS reads with them"),
     (names.CONFIDENCE_MAP, "confidence in percent, for QGIS and QuPath"),
+    (names.OUTLINES, "outlines of the grains in pixels of the section, for QuPath"),
+    (names.OUTLINES_QGIS, "the same for QGIS, which counts rows of a picture without coordinates downwards from 0"),
     (names.FACTS, "all numbers, for programs"),
 )
 

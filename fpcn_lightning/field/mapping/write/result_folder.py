@@ -12,9 +12,10 @@ from fpcn_lightning.runs.atomic_write import leftovers
 CLASS_MAP, CONFIDENCE_MAP, OVERVIEW = "class_map.tif", "confidence_map.tif", "overview.png"
 AREAS, GRAINS, CONTACTS, GRAIN_SIZES = "areas.csv", "grains.csv", "contacts.csv", "grain_sizes.csv"
 SIZE_FIGURE, FACTS, SUMMARY, PAGE = "grain_sizes.png", "map.json", "summary.txt", "index.html"
+OUTLINES, OUTLINES_QGIS, STYLE = "grains.geojson", "grains_qgis.geojson", "class_map.qml"
 RESULTS = (
     *(CLASS_MAP, CONFIDENCE_MAP, OVERVIEW, AREAS, GRAINS, CONTACTS, GRAIN_SIZES, SIZE_FIGURE, FACTS),
-    *(SUMMARY, PAGE),
+    *(SUMMARY, PAGE, OUTLINES, OUTLINES_QGIS, STYLE),
 )
 UNFINISHED = ".fpcn-map-unfinished"
 

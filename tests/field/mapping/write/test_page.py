@@ -53,7 +53,7 @@ def test_the_page_shows_areas_and_warnings_and_requests_nothing(
     first = r"quartz has the largest area: (78\.\d) % as counted, \1 % corrected \(95 % interval [\d.]+ to"
     assert re.search(first, page)
     for link in re.findall(r'(?:src|href)="([^"]+)"', page):
-        assert link.startswith("data:") or re.fullmatch(r"[a-z_]+\.(png|csv|tif|json)", link)
+        assert link.startswith("data:") or re.fullmatch(r"[a-z_]+\.(png|csv|tif|qml|json|geojson)", link)
     assert "http" not in page
 
 
