@@ -120,6 +120,7 @@ def _map(options: argparse.Namespace) -> int:
             file=options.file,
             batch_size=options.batch_size,
             threads=options.threads,
+            corrections=options.corrections,
             overwrite=options.overwrite,
             progress=True,
         )

@@ -152,6 +152,12 @@ def _add_map_options(add: AddArgument) -> None:
     )
     add("--bits", type=_positive, metavar="N", help="bits that the camera used of a 16-bit file, such as 12")
     add("--output", type=_path, metavar="FOLDER", help="folder of the results (default: SECTION's name with -map)")
+    add(
+        "--corrections",
+        type=_path,
+        metavar="FILE",
+        help="grains.geojson of an earlier map with classes that you have corrected in QuPath or QGIS",
+    )
     add("--overwrite", action="store_true", help="replace an existing map instead of resuming")
     add("--file", metavar="NAME", help="another model file of the bundle, such as model.int8.onnx")
     add("--batch-size", type=_positive, default=8, metavar="N", help="windows computed together (default: 8)")

@@ -85,7 +85,7 @@ def test_a_section_is_mapped_without_the_packages_of_the_training(bundle_folder:
     done = fpcn("map", "bundle", "section.tif", "--um-per-px", "2.5", "--threads", "1", folder=tmp_path)
     assert (done.returncode, done.stderr.splitlines()) == (0, ["loaded: PIL numpy onnxruntime tqdm"])
     assert done.stdout.splitlines()[0] == "section.tif is mapped in section-map"
-    assert done.stdout.splitlines()[3].split() == ["green", "100.0", "90.9", "to", "100.0", "0.03", "1"]
+    assert done.stdout.splitlines()[3].split() == ["green", "100.0", "-", "-", "0.03", "1"]
     assert done.stdout == (tmp_path / "section-map" / "summary.txt").read_text(encoding="utf-8")
 
 

@@ -17,6 +17,7 @@ from fpcn_lightning.field.mapping.classify.grid import WindowGrid, WindowSize, w
 from fpcn_lightning.field.mapping.classify.prediction_store import WindowPredictions
 from fpcn_lightning.field.mapping.classify.windows import predict_windows
 from fpcn_lightning.field.mapping.measure.class_map import CellPredictions, ClassMap, make_class_map
+from fpcn_lightning.field.mapping.read.corrections import read_corrections
 from fpcn_lightning.field.mapping.read.pyramid import thumbnail
 from fpcn_lightning.field.mapping.read.section import SectionFile
 from fpcn_lightning.field.mapping.write.result_folder import FACTS, PAGE, SUMMARY, result_folder
@@ -54,6 +55,7 @@ def map_section(
     file: str | None = None,
     batch_size: int = 8,
     threads: int | None = None,
+    corrections: Path | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> MapSummary:
@@ -62,7 +64,8 @@ def map_section(
     Args:
         bundle: folder of the bundle.
         section: the picture, as `fpcn_lightning.field.mapping.read.section.SectionFile` reads it.
-        output: folder of the results; None is the section's name with `-map`, in the current folder.
+        output: folder of the results; None is the section's name with `-map`, or `-map-corrected`, in the current
+            folder.
         micrometres_per_pixel: of the section; None reads it from the file.
         overlap: share of a window that its neighbour sees too, from 0 to less than 1.
         window: size of a window in pixels of the section; None is that of the training.
@@ -70,6 +73,8 @@ def map_section(
         file: model file of the bundle; None is its default.
         batch_size: windows that are computed together.
         threads: processor cores; None uses all.
+        corrections: a file of outlines with the classes that a person has given them
+            (`fpcn_lightning.field.mapping.read.corrections`), which replace those of the network.
         overwrite: start again, and replace existing results.
         progress: show a progress bar on a terminal.
 
@@ -78,14 +83,17 @@ def map_section(
     """
     began = time.monotonic()
     _check_packages()
+    from fpcn_lightning.field.mapping.measure.corrections import with_corrections
     from fpcn_lightning.field.mapping.measure.tables import measure
     from fpcn_lightning.field.mapping.write.page import write_page
     from fpcn_lightning.field.mapping.write.results import write_results
 
     workers = (os.cpu_count() or 1) if threads is None else threads
     _check_numbers(overlap, batch_size=batch_size, threads=workers)
-    output = Path(f"{Path(section).stem}-map" if output is None else output)
+    suffix = "-map" if corrections is None else "-map-corrected"
+    output = Path(f"{Path(section).stem}{suffix}" if output is None else output)
     model = BundleModel(read_bundle(Path(bundle)), file, threads=1)  # each worker is a thread of its own
+    outlines = [] if corrections is None else read_corrections(corrections, model.bundle.classes)
     with SectionFile(Path(section), bits=bits) as opened:
         plan = _plan(opened, model.bundle, micrometres_per_pixel, window, overlap)
         windows = plan.windows
@@ -100,7 +108,7 @@ def map_section(
                 workers=workers,
                 progress=progress,
             )
-            class_map = _class_map(predicted, model, plan)
+            class_map = with_corrections(_class_map(predicted, model, plan), outlines)
             measured = measure(class_map, windows.resolution, _confusion(model))
             photograph = thumbnail(opened, _PHOTOGRAPH_SIZE)
             write_results(output, class_map, measured, windows.resolution, photograph)
@@ -175,6 +183,7 @@ def _summary(
         windows=windows.rows * windows.columns,
         windows_without_data=int(np.isnan(predicted.scores).sum()),
         damaged_segments=predicted.damaged,
+        percent_by_hand=float(100 * class_map.by_hand.mean()),
         grains=len(measured.grains),
         areas=measured.areas,
         contacts=measured.contacts,

@@ -29,6 +29,7 @@ def drawn_map(codes: NDArray[Any], **changes: Any) -> ClassMap:
         "codes": codes.astype(np.uint8),
         "confidence": np.where(codes == NO_DATA, NO_DATA, 80).astype(np.uint8),
         "unfamiliar": np.zeros(codes.shape, np.bool_),
+        "by_hand": np.zeros(codes.shape, np.bool_),
         **changes,
     }
     return ClassMap(**values)

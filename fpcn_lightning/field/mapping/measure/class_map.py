@@ -132,6 +132,7 @@ class ClassMap:
         codes: uint8 [rows, columns], the most likely class, or `NO_DATA`.
         confidence: uint8 [rows, columns], probability of that class in percent, or `NO_DATA`.
         unfamiliar: bool [rows, columns], whether the cell looks unlike the pictures of the training.
+        by_hand: bool [rows, columns], whether the class is that of a person, not of the network.
     """
 
     classes: tuple[str, ...]
@@ -142,6 +143,7 @@ class ClassMap:
     codes: NDArray[np.uint8]
     confidence: NDArray[np.uint8]
     unfamiliar: NDArray[np.bool_]
+    by_hand: NDArray[np.bool_]
 
     @property
     def row_edges(self) -> NDArray[np.int64]:
@@ -185,6 +187,7 @@ def make_class_map(cells: CellPredictions) -> ClassMap:
         codes=codes,
         confidence=confidence,
         unfamiliar=unfamiliar,
+        by_hand=np.zeros(codes.shape, np.bool_),
     )
 
 

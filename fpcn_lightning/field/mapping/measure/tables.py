@@ -56,10 +56,11 @@ def area_rows(
     - `grains`, and of them `grains_resolved`, with an equivalent diameter of at least `resolution` pixels. The
       diameters are of these alone: their median, and their mean weighted by area.
     """
-    areas, unfamiliar = _areas_by_code(class_map)
+    areas, unfamiliar, by_hand = _areas_by_code(class_map)
     known, section = areas[:NO_DATA].sum(), areas.sum()
     colours = class_colours(len(class_map.classes))
-    corrected_rows = _corrected(areas[: len(class_map.classes)], grains, confusion)
+    of_classes = slice(len(class_map.classes))
+    corrected_rows = _corrected(areas[of_classes], by_hand[of_classes], grains, confusion)
     rows = []
     for code, (name, corrected) in enumerate(zip(class_map.classes, corrected_rows, strict=True)):
         cells = (
@@ -126,26 +127,33 @@ def contact_rows(class_map: ClassMap) -> list[TableRow]:
 
 
 def _corrected(
-    areas: NDArray[np.float64], grains: MeasuredGrains, confusion: NDArray[np.float64] | None
+    areas: NDArray[np.float64],
+    by_hand: NDArray[np.float64],
+    grains: MeasuredGrains,
+    confusion: NDArray[np.float64] | None,
 ) -> list[tuple[float, float, float] | tuple[None, None, None]]:
-    """Of each class, with `areas` [C], the corrected percent of the area with data, and its interval."""
-    found = None
-    if confusion is not None and areas.any():
-        found = corrected_shares(areas / areas.sum(), confusion, independent_regions(grains.area))
+    """Of each class, with `areas` [C], the corrected percent of the area with data, and its interval.
+
+    What was classified by hand is taken as it is.
+    """
+    found, by_network = None, areas - by_hand
+    if confusion is not None and by_network.any():
+        found = corrected_shares(by_network / by_network.sum(), confusion, independent_regions(grains.area))
     if found is None:
         return [(None, None, None)] * len(areas)
-    return [(100 * share.value, 100 * share.low, 100 * share.high) for share in found]
+    percents = 100 * (np.array(found) * by_network.sum() + by_hand[:, None]) / areas.sum()
+    return [(float(value), float(low), float(high)) for value, low, high in percents]
 
 
-def _areas_by_code(class_map: ClassMap) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Float64 [256] each: square pixels of each code, and of those that look unfamiliar."""
+def _areas_by_code(class_map: ClassMap) -> NDArray[np.float64]:
+    """Float64 [3, 256]: square pixels of each code, of those that look unfamiliar, and of those classified by hand."""
     heights, widths = np.diff(class_map.row_edges), np.diff(class_map.column_edges)
-    areas, unfamiliar = np.zeros(NO_DATA + 1), np.zeros(NO_DATA + 1)
+    areas = np.zeros((3, NO_DATA + 1))
     for rows in class_map.bands:
         codes, pixels = class_map.codes[rows].ravel(), np.outer(heights[rows], widths).ravel()
-        areas += np.bincount(codes, pixels, NO_DATA + 1)
-        unfamiliar += np.bincount(codes, pixels * class_map.unfamiliar[rows].ravel(), NO_DATA + 1)
-    return areas, unfamiliar
+        weights = pixels, pixels * class_map.unfamiliar[rows].ravel(), pixels * class_map.by_hand[rows].ravel()
+        areas += [np.bincount(codes, weight, NO_DATA + 1) for weight in weights]
+    return areas
 
 
 def _grain_cells(class_map: ClassMap, grains: MeasuredGrains, code: int, resolution: float) -> tuple[float | None, ...]:

@@ -15,7 +15,7 @@ from fpcn_lightning.field.mapping.measure.class_map import NO_DATA, ClassMap, ce
 from fpcn_lightning.field.mapping.measure.palette import class_colours
 from fpcn_lightning.field.mapping.write import result_folder as names
 from fpcn_lightning.field.mapping.write.figures import scale_bar
-from fpcn_lightning.field.mapping.write.summary import MapSummary, correction_note, resolution_note, warnings
+from fpcn_lightning.field.mapping.write.summary import MapSummary, notes, warnings
 from fpcn_lightning.field.results import TableRow, shown
 from fpcn_lightning.runs.atomic_write import write_text_atomically
 
@@ -84,7 +84,7 @@ def write_page(path: Path, summary: MapSummary, class_map: ClassMap, photograph:
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         verdict=verdict(summary),
         warnings=warnings(summary),
-        notes=(resolution_note(summary), correction_note(summary)),
+        notes=notes(summary),
         layers=_layers(class_map, photograph),
         unit="mm²" if known else "px",
         lines=[_line(row, known=known) for row in _largest_first(summary.areas)],

@@ -48,6 +48,7 @@ class MapSummary:
         cell: size of a cell of the maps.
         windows, windows_without_data: number of windows, and of those that could not be classified.
         damaged_segments: tiles or strips of the file that could not be read.
+        percent_by_hand: of the cells of the map, classified by a person instead of the network.
         grains: number of grains; each has a row in `grains.csv`.
         areas, contacts, grain_sizes: the rows of these tables.
         seconds: duration of this run, without that of an interrupted one before it.
@@ -74,6 +75,7 @@ class MapSummary:
     windows: int
     windows_without_data: int
     damaged_segments: int
+    percent_by_hand: float
     grains: int
     areas: list[TableRow]
     contacts: list[TableRow]
@@ -105,11 +107,7 @@ def write_summary(summary: MapSummary, text: Path, facts: Path) -> None:
 
 def text_summary(summary: MapSummary) -> str:
     """The table of areas, the resolution of the map, and all warnings."""
-    remarks = [
-        resolution_note(summary),
-        correction_note(summary),
-        *(f"Warning: {warning}" for warning in warnings(summary)),
-    ]
+    remarks = [*notes(summary), *(f"Warning: {warning}" for warning in warnings(summary))]
     paragraphs = (fill(remark, _LINE, subsequent_indent="  ", break_on_hyphens=False) for remark in remarks)
     title = f"{shown(summary.section)} is mapped in {shown(summary.output)}"
     return "\n".join([title, "", *_area_lines(summary), "", *paragraphs])
@@ -173,14 +171,18 @@ def _area_cells(row: TableRow, known: bool) -> tuple[str, ...]:
     return str(row["class"]), f"{row['percent']:.1f}", corrected, interval, area, str(row["grains"])
 
 
-def correction_note(summary: MapSummary) -> str:
-    """What the corrected percentages and their intervals contain, or why there are none."""
+def notes(summary: MapSummary) -> list[str]:
+    """How fine the map is, what the corrected percentages and their intervals contain, and what was done by hand."""
+    by_hand = [f"{_share(summary.percent_by_hand)} of the map was classified by hand."]
+    return [_resolution(summary), _corrections(summary), *(by_hand if summary.percent_by_hand else [])]
+
+
+def _corrections(summary: MapSummary) -> str:
     measured = any(row["percent_corrected"] is not None for row in summary.areas)
     return _CORRECTED if measured else _NOT_CORRECTED
 
 
-def resolution_note(summary: MapSummary) -> str:
-    """How fine the map is."""
+def _resolution(summary: MapSummary) -> str:
     return (
         f"Each window of the network is {_length(summary, summary.window)} wide, at a distance of "
         f"{_length(summary, summary.stride)} from the next: do not trust grains with a diameter below "

@@ -38,6 +38,7 @@ def summary() -> MapSummary:
         windows=100,
         windows_without_data=0,
         damaged_segments=0,
+        percent_by_hand=0.0,
         grains=2,
         areas=area_rows(class_map, find_grains(class_map), 4, 100 * np.eye(3)),
         contacts=[],
@@ -74,12 +75,14 @@ def test_every_warning(summary: MapSummary) -> None:
         window_from="as requested; the magnification was not checked, since the section has no scale",
         magnification_checked=False,
         damaged_segments=2,
+        percent_by_hand=3.25,
         pictures=3,
         stretched=True,
         areas=areas,
     )
     text = " ".join(text_summary(doubtful).split())
     for part in (
+        "3.2 % of the map was classified by hand",
         "no measured confusions of single windows, so that the percentages have no interval",
         "pass it with --um-per-px",
         "as requested; the magnification was not checked, since the section has no scale.",
