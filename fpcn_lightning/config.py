@@ -138,6 +138,8 @@ class TrainingConfig:
     interpolate: bool = False  # after training, try weights between those of the probe and of the best epoch
     average_from: float | None = None  # instead: share of the training after which weights are averaged equally
     channels_last: bool = True
+    # 200steps | 5min | 1h: a run that is killed resumes from the last of these steps; null: from its last whole epoch
+    checkpoint_every: str | None = "5min"
 
 
 @dataclass

@@ -96,14 +96,18 @@ class Classifier(lightning.LightningModule):
             self.network.to(memory_format=torch.channels_last)
 
     def on_train_epoch_start(self) -> None:
-        """Freeze the trunk in the first epochs, unfreeze it afterwards."""
+        """Freeze the trunk in the first epochs; when it is unfrozen, restart the learning rates."""
+        self.prepare_epoch()
+        if self.current_epoch == self.optimisation.training.freeze_epochs > 0:
+            self._restart()
+
+    def prepare_epoch(self) -> None:
+        """Set what an epoch needs and no checkpoint holds: which parameters are frozen, and the modes of modules."""
         training = self.optimisation.training
         frozen = self.current_epoch < training.freeze_epochs
         for parameter in self._trunk:
             parameter.requires_grad_(not frozen)
         self.network.begin_epoch(self.current_epoch)
-        if self.current_epoch == training.freeze_epochs > 0:
-            self._restart()
         self.network.trunk.train()  # Lightning restores after validation the modes from before it, of frozen epochs too
         if frozen and training.frozen_batch_norm == "fixed":
             for module in self.network.trunk.modules():
