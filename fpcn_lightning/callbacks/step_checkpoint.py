@@ -146,7 +146,7 @@ class StepCheckpoint(lightning.Callback):
         checkpoint[STATE] = {
             "within": self._position is not None,
             "processes": trainer.world_size,
-            "loader": at_step(0 if self._position is None else self._position.batches),
+            "loader": at_step(trainer.current_epoch, 0 if self._position is None else self._position.batches),
             "metrics": _metrics(trainer),
             "rows": next((log.rows for log in _logs(trainer)), None),
             "row": None if self._position is not None else _row_of_epoch(trainer),

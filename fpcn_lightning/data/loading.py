@@ -17,7 +17,6 @@ from fpcn_lightning.errors import UserError, megabytes
 SHARED_MEMORY = Path("/dev/shm")  # of Linux; elsewhere its size is not limited in this way
 PREFETCHED = 2  # batches that each worker has ready
 TIMEOUT = 600.0  # seconds for one batch; a worker that needs longer hangs
-_FIRST = "first"
 # How torch's own messages about workers begin; those about an error within one begin with "Caught".
 _ENDED = ("DataLoader worker", "DataLoader timed out", "Too many open files", "received 0 items")
 
@@ -56,9 +55,9 @@ def _ignore_ctrl_c(worker: int) -> None:  # noqa: ARG001 - torch's signature
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def at_step(number: int) -> dict[str, int]:
-    """The state of a loader that has handed out this number of batches of an epoch."""
-    return {_FIRST: number}
+def at_step(epoch: int, step: int) -> dict[str, int]:
+    """The state of a loader before a step of an epoch, both numbered from 0."""
+    return {"epoch": epoch, "step": step}
 
 
 def check_shared_memory(batch_bytes: int, workers: int) -> None:
@@ -93,13 +92,13 @@ class _Loader(DataLoader[Batch]):
     """A loader whose workers' failures are one sentence, and which can begin an epoch with a later step."""
 
     def state_dict(self) -> dict[str, int]:
-        """The state at the beginning of an epoch, which Lightning saves; `at_step` gives those within it."""
-        return at_step(0)
+        """The state at the beginning of a training, which Lightning saves; `at_step` gives those of a later step."""
+        return at_step(0, 0)
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Begin the next epoch with a later step, without making the batches before it."""
+        """Begin an epoch with a later step, without making the batches before it."""
         if isinstance(self.sampler, BalancedBatches):
-            self.sampler.first = state[_FIRST]
+            self.sampler.resumed = (state["epoch"], state["step"])
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # an iterator is all that a loop needs
         try:
