@@ -5,7 +5,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format clean
+.PHONY: help setup demo test test-all reliability lint format clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -25,6 +25,9 @@ test: setup  ## the fast tests (under three minutes on two cores, no network)
 
 test-all: setup  ## all tests, whole runs and several processes included, on all cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+reliability: setup  ## kill commands at random moments and damage pictures (30 minutes), writes experiments/reliability
+	$(BIN)/python experiments/reliability/run.py
 
 lint: setup  ## ruff (style, imports) and mypy (types)
 	$(BIN)/ruff check .

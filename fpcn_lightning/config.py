@@ -2,9 +2,8 @@
 
 Hydra merges `conf/config.yaml` into these dataclasses, so an unknown key is an error before anything is built.
 `fpcn_lightning.build.config` turns the result into these objects once; everything else receives them as objects. What
-is built by `_target_` is checked against the signature of its class when it is built, in `fpcn_lightning.build`.
-
-Knows neither Hydra nor OmegaConf, so that any part of the package may use it.
+is built by `_target_` is checked against the signature of its class when it is built, in `fpcn_lightning.build`. This
+module knows neither Hydra nor OmegaConf, so that any part of the package may use it.
 """
 
 from collections.abc import Mapping
@@ -139,6 +138,7 @@ class TrainingConfig:
     interpolate: bool = False  # after training, try weights between those of the probe and of the best epoch
     average_from: float | None = None  # instead: share of the training after which weights are averaged equally
     channels_last: bool = True
+    checkpoint_every: str | None = "5min"  # 200steps | 5min | 1h, to resume from; null: after every epoch only
 
 
 @dataclass

@@ -25,6 +25,7 @@ class WeightAverage(WeightAveraging):
     def __init__(self, decay: float | None, start: float) -> None:
         super().__init__(**({} if decay is None else {"avg_fn": get_ema_avg_fn(decay)}))  # type: ignore[no-untyped-call]
         self.start, self._first = start, 0
+        self._validating = False
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Convert the share to a number of steps."""
@@ -35,6 +36,17 @@ class WeightAverage(WeightAveraging):
         if self._average_model is not None and trainer.global_step <= self._first:
             self._average_model.n_averaged.zero_()
         super().on_train_batch_end(trainer, *arguments)
+
+    def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Validate the average."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._validating = True
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Return to the weights of the last step; the end of a validation that was left does nothing."""
+        if self._validating:
+            self._validating = False
+            super().on_validation_epoch_end(trainer, pl_module)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Give the average to the module, and forget it."""

@@ -23,6 +23,8 @@ from fpcn_lightning.cli.renamed import renamed
 from fpcn_lightning.cli.shortcuts import check_shortcuts
 from fpcn_lightning.errors import Explanation, UserError, check_choice, explain
 from fpcn_lightning.plotting import use_agg
+from fpcn_lightning.runs.recording import is_first_process
+from fpcn_lightning.stopping import Stopped, signals_interrupt, stopped
 
 
 def register() -> None:
@@ -60,18 +62,29 @@ def main() -> None:
     # Without this Hydra prints a shortened stack trace and exits; with it the error is raised, and handled below.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
-        hydra.main(config_path=str(config.CONF), config_name="config", version_base="1.3")(run_task)()
+        with signals_interrupt():
+            hydra.main(config_path=str(config.CONF), config_name="config", version_base="1.3")(run_task)()
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(_complain(explain_config_error(first_error(error, words))))
-    except KeyboardInterrupt:
-        _complain("interrupted; the same command resumes from the last finished epoch.")
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as error:
+        signal = stopped(error)
+        if signal is None:
+            raise
+        sys.exit(_say_stopped(signal))
     except Exception as error:
         explained = explain(error) or _library_error(error)
         if explained is None:
             raise
         _complain(explained.text)
         sys.exit(explained.exit_code)
+
+
+def _say_stopped(signal: Stopped) -> int:
+    """Print that a signal has stopped the program; returns the exit code."""
+    if not is_first_process():
+        return 0  # or Lightning kills the first process, which may not have written everything yet
+    print(str(signal), file=sys.stderr)
+    return signal.exit_code
 
 
 def _check_renamed(words: Sequence[str]) -> None:

@@ -2,7 +2,8 @@
 
 import errno
 import shutil
-from collections.abc import Iterable, Iterator
+import signal
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from fpcn_lightning.data.pictures import Batch
+from fpcn_lightning.data.sampler import BalancedBatches
 from fpcn_lightning.errors import UserError, megabytes
 
 SHARED_MEMORY = Path("/dev/shm")  # of Linux; elsewhere its size is not limited in this way
@@ -44,7 +46,18 @@ def make_loader(
         prefetch_factor=PREFETCHED if workers else None,
         timeout=TIMEOUT if workers else 0,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_ignore_ctrl_c,
     )
+
+
+def _ignore_ctrl_c(worker: int) -> None:  # noqa: ARG001 - torch's signature
+    """Leave it to the main process, which needs further batches until its state is saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def at_step(epoch: int, step: int) -> dict[str, int]:
+    """The state of a loader before a step of an epoch, both numbered from 0."""
+    return {"epoch": epoch, "step": step}
 
 
 def check_shared_memory(batch_bytes: int, workers: int) -> None:
@@ -76,7 +89,16 @@ def _too_small(workers: int, needed: str, reason: str) -> str:
 
 
 class _Loader(DataLoader[Batch]):
-    """A loader whose workers' failures are one sentence."""
+    """A loader whose workers' failures are one sentence, and which can begin an epoch with a later step."""
+
+    def state_dict(self) -> dict[str, int]:
+        """The state at the beginning of a training, which Lightning saves; `at_step` gives those of a later step."""
+        return at_step(0, 0)
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Begin an epoch with a later step, without making the batches before it."""
+        if isinstance(self.sampler, BalancedBatches):
+            self.sampler.resumed = (state["epoch"], state["step"])
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # an iterator is all that a loop needs
         try:

@@ -127,6 +127,7 @@ class BalancedBatches(Sampler[Step]):
         self.part = slice(rank * samples_per_class, (rank + 1) * samples_per_class)
         self.steps = _steps(epoch_length, [len(members) for members in by_class], block * drawn)
         self.epoch = 0
+        self.resumed = (0, 0)  # an epoch, and the number of its steps that are skipped
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before an epoch is iterated."""
@@ -136,7 +137,9 @@ class BalancedBatches(Sampler[Step]):
         return self.steps
 
     def __iter__(self) -> Iterator[Step]:
-        for step in range(self.epoch * self.steps, (self.epoch + 1) * self.steps):
+        epoch, steps = self.resumed
+        first = steps if epoch == self.epoch else 0
+        for step in range(self.epoch * self.steps + first, (self.epoch + 1) * self.steps):
             parts = [self.orders[label].step(number)[self.part] for label, number in self._draws(step)]
             yield Step(self.epoch, tuple(int(image) for image in np.concatenate(parts)))
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from fpcn_lightning.errors import UserError, explain
 from fpcn_lightning.field.command_line import make_parser
 from fpcn_lightning.plotting import use_agg
+from fpcn_lightning.stopping import exit_code_of, signals_interrupt
 
 if TYPE_CHECKING:
     from fpcn_lightning.data.images import ImageLimits
 
 EXIT_NOTHING_READ = 1
-EXIT_STOPPED = 130  # the exit code of shells for a program that was stopped with Ctrl-C
 STOPPED_MIDWAY = "\nStopped. The same command, without --overwrite, resumes where it stopped."
 ALL = 100  # percent
 
@@ -35,14 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # likewise
     options = make_parser({"predict": _predict, "map": _map, "serve": _serve, "info": _info}).parse_args(arguments)
     try:
-        code: int = options.run(options)
+        with signals_interrupt():
+            code: int = options.run(options)
         sys.stdout.flush()
     except UserError as error:
         print(f"fpcn: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        return EXIT_STOPPED
+    except KeyboardInterrupt as error:
+        return _stopped(error, "\nStopped.")
     except BrokenPipeError:  # of `| head`, which has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python prints an error when it exits
         return 0
@@ -53,6 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"fpcn: {explained.text}", file=sys.stderr)
         return explained.exit_code
     return code
+
+
+def _stopped(error: KeyboardInterrupt, message: str) -> int:
+    """Print that the user, or a signal, has stopped the command; returns the exit code of shells for that."""
+    print(message, file=sys.stderr)
+    return exit_code_of(error)
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -77,9 +83,8 @@ def _predict(options: argparse.Namespace) -> int:
             progress=True,
             limits=_limits(options),
         )
-    except KeyboardInterrupt:
-        print(STOPPED_MIDWAY, file=sys.stderr)
-        return EXIT_STOPPED
+    except KeyboardInterrupt as error:
+        return _stopped(error, STOPPED_MIDWAY)
     print(summary_text(summary))
     return EXIT_NOTHING_READ if summary.unreadable == summary.pictures else 0
 
@@ -124,9 +129,8 @@ def _map(options: argparse.Namespace) -> int:
             overwrite=options.overwrite,
             progress=True,
         )
-    except KeyboardInterrupt:
-        print(STOPPED_MIDWAY, file=sys.stderr)
-        return EXIT_STOPPED
+    except KeyboardInterrupt as error:
+        return _stopped(error, STOPPED_MIDWAY)
     print(text_summary(summary))
     if summary.percent_no_data < ALL:
         return 0

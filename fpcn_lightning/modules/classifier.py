@@ -96,12 +96,16 @@ class Classifier(lightning.LightningModule):
             self.network.to(memory_format=torch.channels_last)
 
     def on_train_epoch_start(self) -> None:
-        """Freeze the trunk in the first epochs, unfreeze it afterwards."""
+        """Freeze the trunk in the first epochs; when it is unfrozen, restart the learning rates."""
+        self.prepare_epoch()
+        if self.current_epoch == self.optimisation.training.freeze_epochs > 0:
+            self._restart()
+
+    def prepare_epoch(self) -> None:
+        """Set what an epoch needs and no checkpoint holds: which parameters are frozen, and the modes of modules."""
         assert self._freezing is not None
         self._freezing.begin_epoch(self.current_epoch)
         self.network.begin_epoch(self.current_epoch)
-        if self.current_epoch == self.optimisation.training.freeze_epochs > 0:
-            self._restart()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
         """Dropout is a function of (seed, epoch, batch, rank), not of what was drawn before."""

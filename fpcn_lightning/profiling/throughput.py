@@ -40,6 +40,7 @@ class Throughput(lightning.Callback):
     def __init__(self) -> None:
         self._training, self._inference, self._first = _Clock(), _Clock(), _Clock()
         self._trained, self._processes = 0, 1
+        self._within_epoch = False
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
         """Store the number of processes."""
@@ -53,8 +54,9 @@ class Throughput(lightning.Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Start the clock after the first batch of an epoch, stop it after the last."""
-        if batch_idx == 0:
+        """Start the clock after the first batch of an epoch, or of what is left of it; stop it after the last."""
+        first, self._within_epoch = batch_idx == 0 or not self._within_epoch, True
+        if first:
             self._trained = 0
             self._training.start()
             return

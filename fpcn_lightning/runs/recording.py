@@ -34,6 +34,7 @@ from fpcn_lightning.runs.results import (
     write_result,
 )
 from fpcn_lightning.runs.sameness import decisive
+from fpcn_lightning.stopping import stopped
 
 LAST = Path("checkpoints") / "last.ckpt"  # below the run folder: what an interrupted run resumes from
 CONFIG_HASH = LAST.with_name("config_hash.txt")  # likewise: of the run whose checkpoints these are
@@ -41,6 +42,9 @@ WANDB_RUN = "wandb_run.txt"  # likewise: the id of its W&B run
 TRAINING_PLAN = "training_plan.json"  # likewise: the length that a budget of minutes gave it, kept when it is resumed
 LEFT_BY_A_RUN = (RESULT_NAME, "metrics.csv", WANDB_RUN, TRAINING_PLAN)
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pillow")
+
+
+_Stage = Literal["total", "teacher", "probe", "fit", "test"]
 
 
 def is_first_process() -> bool:
@@ -116,6 +120,7 @@ class RunRecord:
         self.folder = folder
         self.writes = is_first_process()
         self.result = _new_result(config, invocation)
+        self._clocks: dict[_Stage, float] = {}  # when those that are running would have begun without interruptions
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -187,32 +192,47 @@ class RunRecord:
         if not self.writes:
             yield
             return
-        began, before = time.monotonic(), self.result["seconds"]["total"] or 0.0
         write_result(self.folder, self.result)
         try:
-            yield
+            with self._clock("total", self.result["seconds"]["total"]):
+                yield
             self.result["status"] = "finished"
         except BaseException as error:
-            # Lightning leaves its loop with a SystemExit when a cluster or a sweep sends it a signal to stop.
-            stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-            self.result["status"] = "interrupted" if stopped else "failed"
+            # Lightning ends its loop with a SystemExit at a KeyboardInterrupt, or at a signal of a cluster.
+            signal = stopped(error)
+            interrupted = signal is not None or isinstance(error, SystemExit)
+            self.result["status"] = "interrupted" if interrupted else "failed"
             explained = explain(error)
-            text = str(error) if explained is None else explained.text
-            self.result["error"] = f"{type(error).__name__}: {text}"
+            text = str(signal or error) if explained is None else explained.text
+            self.result["error"] = f"{type(signal or error).__name__}: {text}"
             raise
         finally:
-            self.result["seconds"]["total"] = round(before + time.monotonic() - began, 1)
             write_result(self.folder, self.result)
 
     @contextlib.contextmanager
-    def timed(self, stage: Literal["teacher", "probe", "fit", "test"]) -> Iterator[None]:
+    def timed(self, stage: "_Stage") -> Iterator[None]:
         """Add the seconds of the block, also after an error, to those of the stage before an interruption."""
-        before = (self.result["seconds"].get(stage) or 0.0) if stage != "test" else 0.0
-        began = time.monotonic()
+        with self._clock(stage, self.result["seconds"].get(stage) if stage != "test" else None):
+            yield
+
+    def save_seconds(self) -> None:
+        """Write the seconds so far, which a kill would lose otherwise."""
+        if self.writes:
+            self._read_clocks()
+            write_result(self.folder, self.result)
+
+    @contextlib.contextmanager
+    def _clock(self, stage: "_Stage", before: float | None) -> Iterator[None]:
+        self._clocks[stage] = time.monotonic() - (before or 0.0)
         try:
             yield
         finally:
-            self.result["seconds"][stage] = round(before + time.monotonic() - began, 1)
+            self._read_clocks()
+            del self._clocks[stage]
+
+    def _read_clocks(self) -> None:
+        for stage, began in self._clocks.items():
+            self.result["seconds"][stage] = round(time.monotonic() - began, 1)
 
     def add(self, **facts: Unpack[Facts]) -> None:
         """Set entries of the record; they are written when the run ends."""

@@ -17,6 +17,7 @@ NEUTRAL_KEYS = (
     "export.*",
     "explain.*",
     "distillation.store",
+    "training.checkpoint_every",
     "logger*",
     "data.workers",
     "data.cache.*",

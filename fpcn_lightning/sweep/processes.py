@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.atomic_write import writing
 from fpcn_lightning.runs.results import RESULT_NAME
 from fpcn_lightning.runs.status import LOG_NAME
+from fpcn_lightning.stopping import LIKE_CTRL_C, signals_interrupt
 from fpcn_lightning.sweep import die_with_parent
 from fpcn_lightning.sweep.jobs import Ended, Job
 from fpcn_lightning.sweep.slots import Slot
@@ -27,7 +28,6 @@ GRACE = 30.0  # seconds in which an interrupted job may write what it has
 # These would make a job part of another distributed run, such as one that this process was part of.
 _FOREIGN = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
 _PAUSE = 0.1  # seconds between two checks of the running jobs
-_ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def run_jobs(
     if os.name != "posix":
         raise UserError("slots need Linux or macOS; a sweep also runs with hydra/launcher=basic.")
     waiting, running, ended = iter(jobs), dict[int, _Running](), list[Ended]()
-    with overview.shown(total, len(slots)), _every_signal_interrupts():
+    with overview.shown(total, len(slots)), signals_interrupt():
         try:
             while True:
                 for slot in slots:
@@ -143,24 +143,10 @@ def _state_of_result(folder: Path) -> object:
     return found.st_ino, found.st_mtime_ns
 
 
-@contextlib.contextmanager
-def _every_signal_interrupts() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise KeyboardInterrupt, unless they are ignored (nohup)."""
-    before = {number: signal.getsignal(number) for number in _ENDINGS}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _stop(running: Sequence[_Running], grace: float) -> None:
     """Stop the jobs: interrupt, then terminate, then kill; a second Ctrl-C skips the waiting."""
     # A cluster that reclaims a machine repeats these signals: they must not shorten the waiting.
-    for number in _ENDINGS:
+    for number in LIKE_CTRL_C:
         signal.signal(number, signal.SIG_IGN)
     alive = list(running)
     for number, patience in ((signal.SIGINT, grace), (signal.SIGTERM, grace / 10), (signal.SIGKILL, grace)):

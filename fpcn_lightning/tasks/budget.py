@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from fpcn_lightning.runs.recording import TRAINING_PLAN
 logger = logging.getLogger(__name__)
 
 _BUDGET = re.compile(r"(\d+(?:\.\d+)?) ?(steps|epochs|min|h)")
+UNITS = ("steps", "epochs", "min", "h")
 _SECONDS = {"min": 60.0, "h": 3600.0}
 EVALUATION_BATCH = 8  # images, for the time of a validation
 
@@ -40,15 +42,21 @@ class Budget:
     unit: str
 
     @classmethod
-    def parsed(cls, text: str) -> "Budget":
+    def parsed(cls, text: str, key: str = "training.budget", units: Sequence[str] = UNITS) -> "Budget":
         """The budget that a text such as `20min` describes.
+
+        Args:
+            text: value of the config key `key`.
+            key: see `text`.
+            units: those that make sense there.
 
         Raises:
             UserError: it describes none.
         """
         found = _BUDGET.fullmatch(text.strip())
-        if found is None or not float(found[1]) > 0:
-            raise UserError(f"training.budget={text} must be a number of steps, epochs, min or h, such as 20min.")
+        if found is None or found[2] not in units or not float(found[1]) > 0:
+            listed = f"{', '.join(units[:-1])} or {units[-1]}"
+            raise UserError(f"{key}={text} must be a number of {listed}, such as 20min.")
         return cls(float(found[1]), found[2])
 
     @property

@@ -14,7 +14,8 @@ from fpcn_lightning.report.table import print_table, summarise
 from fpcn_lightning.runs.folders import check_names
 from fpcn_lightning.runs.heat_maps import remove_heat_maps
 from fpcn_lightning.runs.invocation import Invocation
-from fpcn_lightning.runs.recording import RunRecord, file_hash, relative
+from fpcn_lightning.runs.recording import LAST, RunRecord, file_hash, relative
+from fpcn_lightning.stopping import StopRequest
 from fpcn_lightning.tasks.changed_images import check_images
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from fpcn_lightning.data.datamodule import RockDataModule
     from fpcn_lightning.profiling.throughput import Throughput
-    from fpcn_lightning.tasks.budget import TrainingPlan
+    from fpcn_lightning.tasks.budget import Budget, TrainingPlan
 
 logger = logging.getLogger(__name__)
 
@@ -81,16 +82,16 @@ def train(config: Config, record: RunRecord) -> None:
     data.set_epoch_length(plan.steps)
     record.add(teacher=None if distillation is None else distillation.lineage)
     outcome.describe(record, data, network, training=True)
-    throughput = Throughput()
+    throughput, stop = Throughput(), StopRequest()
     with closing_loggers():
-        trainer = _make_trainer(config, record, plan, throughput)
+        trainer = _make_trainer(config, record, plan, throughput, stop)
         if distillation is not None:
             with record.timed("teacher"):
                 distillation.fill(plan.epochs, trainer.strategy.root_device)
         if isinstance(network, Probe):
             outcome.save_fitted(trainer, module, data)
         else:
-            with record.timed("fit"):
+            with record.timed("fit"), stop.obeyed():
                 trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
         if floor is not None:
             floor.choose(trainer, module, data)
@@ -101,18 +102,29 @@ def train(config: Config, record: RunRecord) -> None:
             outcome.save(trainer, module, data, record)
 
 
-def _make_trainer(config: Config, record: RunRecord, plan: "TrainingPlan", throughput: "Throughput") -> "Trainer":
+def _make_trainer(
+    config: Config, record: RunRecord, plan: "TrainingPlan", throughput: "Throughput", stop: StopRequest
+) -> "Trainer":
     """The trainer of a run, with its loggers and callbacks."""
     from fpcn_lightning.callbacks.finite_training import FiniteTraining
+    from fpcn_lightning.callbacks.step_checkpoint import StepCheckpoint
     from fpcn_lightning.callbacks.weight_average import make_weight_average
     from fpcn_lightning.modules.checkpoint_io import AtomicCheckpointIO
 
     callbacks = build.callbacks(config.callbacks, progress_bar=_has_progress_bar(config))
     average = make_weight_average(config.training)
+    every = _checkpoint_interval(config)
+    steps = StepCheckpoint(
+        record.folder / LAST,
+        steps=None if every is None or every.seconds is not None else max(1, round(every.amount)),
+        seconds=None if every is None else every.seconds,
+        request=stop,
+        on_save=record.save_seconds,
+    )
     return build.trainer(
         {**config.trainer, "max_epochs": plan.epochs},
         logger=build.loggers(config.logger, record.result["config"]),
-        callbacks=[*callbacks, FiniteTraining(), throughput, *([] if average is None else [average])],
+        callbacks=[*callbacks, FiniteTraining(), throughput, *([] if average is None else [average]), steps],
         plugins=[AtomicCheckpointIO()],
         default_root_dir=str(record.folder),
     )
@@ -138,12 +150,21 @@ def _check(config: Config, invocation: Invocation) -> None:
             f"training.budget={budget}: a time is measured in one process, and each of several would plan another "
             "length: give a number of steps or epochs, such as training.budget=600steps."
         )
+    _checkpoint_interval(config)
     if invocation.multirun and several:
         # The other processes of a run are started with the command line of the first: they would start all jobs again.
         raise UserError(
             "the basic launcher runs all jobs in one process, which cannot start several processes for a job: use "
             "hydra/launcher=slots, or set trainer.devices=1 trainer.strategy=auto."
         )
+
+
+def _checkpoint_interval(config: Config) -> "Budget | None":
+    """What may pass between two checkpoints."""
+    from fpcn_lightning.tasks.budget import Budget
+
+    text = config.training.checkpoint_every
+    return None if text is None else Budget.parsed(text, "training.checkpoint_every", ("steps", "min", "h"))
 
 
 def _recorded(config: Config, folder: Path) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 import csv
 import io
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger
@@ -23,7 +24,7 @@ class CSVLog(CSVLogger):
     """Lightning's logger, which would delete the file of the interrupted run that is resumed.
 
     Lines that a crash has damaged are removed when the file is opened. Lines about steps that the resumed run trains
-    again are removed when it logs the first of them.
+    again are removed by `resume`, or when it logs the first of them.
 
     Args:
         save_dir: the run folder.
@@ -40,12 +41,35 @@ class CSVLog(CSVLogger):
         Raises:
             WriteError: it cannot be written.
         """
+        return self._writer()
+
+    @property
+    def rows(self) -> int:
+        """Number of lines without the header."""
+        return self._writer().rows
+
+    def resume(self, rows: int, further: Mapping[str, Any] | None) -> None:
+        """Remove the lines after the first `rows`, and add one.
+
+        Args:
+            rows: how many there were when the checkpoint was saved.
+            further: `metrics` and `step` of a line that was about to be logged then; None: there was none.
+
+        Raises:
+            WriteError: the file cannot be written.
+        """
+        self._writer().cut(rows)
+        if further is not None:
+            self.log_metrics(further["metrics"], further["step"])
+            self.save()
+
+    def _writer(self) -> "_Writer":
         if self._experiment is None:
             folder = Path(self.log_dir)
             with writing(folder / METRICS_NAME):
                 folder.mkdir(parents=True, exist_ok=True)
                 self._experiment = _Writer(self.log_dir)
-        return self._experiment
+        return cast(_Writer, self._experiment)
 
 
 class _Writer(ExperimentWriter):
@@ -54,6 +78,17 @@ class _Writer(ExperimentWriter):
         self._path = Path(self.metrics_file_path)
         self.metrics_keys = _repaired(self._path)
         self._continues = bool(self.metrics_keys)
+        self.rows = len(_read(self._path)[1]) if self._continues else 0
+
+    def cut(self, rows: int) -> None:
+        """Remove the lines after the first `rows`."""
+        if self._continues:
+            self._continues = False
+            self._replace(_read(self._path)[1][:rows])
+
+    def _replace(self, rows: list[Row]) -> None:
+        _write(self._path, self.metrics_keys, rows)
+        self.rows = len(rows)
 
     def _check_log_dir_exists(self) -> None:
         """Lightning would delete the file here."""
@@ -65,9 +100,9 @@ class _Writer(ExperimentWriter):
     def log_metrics(self, metrics_dict: dict[str, float], step: int | None = None) -> None:
         if self._continues and step is not None:
             self._continues = False
-            _, rows, _ = _read(self._path)
-            _write(self._path, self.metrics_keys, [row for row in rows if int(row["step"]) < step])
+            self._replace([row for row in _read(self._path)[1] if int(row["step"]) < step])
         super().log_metrics(metrics_dict, step)
+        self.rows += 1
 
     def save(self) -> None:
         with writing(self._path):

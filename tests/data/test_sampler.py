@@ -270,3 +270,36 @@ def test_without_turns_the_steps_are_those_of_all_classes() -> None:
     options: dict[str, Any] = {"classes": 4, "samples_per_class": 3, "epoch_length": 9, "seed": 1}
     steps = [list(BalancedBatches(labels, range(40), **options, classes_per_batch=each)) for each in (None, 4, 9)]
     assert steps[0] == steps[1] == steps[2]
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_a_resumed_epoch_begins_at_its_step_with_the_same_images_on_every_rank(ranks: int) -> None:
+    def epochs(rank: int, resumed: tuple[int, int]) -> list[list[Step]]:
+        sampler = BalancedBatches(
+            [0] * 9 + [1] * 7,
+            range(16),
+            classes=2,
+            samples_per_class=4 // ranks,
+            epoch_length=5,
+            seed=3,
+            rank=rank,
+            world_size=ranks,
+        )
+        sampler.resumed = resumed
+        drawn = []
+        for epoch in (1, 2):
+            sampler.set_epoch(epoch)
+            drawn.append(list(sampler))
+        return drawn
+
+    def images(step: int, resumed: tuple[int, int]) -> list[int]:
+        """Those of step `step` before the end of epoch 1, of all ranks together."""
+        return sorted(image for rank in range(ranks) for image in epochs(rank, resumed)[0][-step].images)
+
+    for rank in range(ranks):
+        whole, rest = epochs(rank, (0, 0)), epochs(rank, (1, 3))
+        assert rest == [whole[0][3:], whole[1]]
+    alone = BalancedBatches([0] * 9 + [1] * 7, range(16), classes=2, samples_per_class=4, epoch_length=5, seed=3)
+    alone.resumed = (1, 3)
+    alone.set_epoch(1)
+    assert [images(2, (1, 3)), images(1, (1, 3))] == [sorted(step.images) for step in alone]
