@@ -6,7 +6,7 @@ A graph of a few hundred bytes may ask for any amount of memory, or multiply mat
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,14 @@ class LimitError(Exception):
     """A batch took longer, or needs more memory, than it may."""
 
 
+class GraphValue(NamedTuple):
+    """An input or output of a graph; lengths that any batch may have are texts or None."""
+
+    name: str
+    type: str
+    shape: list[int | str | None]
+
+
 class LimitedSession:
     """An ONNX file, loaded for the CPU.
 
@@ -34,7 +42,7 @@ class LimitedSession:
         max_seconds: of a batch.
 
     Attributes:
-        inputs, outputs: of the graph, each with `name`, `type` and `shape`.
+        inputs, outputs: of the graph.
 
     Raises:
         UserError: onnxruntime is missing.
@@ -62,7 +70,9 @@ class LimitedSession:
             disabled_optimizers=["ConstantFolding"],
         )
         self._run_options = onnxruntime.RunOptions
-        self.inputs, self.outputs = self._session.get_inputs(), self._session.get_outputs()
+        # Read here: a name that is not UTF-8 is an error.
+        self.inputs = [GraphValue(each.name, each.type, each.shape) for each in self._session.get_inputs()]
+        self.outputs = [GraphValue(each.name, each.type, each.shape) for each in self._session.get_outputs()]
 
     def run(self, names: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
         """Compute the outputs with these names.

@@ -1,13 +1,13 @@
 """The network of a bundle, run by onnxruntime on the CPU."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import Bundle
-from fpcn_lightning.field.limited_session import LimitedSession
+from fpcn_lightning.field.limited_session import GraphValue, LimitedSession
 from fpcn_lightning.field.onnx_graph import graph_problem
 from fpcn_lightning.field.untrusted import WAY_OUT, printable
 
@@ -113,7 +113,7 @@ class BundleModel:
         self._check(self._session.outputs, outputs, "tensor(float)")
         self._names = list(outputs)
 
-    def _check(self, found: Any, expected: ViewShapes, kind: str) -> None:
+    def _check(self, found: list[GraphValue], expected: ViewShapes, kind: str) -> None:
         if {item.name for item in found} != set(expected):
             raise UserError(f"{self._path} must have {' and '.join(expected)}, nothing else: {WAY_OUT}.")
         for item in found:

@@ -304,3 +304,10 @@ def test_outputs_that_are_no_probabilities_are_an_error(factor: float, make_bund
     opened = BundleModel(read_bundle(make_bundle(model=model)))
     with pytest.raises(UserError, match="numbers that are no probabilities"):
         opened(IMAGES)
+
+
+@pytest.mark.parametrize("name", [b"images", b"probabilities"])
+def test_names_that_are_not_utf8_are_an_error(name: bytes, make_bundle: MakeBundle) -> None:
+    data = colour_network().SerializeToString().replace(name, b"\xb0" + name[1:])
+    with pytest.raises(UserError, match=r"model\.onnx"):
+        BundleModel(read_bundle(make_bundle(model=data)))
