@@ -274,7 +274,7 @@ def _check_untrusted(section: Mapping[str, Any]) -> None:
     known = _known_targets()
     if section.get("_target_") not in known:
         raise UserError(
-            f"the file describes a network of the class {section.get('_target_')!r}, which is not one of "
+            f"the file describes a network of the class {str(section.get('_target_'))[:200]!r}, which is not one of "
             f"{', '.join(sorted(known))}: for a network of your own, pass --config-dir=FOLDER with its model/NAME.yaml."
         )
 

@@ -32,7 +32,15 @@ LAYER_OF = {name: number for number, folders in enumerate(LAYERS) for name in fo
 # What `field` may import, as prefixes of the dotted name below fpcn_lightning.
 # Those of `data` find, read and prepare pictures for training and for `fpcn` alike; they load neither torch nor Hydra.
 FIELD_DATA = ("augment", "files", "folders", "images", "lists", "names", "tiles")
-FIELD_KNOWS = ("errors", "stopping", "plotting", "runs.atomic_write", *(f"data.{name}" for name in FIELD_DATA), "field")
+FIELD_KNOWS = (
+    "errors",
+    "stopping",
+    "plotting",
+    "runs.atomic_write",
+    "runs.csv_text",
+    *(f"data.{name}" for name in FIELD_DATA),
+    "field",
+)
 # Libraries that a folder must not import, wherever the import is written.
 WITHOUT = {
     "config": ("hydra", "omegaconf", "torch"),

@@ -6,11 +6,12 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from fpcn_lightning.runs.csv_text import FORMULA_SIGNS
+
 logger = logging.getLogger(__name__)
 
 MAX_CLASSES = 10_000
 MAX_NAME = 200  # characters
-FORMULA_SIGNS = tuple("=+-@")  # spreadsheets compute cells that begin with one of these
 
 # Persian, Urdu and Indic scripts need these to spell words; other non-printable characters can mislead a reader.
 _JOINERS = "\u200c\u200d"

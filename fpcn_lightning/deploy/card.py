@@ -11,6 +11,7 @@ from fpcn_lightning.deploy.calibration import at_a_limit
 from fpcn_lightning.deploy.manifests import BundleLineage
 from fpcn_lightning.deploy.wrapper import DeployedNetwork
 from fpcn_lightning.field.manifest import ModelFile
+from fpcn_lightning.report.text_table import markdown_text
 
 CalibrationErrors = dict[str, tuple[float, float]]
 """By split (val, test): the expected calibration error of PyTorch before and after the temperature, 0..1."""
@@ -47,6 +48,7 @@ def model_card(
     environment = Environment(
         loader=PackageLoader("fpcn_lightning.deploy", "."),
         undefined=StrictUndefined,
+        finalize=lambda value: markdown_text(value) if isinstance(value, str) else value,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

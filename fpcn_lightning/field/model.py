@@ -1,18 +1,19 @@
 """The network of a bundle, run by onnxruntime on the CPU."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import Bundle
-from fpcn_lightning.field.external_data import has_external_data
+from fpcn_lightning.field.limited_session import GraphValue, LimitedSession
+from fpcn_lightning.field.onnx_graph import graph_problem
 from fpcn_lightning.field.untrusted import WAY_OUT, printable
 
 ViewShapes = dict[str, tuple[int | None, ...]]  # by the name of an input or output, without the number of views
 
-_FATAL = 4  # onnxruntime's highest log level: its errors reach the user as exceptions
+TOLERANCE = 1e-3  # of a sum of probabilities, which are rounded to float32
 
 
 class ModelOutputs(NamedTuple):
@@ -45,11 +46,11 @@ class BundleModel:
         self._path = bundle.folder / self.file
         data = bundle.model_bytes(self.file)
         try:
-            external = has_external_data(data)
+            problem = graph_problem(data)
         except ValueError as error:
             raise UserError(f"{self._path} is no ONNX file ({error}): {WAY_OUT}.") from error
-        if external:
-            raise UserError(f"{self._path} keeps weights in other files, which is refused: {WAY_OUT}.")
+        if problem is not None:
+            raise UserError(f"{self._path} {problem}, which is refused: {WAY_OUT}.")
         self._session = self._load(data, threads)
         self._check_graph()
 
@@ -60,17 +61,23 @@ class BundleModel:
             images: uint8 [B, S, S, 3], RGB, S as in the bundle's views.
 
         Raises:
-            UserError: the network fails, or returns other shapes than its graph declares.
+            UserError: the network fails, takes too long, or returns something else than probabilities and scores of the
+                shapes that its graph declares. NaN and infinite numbers are left to the caller: a network may return
+                them for one picture alone.
         """
         try:
             outputs = self._session.run(self._names, {"images": images})
-        except Exception as error:  # onnxruntime's errors have no common class
+        except Exception as error:  # as in `_load`
             raise UserError(f"{self._path} failed on a picture ({_first_line(error)}): {WAY_OUT}.") from error
         probabilities, score, *maps = outputs
         count = len(images)
         expected = [(count, len(self.bundle.classes)), (count,), *((*probabilities.shape, *m.shape[2:]) for m in maps)]
         if [output.shape for output in outputs] != expected:
             raise UserError(f"{self._path} returns other shapes than the network of a bundle must: {WAY_OUT}.")
+        if not _are_probabilities(probabilities):
+            raise UserError(
+                f"{self._path} returns numbers that are no probabilities (in 0..1, with the sum 1): {WAY_OUT}."
+            )
         return ModelOutputs(probabilities, score, maps[0] if maps else None)
 
     def quantile(self, coverage: float | None) -> float | None:
@@ -88,19 +95,12 @@ class BundleModel:
         known = ", ".join(quantiles) or "none"
         raise UserError(f"{self._path} has no prediction sets of coverage {coverage:g}: choose one of {known}.")
 
-    def _load(self, data: bytes, threads: int | None) -> Any:
+    def _load(self, data: bytes, threads: int | None) -> LimitedSession:
         try:
-            import onnxruntime
-        except ImportError as error:
-            raise UserError("Bundles are run by onnxruntime: pip install 'fpcn-lightning[field]'.") from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        options.log_severity_level = _FATAL
-        # Not onnxruntime's own format, which `has_external_data` does not check.
-        options.add_session_config_entry("session.load_model_format", "ONNX")
-        try:
-            return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # as above
+            return LimitedSession(data, threads)
+        except UserError:
+            raise
+        except Exception as error:  # onnxruntime's errors have no common class
             raise UserError(f"{self._path} cannot be loaded ({_first_line(error)}): {WAY_OUT}.") from error
 
     def _check_graph(self) -> None:
@@ -109,11 +109,11 @@ class BundleModel:
         outputs: ViewShapes = {"probabilities": (classes,), "score": ()}
         if self.bundle.activation_map:
             outputs["activation_map"] = (classes, None, None)
-        self._check(self._session.get_inputs(), {"images": (side, side, 3)}, "tensor(uint8)")
-        self._check(self._session.get_outputs(), outputs, "tensor(float)")
+        self._check(self._session.inputs, {"images": (side, side, 3)}, "tensor(uint8)")
+        self._check(self._session.outputs, outputs, "tensor(float)")
         self._names = list(outputs)
 
-    def _check(self, found: Any, expected: ViewShapes, kind: str) -> None:
+    def _check(self, found: list[GraphValue], expected: ViewShapes, kind: str) -> None:
         if {item.name for item in found} != set(expected):
             raise UserError(f"{self._path} must have {' and '.join(expected)}, nothing else: {WAY_OUT}.")
         for item in found:
@@ -130,6 +130,13 @@ class BundleModel:
 
 def _fits(length: object, wanted: int | None) -> bool:
     return wanted in (length, None)
+
+
+def _are_probabilities(values: NDArray[np.float32]) -> bool:
+    """Whether every row [B, C] is in 0..1 and has the sum 1; rows with NaN or infinite numbers are passed over."""
+    finite = values[np.isfinite(values).all(axis=1)]
+    inside = (finite >= -TOLERANCE) & (finite <= 1 + TOLERANCE)
+    return bool(inside.all() and (np.abs(finite.sum(axis=1, dtype=np.float64) - 1) <= TOLERANCE).all())
 
 
 def _first_line(error: Exception) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from fpcn_lightning.data.names import FORMULA_SIGNS, escaped
+from fpcn_lightning.data.names import escaped
 from fpcn_lightning.field.classify import Prediction
 from fpcn_lightning.field.untrusted import printable
+from fpcn_lightning.runs.csv_text import FORMULA_SIGNS, formula_free
 
 TableRow = dict[str, object]
 TableRows = Iterable[Mapping[str, object]]
@@ -74,9 +75,9 @@ def shown(path: Path) -> str:
 
 
 def csv_line(cells: Iterable[object]) -> str:
-    """One line of a CSV file; booleans are true and false, lists are joined with semicolons, None is empty."""
+    """One line of a CSV file without formulas; booleans are true and false, lists are joined with semicolons."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(map(_cell, cells))
+    csv.writer(line, lineterminator="\n").writerow(formula_free(_cell(cell)) for cell in cells)
     return line.getvalue()
 
 

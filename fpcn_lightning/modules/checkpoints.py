@@ -15,11 +15,19 @@ from fpcn_lightning import build
 from fpcn_lightning.config import Config, DataConfig, Target, TrainingConfig, from_plain
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.network import Network
+from fpcn_lightning.modules.checkpoint_check import (
+    check_archive,
+    check_plain,
+    check_ranges,
+    check_resumable,
+    check_weights,
+)
 from fpcn_lightning.modules.checkpoint_upgrade import upgrade
 
 SCHEMA = 2
 RECORD = "fpcn_lightning"  # the checkpoint's key for the record
 PREFIX = "network."
+MAX_REASON = 300  # characters
 
 
 @dataclass
@@ -82,8 +90,12 @@ class Content(NamedTuple):
     weights: dict[str, torch.Tensor]
 
 
-def read(path: Path) -> Content:
+def read(path: Path, *, resumable: bool = False) -> Content:
     """Read a checkpoint of this package as tensors and plain values.
+
+    Args:
+        path: the file.
+        resumable: it must also have the state of a training.
 
     Raises:
         UserError: the file is missing, damaged, or not a checkpoint of this package, or its weights are not finite.
@@ -91,11 +103,17 @@ def read(path: Path) -> Content:
     if not path.is_file():
         raise UserError(f"checkpoint={path} is not a file.")
     try:
+        check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
+        if resumable:
+            check_resumable(content)
+        check_plain(content[RECORD])
         record, state = from_plain(CheckpointRecord, upgrade(content[RECORD]), "record"), content["state_dict"]
         if record.schema != SCHEMA:
             raise ValueError(f"record of version {record.schema}")
+        check_ranges(record.classes, record.model, record.data, record.seed)
         weights = {name.removeprefix(PREFIX): state[name] for name in state if name.startswith(PREFIX)}
+        check_weights(weights)
         damaged = next((name for name, values in weights.items() if not _is_finite(values)), None)
     except Exception as error:
         raise _foreign(path, error) from error
@@ -135,7 +153,10 @@ def _is_finite(values: object) -> bool:
 
 
 def _foreign(path: Path, error: Exception) -> UserError:
+    # The messages of ValueErrors are this package's own; others may hold pages of what the file contains.
+    ours = isinstance(error, ValueError | UserError)
+    reason = " ".join(str(error).split())[:MAX_REASON].rstrip(".") if ours else type(error).__name__
     return UserError(
-        f"checkpoint={path} is not a checkpoint of fpcn_lightning ({type(error).__name__}): give one that task=train "
+        f"checkpoint={path} is not a checkpoint of fpcn_lightning ({reason}): give one that task=train "
         "wrote, such as outputs/EXPERIMENT/VARIANT/seed-0/checkpoints/best.ckpt."
     )

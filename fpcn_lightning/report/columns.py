@@ -26,6 +26,7 @@ from fpcn_lightning.report.formats import (
 )
 from fpcn_lightning.report.rows import Row, marks
 from fpcn_lightning.report.text_table import Kind, TextTable
+from fpcn_lightning.runs.csv_text import formula_free
 
 Rows = Sequence[Row]
 
@@ -162,7 +163,7 @@ def to_csv(rows: Rows) -> str:
     writer.writerow([*_ROW_NAMES, *(column.csv_name for column in further)])
     for row in rows:
         own = [" ".join(map(str, row.seeds)) if name == "seeds" else getattr(row, name) for name in _ROW_NAMES]
-        writer.writerow([*own, *(column.value(row) for column in further if column.value)])
+        writer.writerow(map(formula_free, [*own, *(column.value(row) for column in further if column.value)]))
     return buffer.getvalue()
 
 

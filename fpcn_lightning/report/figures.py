@@ -21,12 +21,16 @@ from fpcn_lightning.report.curves import EpochValues, logged, read_curves
 # The dash distinguishes them in grey print as well.
 _STYLES = {"train": (COLOURS[0], "--"), "val": (COLOURS[1], "-")}
 _LEGEND = {"train": "training", "val": "validation"}
+MOST_CLASSES = 40  # of a confusion matrix that is drawn cell by cell
+MOST_CONFUSIONS = 30  # that are drawn instead
 _POINTS_PER_INCH = 72
 _INCHES_PER_LETTER = 0.08  # of a tick label at matplotlib's default size of 10 points
 
 
 def confusion_matrix(matrix: ArrayLike, classes: Sequence[str], path: Path) -> None:
     """Draw counts in the cells and, as colour, the share of each true class in percent.
+
+    Beyond `MOST_CLASSES` classes, cells would be too many and too small: the most frequent confusions are drawn.
 
     Args:
         matrix: (classes, classes) counts, true class in rows, predicted class in columns.
@@ -40,6 +44,9 @@ def confusion_matrix(matrix: ArrayLike, classes: Sequence[str], path: Path) -> N
     number = len(classes)
     if counts.shape != (number, number):
         raise ValueError(f"a confusion matrix of shape {counts.shape} does not fit {number} classes")
+    if number > MOST_CLASSES:
+        _draw_top_confusions(counts, classes, path)
+        return
     # A class without images has an empty row: 0 %, not a division by zero.
     percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     cell = float(np.clip(7 / number, 0.34, 1.5))
@@ -63,6 +70,33 @@ def confusion_matrix(matrix: ArrayLike, classes: Sequence[str], path: Path) -> N
     figure.colorbar(image, ax=axes, label="share of the true class (%)", shrink=0.8, aspect=30)
     # The square cells fix the size of the axes; the page follows them, so that no label is cut.
     save(figure, path, dpi=150, bbox_inches="tight")
+
+
+def _draw_top_confusions(counts: np.ndarray, classes: Sequence[str], path: Path) -> None:
+    """Draw a bar for each of the most frequent pairs of a true class and another that was predicted."""
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
+    pairs = [(int(true), int(predicted)) for true, predicted in zip(*np.unravel_index(order, wrong.shape), strict=True)]
+    pairs = [pair for pair in pairs if wrong[pair]]
+    figure = new_figure(width=9, height=1.6 + 0.24 * max(len(pairs), 3))
+    axes = figure.add_subplot()
+    axes.barh(range(len(pairs)), [wrong[pair] for pair in pairs], color=COLOURS[1], height=0.7)
+    labels = [f"{shortened(classes[true])} as {shortened(classes[predicted])}" for true, predicted in pairs]
+    axes.set_yticks(range(len(pairs)), labels, parse_math=False)
+    axes.invert_yaxis()
+    for place, pair in enumerate(pairs):
+        share = f" {wrong[pair]} ({wrong[pair] / counts[pair[0]].sum():.0%} of the class)"
+        axes.text(wrong[pair], place, share, va="center", fontsize=8)
+    axes.margins(x=0.2)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    shown, every = sum(int(wrong[pair]) for pair in pairs), int(wrong.sum())
+    title = (
+        f"{_accuracy_title(counts)}, {len(classes)} classes\n{shown} of {every} errors in the most frequent confusions"
+    )
+    axes.set(xlabel="images (true class as predicted class)", title=title)
+    style_axes(axes)
+    save(figure, path, dpi=150)
 
 
 def learning_curves(metrics_csv: Path, path: Path) -> None:

@@ -19,6 +19,7 @@ from fpcn_lightning.report.formats import (
 from fpcn_lightning.report.rows import Row, footnotes, marks
 from fpcn_lightning.report.settings import WithinSettings
 from fpcn_lightning.report.text_table import TextTable
+from fpcn_lightning.runs.csv_text import formula_free
 
 _PAPER_COST_HEADINGS = {"parameters": "paper parameters (M)", "mflops": "paper MFLOPs", "milliseconds": "paper ms"}
 
@@ -96,9 +97,10 @@ def groups_csv(experiments: Sequence[tuple[str, Sequence[Group]]]) -> str:
     """
     lines = [{"experiment": name, **_numbers(group)} for name, groups in experiments for group in groups]
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, dict.fromkeys(key for line in lines for key in line), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
+    writer = csv.writer(buffer, lineterminator="\n")
+    columns = list(dict.fromkeys(key for line in lines for key in line))
+    for cells in (columns, *([line.get(key, "") for key in columns] for line in lines)):
+        writer.writerow(map(formula_free, cells))
     return buffer.getvalue()
 
 

@@ -15,7 +15,7 @@ from fpcn_lightning.report.localisation import (
     localisation_table,
     localise_variants,
 )
-from fpcn_lightning.report.text_table import TextTable, to_markdown
+from fpcn_lightning.report.text_table import TextTable, markdown_text, to_markdown
 from fpcn_lightning.runs.atomic_write import write_text_atomically
 from fpcn_lightning.runs.folders import EXPLANATIONS, experiment_part
 
@@ -45,7 +45,7 @@ class HeatSection:
     @property
     def markdown(self) -> str:
         """Tables and sentences."""
-        return "\n".join([*map(to_markdown, self.tables), *(f"- {each}" for each in self.sentences), ""])
+        return "\n".join([*map(to_markdown, self.tables), *(f"- {markdown_text(each)}" for each in self.sentences), ""])
 
 
 def heat_section(experiment: Experiment) -> HeatSection | None:
@@ -64,7 +64,7 @@ def write_heat_sections(sections: Sequence[HeatSection], folder: Path) -> None:
         for suffix in ("md", "csv"):
             (folder / f"{NAME}.{suffix}").unlink(missing_ok=True)
         return
-    headed = [f"## {each.experiment}\n\n" if len(sections) > 1 else "" for each in sections]
+    headed = [f"## {markdown_text(each.experiment)}\n\n" if len(sections) > 1 else "" for each in sections]
     markdown = "\n".join(heading + each.markdown for heading, each in zip(headed, sections, strict=True))
     write_text_atomically(folder / f"{NAME}.md", markdown, errors="replace")
     lines = localisation_csv([(each.experiment, each.found) for each in sections])

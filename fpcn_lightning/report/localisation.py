@@ -17,6 +17,7 @@ from fpcn_lightning.report.experiments import Experiment
 from fpcn_lightning.report.formats import NOT_KNOWN, percent, with_interval
 from fpcn_lightning.report.text_table import TextTable
 from fpcn_lightning.report.variants import Variant
+from fpcn_lightning.runs.csv_text import formula_free
 from fpcn_lightning.runs.heat_maps import CHANGED, HeatMapMeasures, read_heat_maps
 from fpcn_lightning.runs.predictions import read_clusters
 
@@ -172,7 +173,8 @@ def localisation_csv(experiments: Sequence[tuple[str, Sequence[Localisation]]]) 
             for measure, sample in each.samples.items():
                 mean, seeds = bootstrap.mean(sample), " ".join(map(str, sample.seeds))
                 numbers = (mean.value, mean.low, mean.high, _deviation(sample))
-                writer.writerow([experiment, each.name, measure, sample.outcomes.shape[1], seeds, *numbers])
+                cells = [experiment, each.name, measure, sample.outcomes.shape[1], seeds, *numbers]
+                writer.writerow(map(formula_free, cells))
     return buffer.getvalue()
 
 

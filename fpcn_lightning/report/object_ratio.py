@@ -24,6 +24,7 @@ from fpcn_lightning.report.canvas import (
     style_axes,
 )
 from fpcn_lightning.report.experiments import Experiment
+from fpcn_lightning.runs.csv_text import formula_free
 
 BINS = 4
 Area = Literal["found", "true"]
@@ -89,7 +90,8 @@ def object_ratio_csv(experiments: Sequence[tuple[str, Sequence[BinRow]]]) -> str
         for row in rows:
             estimates = (row.accuracy, row.difference)
             cells = [cell for each in estimates for cell in ((each.value, each.low, each.high) if each else [""] * 3)]
-            writer.writerow([name, row.area, row.low, row.high, row.pictures, row.variant, *cells])
+            own = [name, row.area, row.low, row.high, row.pictures, row.variant]
+            writer.writerow(map(formula_free, [*own, *cells]))
     return buffer.getvalue()
 
 

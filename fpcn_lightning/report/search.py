@@ -20,6 +20,7 @@ from fpcn_lightning.report.canvas import COLOURS, save_figure, style_axes
 from fpcn_lightning.report.formats import NOT_KNOWN, first_line, seconds_cell
 from fpcn_lightning.report.text_table import TextTable, to_markdown
 from fpcn_lightning.runs.atomic_write import write_text_atomically
+from fpcn_lightning.runs.csv_text import formula_free
 
 _COLUMNS = 3  # panels beside each other
 
@@ -101,10 +102,10 @@ def trials_csv(trials: Sequence[Trial]) -> str:
     buffer = io.StringIO()
     attributes = ("number", "state", "accuracy", "standard_error", "images", "seconds", "error")
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*attributes, *_keys(trials)])
+    writer.writerow(map(formula_free, [*attributes, *_keys(trials)]))
     for trial in ranked(trials):
         values = [trial.values.get(key) for key in _keys(trials)]
-        writer.writerow([*(getattr(trial, name) for name in attributes), *values])
+        writer.writerow(map(formula_free, [*(getattr(trial, name) for name in attributes), *values]))
     return buffer.getvalue()
 
 

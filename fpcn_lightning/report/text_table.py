@@ -8,6 +8,7 @@ from typing import Literal
 Kind = Literal["number", "text", "message"]
 """What stands in a column: numbers are set to the right, text and messages to the left; messages may be wrapped."""
 
+_MARKDOWN = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 _LATEX = {
     **{character: rf"\{character}" for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -44,14 +45,22 @@ class TextTable:
         return self.kinds.get(self.headings[column], "number")
 
 
+def markdown_text(text: str) -> str:
+    """A text as Markdown that shows it: no HTML, no link, no line break."""
+    shown = "".join(_MARKDOWN.get(character, character) for character in text)
+    return " ".join(shown.replace("](", r"]\(").splitlines())
+
+
 def to_markdown(table: TextTable) -> str:
     """A Markdown table, padded so that it also reads well as plain text."""
-    lines = [[cell.replace("|", r"\|") for cell in line] for line in table.lines]
-    widths = [max(map(len, column)) for column in zip(table.headings, *lines, strict=True)]
+    headings, *lines = (
+        [markdown_text(cell).replace("|", r"\|") for cell in line] for line in (table.headings, *table.lines)
+    )
+    widths = [max(map(len, column)) for column in zip(headings, *lines, strict=True)]
     rule = ["-" * width for width in widths]
     padded = (
         " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        for line in (table.headings, rule, *lines)
+        for line in (headings, rule, *lines)
     )
     return "".join(f"| {line} |\n" for line in padded)
 

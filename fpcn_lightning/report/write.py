@@ -15,7 +15,7 @@ from fpcn_lightning.report.object_ratio import BinRow, by_object_ratio, draw_obj
 from fpcn_lightning.report.page import PageContent, make_page
 from fpcn_lightning.report.rows import footnotes
 from fpcn_lightning.report.sweep_figures import draw_curve, draw_learning_curves
-from fpcn_lightning.report.text_table import to_latex, to_markdown
+from fpcn_lightning.report.text_table import markdown_text, to_latex, to_markdown
 from fpcn_lightning.report.within import draw_within
 from fpcn_lightning.runs.atomic_write import write_text_atomically
 from fpcn_lightning.runs.folders import FIGURES, experiment_part
@@ -61,8 +61,8 @@ def _write(path: Path, text: str) -> Path:
 
 
 def _markdown(experiment: Experiment, *, several: bool) -> str:
-    heading = f"## {experiment.name}\n\n" if several else ""
-    below = "".join(f"- {note}\n" for note in notes(experiment))
+    heading = f"## {markdown_text(experiment.name)}\n\n" if several else ""
+    below = "".join(f"- {markdown_text(note)}\n" for note in notes(experiment))
     return f"{heading}{to_markdown(results_table(experiment.rows))}\n{below}"
 
 
@@ -76,8 +76,8 @@ def _write_groups(experiments: Sequence[Experiment], folder: Path) -> None:
     markdown, latex = [], []
     for experiment, groups in found:
         table, below = groups_table(groups), group_notes(experiment, groups)
-        heading = f"## {experiment.name}\n\n" if len(experiments) > 1 else ""
-        markdown.append(f"{heading}{to_markdown(table)}\n" + "".join(f"- {note}\n" for note in below))
+        heading = f"## {markdown_text(experiment.name)}\n\n" if len(experiments) > 1 else ""
+        markdown.append(f"{heading}{to_markdown(table)}\n" + "".join(f"- {markdown_text(note)}\n" for note in below))
         latex.append(to_latex(table, below))
     _write(folder / "within.md", "\n".join(markdown))
     _write(folder / "within.tex", "\n".join(latex))

@@ -11,6 +11,7 @@ from pathlib import Path
 from fpcn_lightning.errors import UserError
 
 EVALUATIONS, BUNDLES, EXPLANATIONS, FIGURES = "evaluations", "bundles", "explanations", "figures"
+MAX_NAME = 200  # bytes; file systems allow 255, and other names are joined to these
 _NAME = re.compile(r"[\w+=,.-]*\w[\w+=,.-]*")
 
 
@@ -22,7 +23,9 @@ def check_names(name: str, variant: str) -> None:
     """
     for key, value in (("name", name), ("variant", variant)):
         if not _NAME.fullmatch(value):
-            raise UserError(f"{key}={value} names a folder: use letters, digits and . , - + = _ only.")
+            raise UserError(f"{key}={value[:MAX_NAME]} names a folder: use letters, digits and . , - + = _ only.")
+        if len(value.encode()) > MAX_NAME:
+            raise UserError(f"{key}={value[:20]}... is longer than {MAX_NAME} bytes: use a shorter name for a folder.")
 
 
 def experiment_folder(output: Path, name: str) -> Path:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.atomic_write import write_text_atomically
+from fpcn_lightning.runs.csv_text import as_before, formula_free
 
 MEASURES_NAME = "heat_maps.csv"
 OPTIONS_NAME = "heat_maps.json"
@@ -53,7 +54,9 @@ def write_heat_maps(
     writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({key: f"{value:.4f}" if isinstance(value, float) else value for key, value in row.items()})
+        writer.writerow(
+            {key: f"{value:.4f}" if isinstance(value, float) else formula_free(value) for key, value in row.items()}
+        )
     remove_heat_maps(folder)
     write_text_atomically(folder / MEASURES_NAME, buffer.getvalue())
     write_text_atomically(folder / OPTIONS_NAME, json.dumps(options, indent=2) + "\n")
@@ -77,12 +80,16 @@ def read_heat_maps(folder: Path) -> HeatMapMeasures | None:
     try:
         options = dict(json.loads(options_path.read_text(encoding="utf-8")))
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = sorted(csv.DictReader(file), key=lambda row: row["name"])
+            rows = sorted(map(_as_before, csv.DictReader(file)), key=lambda row: row["name"])
         columns = [column for column in (rows[0] if rows else ()) if column not in TEXTS]
         measures = {column: np.array([_number(row[column]) for row in rows]) for column in columns}
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise UserError(f"{path} cannot be used ({error}): remove it and run task=explain again.") from error
     return HeatMapMeasures(tuple(row["name"] for row in rows), measures, options)
+
+
+def _as_before(row: Mapping[str, str]) -> dict[str, str]:
+    return {**row, "name": as_before(row["name"])}
 
 
 def _number(text: str) -> float:

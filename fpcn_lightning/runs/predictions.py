@@ -5,7 +5,8 @@ class. Reading also takes the clusters of the pictures from `split.csv`.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.atomic_write import atomic_write
+from fpcn_lightning.runs.csv_text import as_before, formula_free
 from fpcn_lightning.runs.results import Run
 
 PREDICTIONS_NAME = "test_predictions.csv"
@@ -21,6 +23,8 @@ SPLIT_NAME = "split.csv"
 _FIXED = ("name", "label", "predicted", "confidence")
 _RATIOS = ("object_ratio", "true_object_ratio")  # files of earlier versions lack these
 COLUMNS = (*_FIXED, *_RATIOS)  # then a column a class
+_ROUNDING = 0.5e-4  # of a probability in the file
+_SUM_TOLERANCE = 1e-3  # of the sum in float32
 _FOREIGN_NAMES = "surrogateescape"  # a file name out of an old archive need not be UTF-8
 
 
@@ -71,12 +75,13 @@ def write_predictions(
         temporary.open("w", newline="", encoding="utf-8", errors=_FOREIGN_NAMES) as file,
     ):
         writer = csv.writer(file)
-        writer.writerow([*COLUMNS, *classes])
+        writer.writerow(map(formula_free, [*COLUMNS, *classes]))
         for row in order:
             best = int(probabilities[row].argmax())
             found = ("" if np.isnan(each[row]) else f"{each[row]:.4f}" for each in ratios)
             shares = [f"{probability:.4f}" for probability in probabilities[row]]
-            writer.writerow([names[row], classes[true[row]], classes[best], shares[best], *found, *shares])
+            texts = map(formula_free, (names[row], classes[true[row]], classes[best]))
+            writer.writerow([*texts, shares[best], *found, *shares])
 
 
 def read_predictions(run: Run) -> TestPredictions:
@@ -89,17 +94,18 @@ def read_predictions(run: Run) -> TestPredictions:
     path = folder / PREDICTIONS_NAME
     classes = result["data"]["classes"] if result["data"] else []
     try:
-        header, *rows = _read(path)
-        with_ratios = header == [*COLUMNS, *classes]
-        if not with_ratios and header != [*_FIXED, *classes]:
-            raise ValueError("its columns are not those of the run's classes")
-        # By position: a class may be called like a column.
-        rows.sort(key=lambda row: row[0])
+        with closing(_rows(path)) as lines:
+            header = [as_before(cell) for cell in next(lines, [])]
+            with_ratios = header == [*COLUMNS, *classes]
+            if not with_ratios and header != [*_FIXED, *classes]:
+                raise ValueError("its columns are not those of the run's classes")
+            # Without the probabilities, which are too many to keep where there are many classes.
+            rows = sorted(_checked_row(row, len(header) - len(classes), len(classes)) for row in lines)
         predictions = TestPredictions(
             names=tuple(row[0] for row in rows),
             correct=np.array([float(row[1] == row[2]) for row in rows]),
-            object_ratio=_numbers([row[4] if with_ratios else "" for row in rows]),
-            true_object_ratio=_numbers([row[5] if with_ratios else "" for row in rows]),
+            object_ratio=_ratio_column([row[4] if with_ratios else "" for row in rows]),
+            true_object_ratio=_ratio_column([row[5] if with_ratios else "" for row in rows]),
         )
     except (ValueError, IndexError) as error:
         raise UserError(f"{path} cannot be used: {error}.") from error
@@ -115,7 +121,7 @@ def read_clusters(folder: Path, names: Sequence[str]) -> NDArray[np.int64]:
     """
     path = folder / SPLIT_NAME
     try:
-        header, *rows = _read(path)
+        header, *rows = _rows(path)
         name, digest, group = (header.index(column) for column in ("name", "digest", "group"))
         clusters = {row[name]: ("group", row[group]) if row[group] else ("digest", row[digest]) for row in rows}
     except (ValueError, IndexError) as error:
@@ -140,16 +146,33 @@ def _check_against(run: Run, predictions: TestPredictions, path: Path) -> None:
         raise UserError(f"{path} belongs to another run: its accuracy is not that of result.json.")
 
 
-def _read(path: Path) -> list[list[str]]:
+def _rows(path: Path) -> Generator[list[str]]:
     try:
         with path.open(newline="", encoding="utf-8", errors=_FOREIGN_NAMES) as file:
-            return list(csv.reader(file))
+            yield from csv.reader(file)
     except (OSError, csv.Error) as error:
         raise UserError(f"{path} cannot be read ({getattr(error, 'strerror', error)}).") from error
 
 
-def _numbers(texts: Sequence[str]) -> NDArray[np.float64]:
-    return np.array([float(text) if text else np.nan for text in texts])
+def _checked_row(row: list[str], fixed: int, classes: int) -> list[str]:
+    """The first `fixed` cells of a row, after checking the probabilities behind them."""
+    # By position: a class may be called like a column.
+    name, probabilities = as_before(row[0]), np.array(row[fixed:], dtype=np.float64)
+    if len(probabilities) != classes:
+        raise ValueError(f"the row of {name} has {len(probabilities)} probabilities, not {classes}")
+    # NaN compares as false.
+    inside = bool(((probabilities >= 0) & (probabilities <= 1)).all())
+    if not inside or abs(probabilities.sum() - 1) > classes * _ROUNDING + _SUM_TOLERANCE:
+        raise ValueError(f"the row of {name} has numbers that are no probabilities (in 0..1, with the sum 1)")
+    return [name, *row[1:fixed]]
+
+
+def _ratio_column(texts: Sequence[str]) -> NDArray[np.float64]:
+    """Shares in 0..1; NaN for an empty text."""
+    ratios = np.array([float(text or "nan") for text in texts])
+    if any(text and not 0 <= ratio <= 1 for text, ratio in zip(texts, ratios, strict=True)):
+        raise ValueError("an object ratio is not in 0..1")
+    return ratios
 
 
 def _ratios(values: ArrayLike | None, number: int) -> NDArray[np.float64]:

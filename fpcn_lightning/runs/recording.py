@@ -235,8 +235,13 @@ class RunRecord:
             self.result["seconds"][stage] = round(time.monotonic() - began, 1)
 
     def add(self, **facts: Unpack[Facts]) -> None:
-        """Set entries of the record; they are written when the run ends."""
+        """Set entries of the record; they are written with the metrics, or when the run ends.
+
+        Figures are drawn after that: what happens to them must not cost the metrics.
+        """
         self.result.update(facts)  # type: ignore[typeddict-item]  # Facts has keys of Result only
+        if self.writes and "metrics" in facts:
+            write_result(self.folder, self.result)
 
     @property
     def last_checkpoint(self) -> Path | None:

@@ -7,6 +7,7 @@ own. A record of schema version 1 is converted when it is read (`fpcn_lightning.
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
@@ -17,6 +18,8 @@ from fpcn_lightning.runs.upgrade import upgrade_result
 
 SCHEMA_VERSION: Literal[2] = 2
 RESULT_NAME = "result.json"
+_ROUNDING = 1e-6  # of a mean of shares in float32
+_NUMBERS = re.compile(r"\[\s+(\d+(?:,\s+\d+)*)\s+\]")
 
 
 class Seconds(TypedDict):
@@ -236,6 +239,8 @@ def write_result(folder: Path, result: Result) -> Path:
     record = _without_non_finite(result)
     _checked(record)
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # A line for each row of a confusion matrix, instead of a line for each number.
+    text = _NUMBERS.sub(lambda numbers: f"[{', '.join(numbers[1].replace(',', '').split())}]", text)
     # A path that is not UTF-8 holds surrogates, which are escaped in JSON in the same way as by `backslashreplace`.
     return write_text_atomically(folder / RESULT_NAME, text.encode("utf-8", "backslashreplace").decode())
 
@@ -247,7 +252,27 @@ def _checked(record: object) -> Result:
         absent = [key for key, value in result.items() if key in ("data", "network", "metrics") and value is None]
         if absent:
             raise ValueError(f"'{absent[0]}' is null although the run finished")
+    for split, modes in (result["metrics"] or {}).items():
+        for mode, metrics in cast(dict[str, Metrics], modes).items():
+            _check_metrics(
+                metrics, len(result["data"]["classes"]) if result["data"] else None, f"metrics.{split}.{mode}"
+            )
     return result
+
+
+def _check_metrics(metrics: Metrics, classes: int | None, where: str) -> None:
+    for key in ("accuracy", "accuracy_standard_error", "macro_f1", "macro_recall"):
+        if not 0 <= metrics[key] <= 1 + _ROUNDING:  # type: ignore[literal-required]
+            raise ValueError(f"'{where}.{key}' is not in 0..1")
+    if (loss := metrics["loss"]) is not None and loss < 0:
+        raise ValueError(f"'{where}.loss' is negative")
+    matrix = metrics["confusion"]
+    if classes is not None and (len(matrix) != classes or any(len(row) != classes for row in matrix)):
+        raise ValueError(f"'{where}.confusion' is not {classes} rows of {classes} numbers")
+    if metrics["images"] < 0 or min((min(row, default=0) for row in matrix), default=0) < 0:
+        raise ValueError(f"'{where}' has a negative number of images")
+    if sum(map(sum, matrix)) != metrics["images"]:
+        raise ValueError(f"'{where}.confusion' does not count each of the {metrics['images']} images once")
 
 
 def _without_non_finite(value: object) -> Any:

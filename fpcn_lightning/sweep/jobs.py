@@ -23,7 +23,6 @@ class ComposedJob:
         variant: its `variant`.
         seed: its `seed`.
         accelerator: its `trainer.accelerator`.
-        config: the whole config with Hydra's part; only launchers of Hydra look at it.
         identity: two jobs with the same folder and equal identities are the same job.
     """
 
@@ -36,7 +35,6 @@ class ComposedJob:
     variant: str
     seed: int
     accelerator: str
-    config: object
     identity: object
 
 

@@ -193,7 +193,7 @@ def _checkpoint_to_resume(record: RunRecord, data: "RockDataModule") -> str | No
     path = record.last_checkpoint
     if path is None:
         return None
-    if read(path).record.split != data.split.fingerprint:
+    if read(path, resumable=True).record.split != data.split.fingerprint:
         raise UserError(
             f"the images or their splits have changed since {record.folder} was interrupted: start again with "
             "overwrite=true, or name the new run with variant=NAME."

@@ -10,6 +10,7 @@ from PIL import Image
 from torch.nn import functional
 
 from fpcn_lightning.data.index import SPLITS
+from fpcn_lightning.report.figures import MOST_CLASSES
 from fpcn_lightning.tracking.loggers import RunLogger
 from fpcn_lightning.tracking.wandb_run import errors_as_warnings
 
@@ -70,7 +71,8 @@ def _inference_modes(module: "Classifier") -> dict[str, Any]:
 def _confusion(module: "Classifier", data: "RockDataModule") -> dict[str, Any]:
     import wandb
 
-    if "test" not in module.predictions:
+    # W&B's chart has a row for each pair of classes.
+    if "test" not in module.predictions or len(data.classes) > MOST_CLASSES:
         return {}
     predicted = module.predictions["test"]
     chart = wandb.plot.confusion_matrix(

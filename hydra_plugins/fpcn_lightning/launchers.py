@@ -37,7 +37,16 @@ class ProcessLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs of any sweeper; one that failed has a UserError, or a RunInUse, as its return value."""
         composed = compose_jobs(self.hydra_context, self.config, job_overrides, initial_job_idx)
-        return [_job_return(*pair) for pair in zip(composed, self.run_composed(composed), strict=True)]
+        ended = self.run_composed(composed)
+        return [self._job_return(*pair) for pair in zip(composed, ended, strict=True)]
+
+    def _job_return(self, composed: ComposedJob, ended: Ended) -> JobReturn:
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(composed.overrides))
+        result = JobReturn(overrides=composed.overrides, cfg=config, working_dir=str(composed.folder))
+        result.status = JobStatus.COMPLETED if ended.error is None else JobStatus.FAILED
+        if ended.error is not None:
+            result.return_value = ended.error
+        return result
 
     def run_composed(self, composed: Sequence[ComposedJob]) -> list[Ended]:
         """Run all jobs, and return how they ended in the order of `composed`.
@@ -140,12 +149,3 @@ class SlurmLauncher(ProcessLauncher):
             raise UserError("hydra/launcher=slurm is an extra: pip install 'fpcn-lightning[slurm]'.") from error
         executor = make_executor(self.cluster, self.folder, self.max_num_timeout, self.parameters)
         return run_on_slurm(jobs, overview, executor)
-
-
-def _job_return(composed: ComposedJob, ended: Ended) -> JobReturn:
-    assert isinstance(composed.config, DictConfig)
-    result = JobReturn(overrides=composed.overrides, cfg=composed.config, working_dir=str(composed.folder))
-    result.status = JobStatus.COMPLETED if ended.error is None else JobStatus.FAILED
-    if ended.error is not None:
-        result.return_value = ended.error
-    return result

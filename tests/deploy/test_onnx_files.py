@@ -14,6 +14,7 @@ from fpcn_lightning.deploy.onnx_files import write_onnx
 from fpcn_lightning.deploy.quantise import write_int8
 from fpcn_lightning.deploy.wrapper import DeployedNetwork
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.field.onnx_graph import graph_problem
 from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.models.plain import Plain
 
@@ -53,6 +54,7 @@ def files(deployed: DeployedNetwork, tmp_path_factory: pytest.TempPathFactory) -
     assert write_onnx(deployed, SIDE, found["fp32"], OPSET)
     write_int8(found["fp32"], found["int8"], pictures(100, seed=20))
     assert sorted(folder.iterdir()) == sorted(found.values())  # and no other files
+    assert [graph_problem(path.read_bytes()) for path in found.values()] == [None, None]
     return found
 
 

@@ -11,10 +11,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import read_bundle
-from fpcn_lightning.field.external_data import has_external_data
+from fpcn_lightning.field.limited_session import LimitedSession, LimitError
 from fpcn_lightning.field.model import BundleModel
+from fpcn_lightning.field.onnx_graph import graph_problem
 from tests.field.conftest import SIDE, MakeBundle, colour_network
 
+EXTERNAL = "keeps weights in other files"
 IMAGES = np.random.default_rng(3).integers(0, 256, (5, SIDE, SIDE, 3), dtype=np.uint8)
 
 
@@ -141,10 +143,10 @@ def test_tensors_in_the_file_are_distinguished_from_those_outside(place: Place) 
     tensor.data_location = TensorProto.DEFAULT
     model = colour_network()
     place(model, tensor)
-    assert not has_external_data(model.SerializeToString())
+    assert graph_problem(model.SerializeToString()) != EXTERNAL
     tensor.data_location = TensorProto.EXTERNAL
     place(model, tensor)
-    assert has_external_data(model.SerializeToString())
+    assert graph_problem(model.SerializeToString()) == EXTERNAL
 
 
 def test_field_numbers_beyond_32_bits_are_refused() -> None:
@@ -152,8 +154,8 @@ def test_field_numbers_beyond_32_bits_are_refused() -> None:
     key = 7 << 3 | 2
     hidden = bytes([key | 128, 128, 128, 128, 16])
     with pytest.raises(ValueError, match="impossible number"):
-        has_external_data(hidden + b"\0")
-    assert not has_external_data(bytes([key, 0]))
+        graph_problem(hidden + b"\0")
+    assert graph_problem(bytes([key, 0])) is None
 
 
 def test_the_quantile_of_a_coverage(bundle_folder: Path) -> None:
@@ -167,3 +169,145 @@ def test_without_onnxruntime_the_extra_is_named(bundle_folder: Path, monkeypatch
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r"fpcn-lightning\[field\]"):
         BundleModel(read_bundle(bundle_folder))
+
+
+def loop() -> onnx.ModelProto:
+    """A network with a loop around the identity that does not end within a lifetime."""
+    more = numpy_helper.from_array(np.array(True), "more")
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["keep"], ["again"]), helper.make_node("Identity", ["before"], ["after"])],
+        "body",
+        [
+            helper.make_tensor_value_info("step", TensorProto.INT64, []),
+            helper.make_tensor_value_info("keep", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("before", TensorProto.UINT8, None),
+        ],
+        [
+            helper.make_tensor_value_info("again", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("after", TensorProto.UINT8, None),
+        ],
+    )
+    return before_the_network([helper.make_node("Loop", ["", "more", "images"], ["ready"], body=body)], more)
+
+
+def before_the_network(nodes: list[onnx.NodeProto], *tensors: onnx.TensorProto) -> onnx.ModelProto:
+    """The colour network with nodes before it that turn `images` into `ready`."""
+    model = colour_network()
+    model.graph.node[0].input[0] = "ready"
+    own = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes, *own])
+    model.graph.initializer.extend(tensors)
+    return model
+
+
+def branch() -> onnx.ModelProto:
+    always = numpy_helper.from_array(np.array(True), "always")
+    out = helper.make_tensor_value_info("out", TensorProto.UINT8, None)
+    same = helper.make_graph([helper.make_node("Identity", ["images"], ["out"])], "same", [], [out])
+    node = helper.make_node("If", ["always"], ["ready"], then_branch=same, else_branch=same)
+    return before_the_network([node], always)
+
+
+def foreign_operator() -> onnx.ModelProto:
+    model = before_the_network([helper.make_node("Gelu", ["images"], ["ready"], domain="com.microsoft")])
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return model
+
+
+def own_function() -> onnx.ModelProto:
+    model = before_the_network([helper.make_node("Identity", ["images"], ["ready"])])
+    node = helper.make_node("Identity", ["a"], ["b"])
+    model.functions.append(helper.make_function("", "Same", ["a"], ["b"], [node], [helper.make_opsetid("", 18)]))
+    return model
+
+
+def sparse_tensor() -> onnx.ModelProto:
+    model = before_the_network([helper.make_node("Identity", ["images"], ["ready"])])
+    sparse = model.graph.sparse_initializer.add(dims=[2**20, 2**20])
+    sparse.values.CopyFrom(numpy_helper.from_array(np.zeros(1, np.float32), "huge"))
+    sparse.indices.CopyFrom(numpy_helper.from_array(np.zeros(1, np.int64), "places"))
+    return model
+
+
+def training_graph() -> onnx.ModelProto:
+    model = colour_network()
+    model.training_info.add().algorithm.name = "step"
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (loop, r"has a graph inside a node \(Loop"),
+        (branch, "has a graph inside a node"),
+        (foreign_operator, "has an operator outside the ONNX standard"),
+        (own_function, "defines operators of its own"),
+        (sparse_tensor, "has sparse tensors"),
+        (training_graph, "has a graph for training"),
+    ],
+)
+def test_what_no_network_of_a_bundle_has_is_refused_before_it_is_loaded(
+    make: Callable[[], onnx.ModelProto], reason: str, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fpcn_lightning.field.model.LimitedSession", None)
+    with pytest.raises(UserError, match=rf"model\.onnx {reason}.*, which is refused: get the bundle again"):
+        BundleModel(read_bundle(make_bundle(model=make())))
+
+
+def test_more_fields_than_any_network_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading two gigabytes of one-byte fields would take hours."""
+    monkeypatch.setattr("fpcn_lightning.field.onnx_graph.MAX_FIELDS", 50)
+    with pytest.raises(ValueError, match="more than"):
+        graph_problem(b"\x08\x09" * 51)
+    monkeypatch.setattr("fpcn_lightning.field.onnx_graph.MAX_NODES", 2)
+    with pytest.raises(ValueError, match="more than"):
+        graph_problem(colour_network().SerializeToString())
+
+
+def test_a_graph_that_asks_for_too_much_memory_is_an_error(make_bundle: MakeBundle) -> None:
+    """A few bytes ask for more than the memory of this computer, in a tensor whose pages would be written."""
+    shape = numpy_helper.from_array(np.array([2**32 // SIDE**2, 1, 1, 1, 1]), "shape")
+    first = numpy_helper.from_array(np.array([0]), "first")
+    nodes = [
+        helper.make_node("Cast", ["images"], ["wide"], to=TensorProto.DOUBLE),
+        helper.make_node("Expand", ["wide", "shape"], ["huge"]),
+        helper.make_node("ReduceMax", ["huge", "first"], ["ready"], keepdims=0),
+    ]
+    model = BundleModel(read_bundle(make_bundle(model=before_the_network(nodes, shape, first))))
+    with pytest.raises(UserError, match=r"failed on a picture \(a batch needs more than 50% of the memory\)"):
+        model(IMAGES)
+
+
+def test_a_batch_that_takes_too_long_is_stopped() -> None:
+    size = numpy_helper.from_array(np.array([256, 256]), "size")
+    ends = numpy_helper.from_array(np.array([0, 1]), "ends")
+    zero = numpy_helper.from_array(np.zeros(1, np.float32))
+    nodes = [helper.make_node("ConstantOfShape", ["size"], ["m0"], value=zero)]
+    nodes += [helper.make_node("MatMul", [f"m{step}", f"m{step}"], [f"m{step + 1}"]) for step in range(1000)]
+    nodes += [
+        helper.make_node("ReduceSum", ["m1000", "ends"], ["sum"], keepdims=0),
+        helper.make_node("Cast", ["sum"], ["none"], to=TensorProto.UINT8),
+        helper.make_node("Add", ["images", "none"], ["ready"]),
+    ]
+    session = LimitedSession(before_the_network(nodes, size, ends).SerializeToString(), 1, max_seconds=0.1)
+    with pytest.raises(LimitError, match=r"a batch takes longer than 0\.1 s"):
+        session.run(["score"], {"images": IMAGES})
+
+
+@pytest.mark.parametrize("factor", [2.0, 0.5, -1.0])
+def test_outputs_that_are_no_probabilities_are_an_error(factor: float, make_bundle: MakeBundle) -> None:
+    model = colour_network()
+    model.graph.node[4].output[0] = "shares"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(factor, np.float32), "factor"))
+    model.graph.node.insert(5, helper.make_node("Mul", ["shares", "factor"], ["probabilities"]))
+    opened = BundleModel(read_bundle(make_bundle(model=model)))
+    with pytest.raises(UserError, match="numbers that are no probabilities"):
+        opened(IMAGES)
+
+
+@pytest.mark.parametrize("name", [b"images", b"probabilities"])
+def test_names_that_are_not_utf8_are_an_error(name: bytes, make_bundle: MakeBundle) -> None:
+    data = colour_network().SerializeToString().replace(name, b"\xb0" + name[1:])
+    with pytest.raises(UserError, match=r"model\.onnx"):
+        BundleModel(read_bundle(make_bundle(model=data)))

@@ -134,3 +134,31 @@ def test_an_unusable_metrics_file_is_named(tmp_path: Path, content: str | None, 
         metrics_csv.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=rf"metrics\.csv.*{message}"):
         learning_curves(metrics_csv, tmp_path / "curves.png")
+
+
+@pytest.mark.parametrize("number", [41, 1000])
+def test_beyond_forty_classes_the_most_frequent_confusions_are_drawn(tmp_path: Path, number: int) -> None:
+    matrix = 5 * np.eye(number, dtype=int)
+    matrix[3, 7], matrix[8, 2] = 20, 4
+    path = tmp_path / "confusion.svg"
+    with_text = "import sys, matplotlib; matplotlib.rcParams['svg.fonttype'] = 'none';"
+    np.save(tmp_path / "matrix.npy", matrix)
+    call = "from fpcn_lightning.report.figures import *; import resource; "
+    call += (
+        f"m = np.load({str(tmp_path / 'matrix.npy')!r}); before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; "
+    )
+    call += f"confusion_matrix(m, [f'rock {{i}}' for i in range({number})], Path({str(path)!r})); "
+    # Cell by cell, 100 classes took 1.4 GB.
+    call += "assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000"
+    subprocess.run([sys.executable, "-c", with_text + call], check=True)
+    text = path.read_text(encoding="utf-8")
+    assert text.index("rock 3 as rock 7") < text.index("rock 8 as rock 2")
+    assert "80% of the class" in text
+    assert f"{number} classes" in text
+    assert text.count(" as rock") == 2
+    assert len(text) < 200_000
+
+
+def test_many_classes_without_an_error_are_drawn(tmp_path: Path) -> None:
+    confusion_matrix(np.eye(50, dtype=int), [str(number) for number in range(50)], tmp_path / "confusion.png")
+    confusion_matrix(np.zeros((50, 50)), [str(number) for number in range(50)], tmp_path / "confusion.png")

@@ -55,11 +55,19 @@ def test_classes_may_be_called_like_columns(tmp_path: Path) -> None:
     [
         ([*FIXED, "other"], [], "columns are not those of the run's classes"),
         ([*FIXED, *CLASSES], [["a.jpg", "basalt"]], "cannot be used"),
-        ([*FIXED, *CLASSES], [["a.jpg", "basalt", "basalt"]], "does not list each of the 10 test pictures once"),
-        ([*FIXED, *CLASSES], 10 * [["a.jpg", "basalt", "basalt"]], "does not list each of the 10 test pictures once"),
         (
             [*FIXED, *CLASSES],
-            [[f"{number}.jpg", "basalt", "гранит"] for number in range(10)],
+            [["a.jpg", "basalt", "basalt", "0.9", "0.9", "0.1"]],
+            "does not list each of the 10 test pictures once",
+        ),
+        (
+            [*FIXED, *CLASSES],
+            10 * [["a.jpg", "basalt", "basalt", "0.9", "0.9", "0.1"]],
+            "does not list each of the 10 test pictures once",
+        ),
+        (
+            [*FIXED, *CLASSES],
+            [[f"{number}.jpg", "basalt", "гранит", "0.8", "0.2", "0.8"] for number in range(10)],
             "its accuracy is not that of result.json",
         ),
     ],
@@ -129,3 +137,34 @@ def test_a_split_that_does_not_fit_is_named(tmp_path: Path) -> None:
     (tmp_path / "split.csv").write_text("name,side\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"split\.csv cannot be used"):
         read_clusters(tmp_path, ["a"])
+
+
+@pytest.mark.parametrize(
+    "shares", [["1.2", "-0.2"], ["nan", "nan"], ["0.9", "0.3"], ["0", "0"], ["inf", "0"], ["0.5"], ["0.5", "x"]]
+)
+def test_numbers_that_are_no_probabilities_are_refused(tmp_path: Path, shares: list[str]) -> None:
+    result = leave_run(tmp_path, [1, 0])
+    rewrite(tmp_path, [*FIXED, *CLASSES], ["a.jpg", "basalt", "basalt", shares[0], *shares])
+    with pytest.raises(UserError, match=r"test_predictions\.csv cannot be used"):
+        read_predictions((tmp_path, result))
+
+
+@pytest.mark.parametrize("ratio", ["1.5", "-0.1"])
+def test_object_ratios_are_shares(tmp_path: Path, ratio: str) -> None:
+    result = leave_run(tmp_path, [1, 0])
+    header = [*FIXED, "object_ratio", "true_object_ratio", *CLASSES]
+    rewrite(tmp_path, header, ["a.jpg", "basalt", "basalt", "0.9", ratio, "", "0.9", "0.1"])
+    with pytest.raises(UserError, match=r"object ratio is not in 0\.\.1"):
+        read_predictions((tmp_path, result))
+
+
+def test_names_that_look_like_formulas_are_written_as_text_and_read_back(tmp_path: Path) -> None:
+    result = leave_run(tmp_path, [1, 0])
+    names, classes = ["=cmd.jpg", "-1+1.jpg"], ["=basalt", "+granite"]
+    assert result["data"]
+    result["data"]["classes"] = classes
+    shares = np.array([[0.9, 0.1], [0.9, 0.1]], np.float32)
+    write_predictions(tmp_path / "test_predictions.csv", names, [0, 1], classes, shares)
+    text = (tmp_path / "test_predictions.csv").read_text(encoding="utf-8")
+    assert not any(cell.startswith(("=", "+", "-")) for line in text.splitlines() for cell in line.split(","))
+    assert read_predictions((tmp_path, result)).names == tuple(sorted(names))

@@ -14,7 +14,7 @@ def make_metrics(correct: int = 45, images: int = 60) -> Metrics:
     return {
         "accuracy": accuracy,
         "accuracy_standard_error": (accuracy * (1 - accuracy) / images) ** 0.5,
-        "macro_f1": accuracy - 0.01,
+        "macro_f1": max(accuracy - 0.01, 0.0),
         "macro_recall": accuracy,
         "loss": 0.5,
         "images": images,
@@ -219,3 +219,38 @@ def test_a_path_that_is_not_utf_8_is_written_and_read_again(tmp_path: Path) -> N
     path = write_result(tmp_path, result)
     path.read_bytes().decode("utf-8")
     assert read_result(path)["config"]["data"] == {"root": "/photos/gr\udce8s", "split": {"seed": 7}}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("accuracy", 1.5, "accuracy' is not in 0..1"),
+        ("macro_f1", -0.1, "macro_f1' is not in 0..1"),
+        ("loss", -1.0, "loss' is negative"),
+        ("images", -60, "negative number of images"),
+        ("images", 61, "does not count each of the 61 images once"),
+        ("confusion", [[60]], "is not 2 rows of 2 numbers"),
+        ("confusion", [[61, 0], [-1, 0]], "negative number of images"),
+    ],
+)
+def test_metrics_that_no_evaluation_gives_are_refused(tmp_path: Path, key: str, value: object, message: str) -> None:
+    result = make_result()
+    assert result["metrics"]
+    result["metrics"]["test"]["as_trained"][key] = value  # type: ignore[literal-required]
+    with pytest.raises(UserError, match=message):
+        read_result(write_raw(tmp_path, result))
+
+
+def test_a_confusion_matrix_has_a_line_a_row(tmp_path: Path) -> None:
+    """With a line for each number, a thousand classes would take 14 MB for each matrix."""
+    result = make_result()
+    assert result["metrics"]
+    assert result["data"]
+    number = 300
+    matrix = [[int(row == column) for column in range(number)] for row in range(number)]
+    result["data"]["classes"] = [f"rock {each}" for each in range(number)]
+    for by_mode in (result["metrics"]["val"], result["metrics"]["test"]):
+        by_mode["as_trained"] |= {"confusion": matrix, "images": number}
+    path = write_result(tmp_path, result)
+    assert read_result(path) == result
+    assert path.stat().st_size < 4 * number**2 * 2

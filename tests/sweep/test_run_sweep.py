@@ -22,7 +22,7 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def job(number: int, variant: str = "fpcn", seed: int = 0, **changes: Any) -> ComposedJob:
     folder = changes.pop("folder", FOLDER / variant / f"seed-{seed}")
-    described = {"task": "train", "experiment": "single", "accelerator": "cpu", "config": None, "identity": variant}
+    described = {"task": "train", "experiment": "single", "accelerator": "cpu", "identity": variant}
     name = folder.relative_to(FOLDER).as_posix()
     words = (f"variant={variant}", f"seed={seed}")
     return ComposedJob(number, name, folder, words, variant=variant, seed=seed, **(described | changes))

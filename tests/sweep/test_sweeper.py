@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fpcn_lightning.cli.invocation import running_invocation, seeds_as_sweep, sweep_invocation
 from fpcn_lightning.cli.main import main
@@ -46,9 +48,9 @@ def names(sweep: ComposedSweep) -> list[str]:
     return [job.name for job in sweep.jobs]
 
 
-def config_of(job: ComposedJob) -> DictConfig:
-    assert isinstance(job.config, DictConfig)
-    return job.config
+def config_of(context: HydraContext, job: ComposedJob) -> DictConfig:
+    """The config of a job, as its process composes it."""
+    return context.config_loader.load_sweep_config(sweep_config(context), list(job.overrides))
 
 
 def test_the_plan_is_there_before_the_first_job_and_the_report_is_made_after_the_last(
@@ -168,7 +170,7 @@ def test_rows_are_combined_with_params_and_narrowed_by_the_command_line(
     sweep = compose_command(hydra_context, *words, rows=ROWS, params={"seed": "0,1"})
     expected = [f"{variant}/seed-{seed}" for seed in (0, 1) for variant in variants]
     assert names(sweep) == expected
-    starts = {job.variant: config_of(job).hydra.runtime.choices.start for job in sweep.jobs}
+    starts = {job.variant: config_of(hydra_context, job).hydra.runtime.choices.start for job in sweep.jobs}
     assert all(start == ("scratch" if variant == SCRATCH else "fine_tuned") for variant, start in starts.items())
 
 
@@ -226,7 +228,7 @@ def test_a_teacher_has_ended_before_its_students_begin(sweep_here: SweepHere, tm
 def test_a_key_below_a_group_that_a_teacher_chooses_does_not_concern_it(hydra_context: HydraContext) -> None:
     words = ("model=resnet18", "seed=0", "distillation=kd", "distillation.temperature=4")
     sweep = compose_command(hydra_context, "+experiment=distillation", *words)
-    distillations = {job.variant: config_of(job).distillation for job in sweep.jobs}
+    distillations = {job.variant: config_of(hydra_context, job).distillation for job in sweep.jobs}
     assert distillations["teacher"] is None
     assert distillations["resnet18-kd"].temperature == 4
     assert len(distillations) == 2
@@ -240,7 +242,7 @@ def test_what_comes_first_runs_once_and_what_comes_last_after_all(
     ran: list[str] = []
 
     def launch(jobs: Sequence[ComposedJob]) -> list[Exception | None]:
-        ran.extend(config_of(job).runs if job.task == "explain" else job.variant for job in jobs)
+        ran.extend(config_of(hydra_context, job).runs if job.task == "explain" else job.variant for job in jobs)
         return [UserError("the disk is full") if job.variant.startswith("plain") else None for job in jobs]
 
     sweep = compose_command(hydra_context, "+experiment=localisation", "seed=0", "ablation=plain,full")
@@ -254,7 +256,7 @@ def test_what_comes_first_runs_once_and_what_comes_last_after_all(
 
 def test_a_teacher_that_is_there_already_is_not_trained_again(hydra_context: HydraContext) -> None:
     words = ("+experiment=distillation", "model=resnet18", "seed=0", "teacher=t.ckpt", "hydra.sweeper.first=[]")
-    configs = [config_of(job) for job in compose_command(hydra_context, *words).jobs]
+    configs = [config_of(hydra_context, job) for job in compose_command(hydra_context, *words).jobs]
     assert [cfg.distillation and cfg.distillation.teacher for cfg in configs] == [None, "t.ckpt"]
 
 
@@ -284,13 +286,38 @@ def test_a_copied_config_is_the_one_that_hydra_composes(words: list[str], hydra_
     jobs = compose_command(hydra_context, *words).jobs
     assert len(jobs) >= 4
     for job in jobs:
-        copied = OmegaConf.to_container(config_of(job), resolve=False)
         fresh = hydra_context.config_loader.load_sweep_config(sweep, list(job.overrides))
-        expected = OmegaConf.to_container(fresh, resolve=False)
+        with open_dict(fresh):
+            fresh.hydra.job |= {"id": str(job.number), "num": job.number}
+        HydraConfig.instance().set_config(fresh)
+        expected = OmegaConf.to_container(OmegaConf.masked_copy(fresh, [key for key in fresh if key != "hydra"]))
         assert isinstance(expected, dict)
-        expected["hydra"]["job"] |= {"id": str(job.number), "num": job.number}
-        expected["variant"] = job.variant
-        assert copied == expected
+        assert isinstance(job.identity, dict)
+        assert job.identity.keys() == expected.keys()
+        for key in expected:
+            section = fresh[key]
+            value = OmegaConf.to_container(section, resolve=True) if OmegaConf.is_config(section) else section
+            assert job.identity[key] == value
+        assert job.folder == Path(fresh.hydra.sweep.dir) / fresh.hydra.sweep.subdir
+
+
+def test_jobs_that_differ_in_plain_values_are_composed_once(
+    hydra_context: HydraContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed = []
+    loader = type(hydra_context.config_loader)
+    compose = loader.load_sweep_config
+
+    def counted(self: ConfigLoader, master: DictConfig, overrides: list[str]) -> DictConfig:
+        composed.append(overrides)
+        return compose(self, master, overrides)
+
+    words = ("model=lenet,plain", "optimizer.lr=0.1,0.2", "seed=0,1,2", "variant='v-${optimizer.lr}-${hydra:job.num}'")
+    monkeypatch.setattr(loader, "load_sweep_config", counted)
+    jobs = compose_command(hydra_context, *words).jobs
+    assert len(composed) == 2
+    assert [job.variant for job in jobs][:4] == ["v-0.1-0", "v-0.1-1", "v-0.1-2", "v-0.2-3"]
+    assert [job.seed for job in jobs][:4] == [0, 1, 2, 0]
 
 
 def test_an_error_in_a_value_is_that_of_hydra(hydra_context: HydraContext) -> None:

@@ -93,6 +93,14 @@ class WindowCutter:
             coverage=known_shares(known, cell_grid.moved(-area.top, -area.left)) >= MIN_KNOWN_SHARE,
         )
 
+    def fingerprint(self, row: int) -> bytes:
+        """SHA-256 of what the file has where the windows of a row are cut."""
+        part, box = self._windows.part(row, 0), self._source_box(row, 0)
+        rows = self._cells.centred_in(part.top, part.bottom, self._windows.height)
+        part_grid = self._rectangles([part.top], [part.bottom], [part.left], [part.right])
+        area = self._bounding_box([box], part_grid, self._cell_rectangles(rows, range(1)))
+        return self._source.fingerprint(area.top, area.bottom)
+
     def _source_box(self, row: int, column: int) -> Box:
         """What a window sees, in pixels of the reduced section."""
         box, size = self._windows.box(row, column), self._source.length(self._windows.size)

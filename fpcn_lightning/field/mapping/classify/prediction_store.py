@@ -18,8 +18,10 @@ from fpcn_lightning.field.model import ModelOutputs
 from fpcn_lightning.runs.atomic_write import leftovers, write_text_atomically
 
 KEY, DAMAGED = "key.json", "damaged.json"
-ARRAYS = ("probabilities", "scores", "coverage", "done")
+ARRAYS = ("probabilities", "scores", "coverage", "done", "digests")
+FORMAT = 2  # of the folder; the first had no digests
 
+DIGEST_BYTES = 32  # of SHA-256
 _MAX_SHOWN = 24  # characters of a value of the key in a message
 
 FloatMemmap = np.memmap[Any, np.dtype[np.float32]]
@@ -64,6 +66,7 @@ class PredictionStore:
         scores: float32 [rows, columns].
         coverage: bool, by cells.
         done: bool [rows], the rows of windows that are finished.
+        digests: uint8 [rows, DIGEST_BYTES], of what the section's file had where these were cut.
         damaged: level and index of the segments that could not be read so far.
 
     Raises:
@@ -78,11 +81,12 @@ class PredictionStore:
         if (folder / KEY).exists():
             self._check_key(key)
         else:
-            self._create(key, (rows, columns, classes), (rows, columns), cells, (rows,))
+            self._create(key, (rows, columns, classes), (rows, columns), cells, (rows,), (rows, DIGEST_BYTES))
         self.probabilities: FloatMemmap = self._open("probabilities")
         self.scores: FloatMemmap = self._open("scores")
         self.coverage: BoolMemmap = self._open("coverage")
         self.done: BoolMemmap = self._open("done")
+        self.digests: np.memmap[Any, np.dtype[np.uint8]] = self._open("digests")
         self.damaged = self._read_damaged()
 
     def write_coverage(self, cells: tuple[slice, slice], coverage: NDArray[np.bool_]) -> None:
@@ -99,18 +103,19 @@ class PredictionStore:
             self.probabilities[row, columns] = outputs.probabilities[finite]
             self.scores[row, columns] = outputs.score[finite]
 
-    def finish_row(self, row: int, damaged: Iterable[tuple[int, int]]) -> None:
-        """Mark a row of windows as finished, after its predictions are on the disk."""
+    def finish_row(self, row: int, damaged: Iterable[tuple[int, int]], digest: bytes) -> None:
+        """Mark a row of windows as finished, after its predictions and its digest are on the disk."""
         if not self.damaged.issuperset(damaged):
             self.damaged.update(damaged)
             self._write_json(DAMAGED, sorted(self.damaged))
-        for array in (self.probabilities, self.scores, self.coverage):
+        self.digests[row] = np.frombuffer(digest, np.uint8)
+        for array in (self.probabilities, self.scores, self.coverage, self.digests):
             array.flush()
         self.done[row] = True
         self.done.flush()
 
     def _create(self, key: Mapping[str, object], *shapes: tuple[int, ...]) -> None:
-        dtypes = (np.float32, np.float32, np.bool_, np.bool_)
+        dtypes = (np.float32, np.float32, np.bool_, np.bool_, np.uint8)
         needed = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in zip(shapes, dtypes, strict=True))
         free = shutil.disk_usage(self._folder).free
         if needed > free:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.concurrency import prefetch
 from fpcn_lightning.field.mapping.classify.cutting import CutWindows, WindowCutter
 from fpcn_lightning.field.mapping.classify.grid import CellGrid, WindowChunk, WindowGrid, cell_size
-from fpcn_lightning.field.mapping.classify.prediction_store import PredictionStore, WindowPredictions
+from fpcn_lightning.field.mapping.classify.prediction_store import FORMAT, PredictionStore, WindowPredictions
 from fpcn_lightning.field.mapping.read.section import SectionFile
 from fpcn_lightning.field.model import BundleModel, ModelOutputs
 
@@ -56,6 +57,8 @@ def predict_windows(
         cells=(cells.rows, cells.columns),
     )
 
+    _check_unchanged(section, cutter, store)
+
     def cut_and_classify(chunk: WindowChunk) -> tuple[CutWindows, ModelOutputs | None]:
         cut = cutter.cut(chunk)
         return cut, model(cut.views) if len(cut.views) else None
@@ -67,7 +70,7 @@ def predict_windows(
             store.write_coverage(cut.cells, cut.coverage)
             store.write_predictions(cut.chunk, cut.selected, outputs)
             if cut.chunk.columns.stop == windows.columns:
-                store.finish_row(cut.chunk.row, section.damaged)
+                store.finish_row(cut.chunk.row, section.damaged, cutter.fingerprint(cut.chunk.row))
             bar.update(len(cut.chunk.columns))
     return WindowPredictions(windows, cells, store.probabilities, store.scores, store.coverage, len(store.damaged))
 
@@ -75,6 +78,7 @@ def predict_windows(
 def _identity(model: BundleModel, section: SectionFile, windows: WindowGrid) -> dict[str, object]:
     """What the predictions depend on; a section that was copied or moved is the same."""
     return {
+        "format": FORMAT,
         "bundle": model.bundle.digest,
         "file": model.file,
         "section": _digest(section.path),
@@ -86,8 +90,18 @@ def _identity(model: BundleModel, section: SectionFile, windows: WindowGrid) -> 
     }
 
 
+def _check_unchanged(section: SectionFile, cutter: WindowCutter, store: PredictionStore) -> None:
+    """Refuse a section that was changed where rows of windows are finished: two sections would become one map."""
+    for row in map(int, np.flatnonzero(store.done)):
+        if cutter.fingerprint(row) != store.digests[row].tobytes():
+            raise UserError(
+                f"{section.path} has changed since its map was interrupted (at the windows of row {row}): pass "
+                "--overwrite to start again, or choose another folder with --output."
+            )
+
+
 def _digest(path: Path) -> str:
-    """Of both ends of a file: reading all of a mosaic may take minutes."""
+    """Of both ends of a file: reading all of a mosaic may take minutes. `_check_unchanged` looks at the rest."""
     with path.open("rb") as file:
         first = file.read(_HASHED_BYTES)
         file.seek(max(0, file.seek(0, os.SEEK_END) - _HASHED_BYTES))

@@ -74,6 +74,10 @@ class ReducedSection:
             known[start : start + rows] = shares >= 0.5
         return pixels, known
 
+    def fingerprint(self, top: int, bottom: int) -> bytes:
+        """Identifies what the file has in some rows."""
+        return self._section.fingerprint(top * self._block, bottom * self._block, self._level)
+
 
 def filled(pixels: Pixels, known: NDArray[np.bool_]) -> Pixels:
     """Pixels [H, W, 3] in which unknown ones have the mean colour of the known ones.

@@ -1,5 +1,6 @@
 """Reads any window of a whole-section mosaic without loading the whole file into memory."""
 
+import hashlib
 import io
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +42,8 @@ class _Reader(Protocol):
     damaged: set[int]
 
     def read(self, top: int, left: int, bottom: int, right: int) -> tuple[Pixels, NDArray[np.bool_]]: ...
+
+    def fingerprint(self, top: int, bottom: int) -> bytes: ...
 
 
 class SectionFile:
@@ -128,6 +131,11 @@ class SectionFile:
             pixels[inside], known[inside] = reader.read(upper, first, lower, last)
         return pixels, known
 
+    def fingerprint(self, top: int, bottom: int, level: int = 0) -> bytes:
+        """Identifies what the file has in some rows of a level; those outside are left out."""
+        reader = self._readers[level]
+        return reader.fingerprint(max(top, 0), min(bottom, reader.height))
+
     def _segment_readers(self, cache: SegmentCache, bits: int | None) -> "list[_Reader]":
         """A reader for each level of the pyramid; none if the file must be read as a whole."""
         if self._file is None:
@@ -189,6 +197,11 @@ class _WholePicture:
         part = slice(top, bottom), slice(left, right)
         known = np.ones((bottom - top, right - left), np.bool_) if self._opaque is None else self._opaque[part]
         return self._pixels[part], known
+
+    def fingerprint(self, top: int, bottom: int) -> bytes:
+        """SHA-256 of the pixels of some rows."""
+        known = b"" if self._opaque is None else self._opaque[top:bottom].tobytes()
+        return hashlib.sha256(self._pixels[top:bottom].tobytes() + known).digest()
 
 
 def _open_tiff(path: Path) -> Any:

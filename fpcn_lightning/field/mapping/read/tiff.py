@@ -1,5 +1,6 @@
 """Reads one page of a TIFF file by its segments (tiles or strips), each decoded once if the cache is large enough."""
 
+import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -100,6 +101,7 @@ class SegmentReader:
         self.height, self.width = int(page.imagelength), int(page.imagewidth)
         self.colours = ColourConversion(page.photometric, bool(page.extrasamples) and page.extrasamples[0] > 0)
         self.damaged: set[int] = set()
+        self._digests: dict[int, bytes] = {}
         self._check_decoder()
         self._planes = page.samplesperpixel if page.planarconfig == 2 else 1
         self._pixel_bytes = page.samplesperpixel * np.dtype(page.dtype).itemsize
@@ -129,6 +131,17 @@ class SegmentReader:
             opaque = True if segment.opaque is None else segment.opaque[source]
             known[target][: part.shape[0], : part.shape[1]] = opaque
         return pixels, known
+
+    def fingerprint(self, top: int, bottom: int) -> bytes:
+        """SHA-256 of the bytes that are stored for the segments of some rows, over the whole width."""
+        rows = range(top // self._segment_height, math.ceil(bottom / self._segment_height))
+        together = hashlib.sha256()
+        for row, column in product(rows, range(self._across)):
+            index = row * self._across + column
+            if index not in self._digests:
+                self._digests[index] = hashlib.sha256(self._stored(index)).digest()
+            together.update(self._digests[index])
+        return together.digest()
 
     def samples(self, count: int) -> Iterator[Samples]:
         """Undamaged segments as they are stored, [H, W, S]: at most `count`, spread evenly over the page."""
@@ -217,14 +230,26 @@ class SegmentReader:
             return self._rows(plane, top)
         page = self._page
         number = plane * self._count + index
-        count = page.databytecounts[number]
-        ((data, _),) = self._file.read_segments([page.dataoffsets[number]], [count], [number])
-        if data is None or len(data) < count:
+        data = self._data(number)
+        if data is None or len(data) < page.databytecounts[number]:
             raise ValueError("the file ends before the segment")
         check_segment(data, page.compression)
         decoded, _, _ = page.decode(data, number, jpegtables=page.jpegtables, jpegheader=page.keyframe.jpegheader)
         samples: Samples = decoded[0]
         return samples
+
+    def _data(self, number: int) -> bytes | None:
+        """What the file has of a stored segment."""
+        page = self._page
+        ((data, _),) = self._file.read_segments([page.dataoffsets[number]], [page.databytecounts[number]], [number])
+        return data
+
+    def _stored(self, index: int) -> bytes:
+        """The bytes of a segment in all planes, as many as there are."""
+        if self._mapped:
+            top = index // self._across * self._segment_height
+            return b"".join(self._rows(plane, top).tobytes() for plane in range(self._planes))
+        return b"".join(self._data(plane * self._count + index) or b"" for plane in range(self._planes))
 
     def _rows(self, plane: int, top: int) -> Samples:
         """Rows of a strip through a memory map that is closed afterwards, so that they do not stay in memory."""

@@ -207,6 +207,46 @@ def test_predictions_with_another_key_are_refused(model: BundleModel, tmp_path: 
         predicted(model, copied, SIDE, 16, folder, key={"bits": None})
 
 
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("size", [SIDE, 4 * SIDE])
+def test_a_section_that_was_changed_in_its_middle_is_refused(
+    model: BundleModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str | None, size: int
+) -> None:
+    """Of the whole file, only both ends are hashed; the rest is compared where rows of windows are finished."""
+    monkeypatch.setattr("fpcn_lightning.field.mapping.classify.windows._HASHED_BYTES", 64)
+    path, folder = tmp_path / "s.tif", tmp_path / "store"
+    tifffile.imwrite(path, clouds(512, 256), **(TILED | {"compression": compression}))
+    first = predicted(model, path, size, size, folder)
+    done = np.load(folder / "done.npy")
+    np.save(folder / "done.npy", done & (np.arange(len(done)) < len(done) // 2))
+    original = path.read_bytes()
+
+    def resumed_after(changed_at: float) -> WindowPredictions:
+        data = bytearray(original)
+        data[int(changed_at * len(data))] ^= 255
+        path.write_bytes(data)
+        return predicted(model, path, size, size, folder, batch_size=3)
+
+    with pytest.raises(UserError, match=r"s\.tif has changed since its map was interrupted.*row [0-9]+.*--overwrite"):
+        resumed_after(0.25)
+    resumed = resumed_after(0.9)  # where no row is finished
+    np.testing.assert_array_equal(first.scores[:1], resumed.scores[:1])
+
+
+def test_a_picture_that_was_changed_in_its_middle_is_refused(
+    model: BundleModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fpcn_lightning.field.mapping.classify.windows._HASHED_BYTES", 4)
+    path, folder = tmp_path / "s.bmp", tmp_path / "store"
+    Image.fromarray(clouds(64, 64)).save(path)
+    predicted(model, path, SIDE, 16, folder)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"s\.bmp has changed since its map was interrupted"):
+        predicted(model, path, SIDE, 16, folder)
+
+
 def test_damaged_predictions_are_refused(model: BundleModel, tmp_path: Path) -> None:
     path, folder = write(tmp_path / "s.tif", clouds(64, 64)), tmp_path / "store"
     predicted(model, path, SIDE, 16, folder)
@@ -220,7 +260,7 @@ def test_a_disk_that_is_too_small_is_noticed_at_the_start(
     model: BundleModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, folder = write(tmp_path / "s.tif", clouds(64, 64)), tmp_path / "store"
-    needed = 4 * 4 * (3 + 1) * 4 + 32 * 32 + 4  # 16 windows of 3 classes and a score, 1024 cells, 4 rows
+    needed = 4 * 4 * (3 + 1) * 4 + 32 * 32 + 4 * 33  # 16 windows of 3 classes and a score, 1024 cells, 4 rows
     for free in (needed - 1, needed):
         monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
         if free < needed:

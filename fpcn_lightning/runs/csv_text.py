@@ -1,0 +1,25 @@
+"""Texts as cells of a CSV that a spreadsheet opens: none is computed as a formula. All writers of tables use this."""
+
+FORMULA_SIGNS = tuple("=+-@")  # spreadsheets compute cells that begin with one of these
+_QUOTE = "'"  # by which spreadsheets mark text
+_BEFORE_A_FORMULA = (*FORMULA_SIGNS, "\t", "\r", "\n")  # some spreadsheets skip blanks before a formula
+
+
+def formula_free(cell: object) -> object:
+    """The cell, with a quote before a text that a spreadsheet would compute; numbers stay as they are."""
+    return _QUOTE + cell if isinstance(cell, str) and _is_computed(cell) else cell
+
+
+def as_before(cell: str) -> str:
+    """The text that `formula_free` was given."""
+    return cell[1:] if cell.startswith(_QUOTE) and _is_computed(cell[1:]) else cell
+
+
+def _is_computed(text: str) -> bool:
+    if not text.lstrip(_QUOTE).startswith(_BEFORE_A_FORMULA):  # with quotes: what was quoted before stays apart
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return False
