@@ -253,7 +253,7 @@ class Config:
     output: str = "outputs"
     overwrite: bool = False  # delete what the run folder holds
     test: bool = True  # test when training is over; a search must not
-    task: str = "train"  # train | evaluate | explain | export | report | search | dashboard
+    task: str = "train"  # train | audit | evaluate | explain | export | report | search | dashboard
     checkpoint: str | None = None  # task=evaluate, task=explain, task=export: the file to test, explain or export
     source: str | None = None  # task=explain: an image, a folder or a list of images; null: those of the test split
     runs: str | None = None  # task=report, task=explain: the folder of the runs
