@@ -3,7 +3,6 @@
 Hydra merges `conf/config.yaml` into these dataclasses, so an unknown key is an error before anything is built.
 `fpcn_lightning.build.config` turns the result into these objects once; everything else receives them as objects. What
 is built by `_target_` is checked against the signature of its class when it is built, in `fpcn_lightning.build`.
-
 Knows neither Hydra nor OmegaConf, so that any part of the package may use it.
 """
 
@@ -39,6 +38,7 @@ class SplitConfig:
     val: float = 0.15  # share of all images, 0..1
     test: float = 0.20  # share of all images, 0..1
     seed: int = 0  # not the run's seed: runs that differ in the seed must share their test set
+    grouped: bool = True  # keep groups and copies in one split; false shows what leakage adds to the accuracy
     published: PublishedSplit = field(default_factory=PublishedSplit)
     file: str | None = None  # the split.csv of another run, perhaps edited, instead of a new split
 

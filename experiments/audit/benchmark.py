@@ -32,6 +32,7 @@ Change = Callable[[Image.Image], Image.Image]
 
 
 def same(image: Image.Image) -> Image.Image:
+    """As it is."""
     return image
 
 
@@ -43,10 +44,12 @@ def resized(image: Image.Image) -> Image.Image:
 
 
 def mirrored(image: Image.Image) -> Image.Image:
+    """Left and right exchanged."""
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
 def turned(image: Image.Image) -> Image.Image:
+    """By 90, 180 or 270 degrees."""
     return image.transpose(QUARTERS[RANDOM.integers(3)])
 
 
@@ -118,6 +121,7 @@ def plant(originals: list[tuple[Path, str, Image.Image]], root: Path, pairs: int
 
 
 def found_pairs(path: Path) -> set[frozenset[str]]:
+    """The pairs of copies in the table of an audit."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {frozenset((row["image"], row["other image"])) for row in rows if row["kind"] in ("near copy", "exact copy")}

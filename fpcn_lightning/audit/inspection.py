@@ -122,9 +122,9 @@ def _splits(config: DataConfig, data: RockDataModule) -> tuple[dict[int, str], l
     options = config.split
     try:
         split = (
-            make_split(data.index, val=options.val, test=options.test, seed=options.seed)
+            make_split(data.index, val=options.val, test=options.test, seed=options.seed, grouped=options.grouped)
             if options.file is None
-            else read_split(data.index, Path(options.file))
+            else read_split(data.index, Path(options.file), grouped=options.grouped)
         )
     except UserError as error:
         return {}, [Finding(Kind.NO_SPLIT, Severity.SERIOUS, str(error))]
