@@ -38,6 +38,7 @@ class SplitConfig:
     val: float = 0.15  # share of all images, 0..1
     test: float = 0.20  # share of all images, 0..1
     seed: int = 0  # not the run's seed: runs that differ in the seed must share their test set
+    grouped: bool = True  # keep groups and copies in one split; false shows what leakage adds to the accuracy
     published: PublishedSplit = field(default_factory=PublishedSplit)
     file: str | None = None  # the split.csv of another run, perhaps edited, instead of a new split
 
@@ -254,7 +255,7 @@ class Config:
     output: str = "outputs"
     overwrite: bool = False  # delete what the run folder holds
     test: bool = True  # test when training is over; a search must not
-    task: str = "train"  # train | evaluate | explain | export | report | search | dashboard
+    task: str = "train"  # train | audit | evaluate | explain | export | report | search | dashboard
     checkpoint: str | None = None  # task=evaluate, task=explain, task=export: the file to test, explain or export
     source: str | None = None  # task=explain: an image, a folder or a list of images; null: those of the test split
     runs: str | None = None  # task=report, task=explain: the folder of the runs

@@ -252,8 +252,8 @@ class RockDataModule(lightning.LightningDataModule):
             return all_test(self.index)
         options = self.config.split
         if options.file is not None:
-            return read_split(self.index, Path(options.file))
-        return make_split(self.index, val=options.val, test=options.test, seed=options.seed)
+            return read_split(self.index, Path(options.file), grouped=options.grouped)
+        return make_split(self.index, val=options.val, test=options.test, seed=options.seed, grouped=options.grouped)
 
     def _evaluation_loader(self, images: Sequence[int]) -> DataLoader[Batch]:
         """Every image once, in steps of as many as have views for an evaluation batch, at least one."""

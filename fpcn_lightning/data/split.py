@@ -7,7 +7,8 @@ of its share in each split; otherwise within about its largest cluster. (Scikit-
 folds, so a share of 15 % would need 20 of them, which classes of fewer than 20 clusters cannot fill.)
 
 The order of clusters of equal size is a hash of the seed and the images' bytes: the split depends neither on the order
-of files nor on their folder, and the version of a random generator cannot change it.
+of files nor on their folder, and the version of a random generator cannot change it. Without groups
+(`data.split.grouped=false`) the hash is of names, too, so that copies are assigned independently of each other.
 """
 
 import csv
@@ -48,7 +49,7 @@ class Split:
     fingerprint: str  # 16 hexadecimal digits; equal for equal names, digests, labels and splits
 
 
-def make_split(index: Index, *, val: float, test: float, seed: int) -> Split:
+def make_split(index: Index, *, val: float, test: float, seed: int, grouped: bool = True) -> Split:
     """Split the images of an index.
 
     Published splits are used as they are. A split that was not published is taken from the published training split,
@@ -60,6 +61,7 @@ def make_split(index: Index, *, val: float, test: float, seed: int) -> Split:
         val: share of the images for validation, between 0 and 1; not used where that split was published.
         test: likewise; the sum of both must be below 1.
         seed: chooses among the many equally good splits.
+        grouped: keep groups and exact copies together; otherwise every image is assigned by itself.
 
     Raises:
         UserError: impossible shares, only some images with a published split, or a class absent from a split.
@@ -69,14 +71,14 @@ def make_split(index: Index, *, val: float, test: float, seed: int) -> Split:
             f"data.split.val is {val:g} and data.split.test is {test:g}: "
             "both must be between 0 and 1, and their sum below 1, so that some pictures are left for training."
         )
-    clusters = _clusters(index.pictures)
+    clusters = _clusters(index.pictures, grouped=grouped)
     splits = _published_splits(index.pictures, clusters)
     shares = {"train": 1 - val - test, "val": val, "test": test}
     wanted = {split: share for split, share in shares.items() if split == "train" or split not in splits}
     pool = [cluster for cluster in clusters if all(splits[position] == "train" for position in cluster)]
-    pool.sort(
-        key=lambda cluster: (-len(cluster), _order(seed, (index.pictures[position].digest for position in cluster)))
-    )
+    # Copies have one digest, and would follow each other in the order of single images.
+    keys = [picture.digest if grouped else f"{picture.digest} {picture.name}" for picture in index.pictures]
+    pool.sort(key=lambda cluster: (-len(cluster), _order(seed, (keys[position] for position in cluster))))
     labels = [index.classes.index(picture.label) for picture in index.pictures]
     for cluster, split in zip(pool, _assign(pool, labels, wanted), strict=True):
         for position in cluster:
@@ -124,8 +126,13 @@ def read_split_rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def read_split(index: Index, path: Path) -> Split:
+def read_split(index: Index, path: Path, *, grouped: bool = True) -> Split:
     """Read a split that `write_split` wrote, perhaps edited since.
+
+    Args:
+        index: the images.
+        path: the file.
+        grouped: as in `make_split`; otherwise a cluster may be divided.
 
     Raises:
         UserError: what `read_split_rows` raises, or the file is about other images than the index, divides a cluster
@@ -148,11 +155,14 @@ def read_split(index: Index, path: Path) -> Split:
             raise UserError(
                 f"{picture.name} has changed since {path} was written: remove that file to make a new split."
             )
-    return _checked(index, _clusters(index.pictures), [rows[picture.name]["split"] for picture in index.pictures])
+    clusters = _clusters(index.pictures, grouped=grouped)
+    return _checked(index, clusters, [rows[picture.name]["split"] for picture in index.pictures])
 
 
-def _clusters(pictures: Sequence[IndexedImage]) -> Clusters:
-    """Images that share a group or digest, directly or through others (union-find)."""
+def _clusters(pictures: Sequence[IndexedImage], *, grouped: bool) -> Clusters:
+    """Images that share a group or digest, directly or through others (union-find); single images if not `grouped`."""
+    if not grouped:
+        return [[position] for position in range(len(pictures))]
     parent = list(range(len(pictures)))
 
     def root(position: int) -> int:
@@ -191,9 +201,9 @@ def _published_splits(pictures: Sequence[IndexedImage], clusters: Clusters) -> l
     return splits
 
 
-def _order(seed: int, digests: Iterable[str]) -> bytes:
+def _order(seed: int, keys: Iterable[str]) -> bytes:
     """A random number that depends on the seed and the images of a cluster only."""
-    return hashlib.sha256(f"{seed} {min(digests)}".encode()).digest()
+    return hashlib.sha256(f"{seed} {min(keys)}".encode()).digest()
 
 
 def _assign(clusters: Clusters, labels: Sequence[int], shares: Mapping[str, float]) -> list[str]:

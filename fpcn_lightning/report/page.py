@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from fpcn_lightning.report.columns import results_table
 from fpcn_lightning.report.experiments import Experiment
 from fpcn_lightning.report.formats import NOT_KNOWN, percent, with_interval
 from fpcn_lightning.report.groups import group_notes, groups_of, groups_table
 from fpcn_lightning.report.heat_section import HeatSection
+from fpcn_lightning.report.html import render
 from fpcn_lightning.report.notes import notes
 from fpcn_lightning.report.object_ratio import BinRow
 from fpcn_lightning.report.panels import as_jpeg, last_panels
@@ -93,16 +92,9 @@ def make_page(contents: Sequence[PageContent], folder: Path) -> str:
         contents: what it shows of each experiment.
         folder: of the page; links to run folders are relative to it.
     """
-    environment = Environment(
-        loader=PackageLoader("fpcn_lightning.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     sections = [_section(content, folder) for content in contents]
     title = " · ".join(section.name for section in sections)
-    return environment.get_template("page.html.jinja").render(title=title, sections=sections)
+    return render("fpcn_lightning.report", "page.html.jinja", title=title, sections=sections)
 
 
 def _section(content: PageContent, folder: Path) -> _Section:

@@ -1,19 +1,17 @@
 """The panels of heat maps that runs drew after their last epoch, for the page."""
 
-import base64
-import io
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
+from fpcn_lightning.report.html import jpeg_source
 from fpcn_lightning.report.variants import Variant
 from fpcn_lightning.runs.results import Run
 
 _NAME = re.compile(r"^epoch-(\d+)\.png$")
 _WIDEST = 1400  # pixels
-_QUALITY = 80  # of JPEG: a tenth of the PNG of photographs
 
 
 class LastPanels(NamedTuple):
@@ -52,6 +50,4 @@ def as_jpeg(path: Path) -> str:
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
     picture.thumbnail((_WIDEST, picture.height))
-    data = io.BytesIO()
-    picture.save(data, "JPEG", quality=_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
+    return jpeg_source(picture)

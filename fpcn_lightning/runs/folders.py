@@ -1,7 +1,8 @@
 """The names of all folders that runs and tasks write into, built in one place.
 
 A run lies in OUTPUT/NAME/VARIANT/seed-N: `hydra.run` and `hydra.sweep` in `conf/config.yaml` repeat it for Hydra. The
-tasks that start from a checkpoint write beside the experiments, into `evaluations`, `bundles` and `explanations`.
+tasks that start from a checkpoint write beside the experiments, into `evaluations`, `bundles` and `explanations`, and
+so does the audit of a data set, into `audits`.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from fpcn_lightning.errors import UserError
 
 EVALUATIONS, BUNDLES, EXPLANATIONS, FIGURES = "evaluations", "bundles", "explanations", "figures"
 MAX_NAME = 200  # bytes; file systems allow 255, and other names are joined to these
+AUDITS = "audits"
 _NAME = re.compile(r"[\w+=,.-]*\w[\w+=,.-]*")
 
 
@@ -79,6 +81,11 @@ def data_name(root: Path | None) -> str:
         return "own"
     path = root.resolve()
     return f"{path.stem}-{hashlib.sha256(str(path).encode(errors='surrogateescape')).hexdigest()[:6]}"
+
+
+def audit_folder(output: Path, root: Path) -> Path:
+    """The folder of the audit of the images below `root`."""
+    return output / AUDITS / data_name(root)
 
 
 def bundle_folder(output: Path, name: str, variant: str, seed: int) -> Path:

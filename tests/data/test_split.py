@@ -333,3 +333,33 @@ def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     path.write_text("\n".join(["name,label,side,digest,group", *lines]))
     assert read_split(index, path) == make_split(index, val=0.2, test=0.2, seed=0)
     assert [row["split"] for row in read_split_rows(path)].count("val") == len(EARLIER_SPLITS["validation"])
+
+
+@pytest.mark.parametrize("by", ["digest", "group"])
+def test_without_groups_every_image_is_assigned_by_itself(by: str, tmp_path: Path) -> None:
+    pictures = [
+        replace(single, **{by: f"{number // 4}"}) for number, single in enumerate(singles(basalt=80, granite=80))
+    ]
+    index = index_of(pictures)
+    split = make_split(index, val=0.2, test=0.2, seed=0, grouped=False)
+    tested, trained = (
+        {getattr(index.pictures[position], by) for position in part} for part in (split.test, split.train)
+    )
+    assert len(tested & trained) > 15  # of 40 clusters; at random 23 are expected
+    write_split(index, split, tmp_path / "split.csv")
+    assert read_split(index, tmp_path / "split.csv", grouped=False) == split
+    with pytest.raises(UserError, match="of one group, but in several splits"):
+        read_split(index, tmp_path / "split.csv")
+
+
+def test_without_groups_no_image_of_a_published_split_is_dropped() -> None:
+    pictures = [
+        item(f"{split}/{label}/{number}.jpg", label, digest=f"{label} {number}", published=split)
+        for split in SPLITS
+        for label in ("basalt", "granite")
+        for number in range(3)
+    ]
+    index = index_of(pictures)
+    assert make_split(index, val=0.2, test=0.2, seed=0, grouped=False).dropped == ()
+    with pytest.raises(UserError, match="has too few pictures"):  # all training images are copies of tested ones
+        make_split(index, val=0.2, test=0.2, seed=0)

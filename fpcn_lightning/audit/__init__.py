@@ -1,0 +1,1 @@
+"""Checks a data set before any training: damaged files, copies, conflicting labels, cues, and likely label errors."""

@@ -1,0 +1,121 @@
+"""Decides which candidates are copies by comparing their pixels, after one was aligned with a part of the other."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from fpcn_lightning.audit.candidates import Candidates
+from fpcn_lightning.audit.coarse import Placements, Scene, Templates, place
+from fpcn_lightning.audit.refine import agreement, fit
+
+COPY = 0.85  # least agreement of a copy, of the whole image and of the median of its blocks
+_COARSE, _MIDDLE = 0.45, 0.8  # least agreements to go on with a pair; those of copies are above 0.6 and 0.9
+_MIDDLE_SIDES, _FINE_SIDE = (32, 64), 96  # pixels
+_HYPOTHESES = 2  # placements of a pair that are fitted
+_CHUNK = 512  # candidates at once
+_SCENES = 512  # images whose spectra are kept
+
+ReadGrey = Callable[[int], Tensor]
+"""A whole image by its number in the descriptors, float [H, W] in grey, all of one size."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A verified copy.
+
+    Attributes:
+        crop: number of the image that shows the whole or a part of the other one.
+        scene: number of that one.
+        agreement: correlation of details, `COPY` to 1.
+        turn: 0 to 7: quarter turns, from 4 on of the mirrored image.
+        height: share of the scene's height that is shown, up to about 1.
+        width: likewise.
+    """
+
+    crop: int
+    scene: int
+    agreement: float
+    turn: int
+    height: float
+    width: float
+
+
+def verified(candidates: Candidates, grey: NDArray[np.uint8], read: ReadGrey) -> list[Match]:
+    """The candidates that are copies, each pair once, in the placement with the best agreement.
+
+    Args:
+        candidates: pairs of images by number.
+        grey: uint8 [N, S, S]: all images, small.
+        read: reads an image that a closer look is worth.
+    """
+    best: dict[tuple[int, int], Match] = {}
+    for crops, scenes in _chunks(candidates):
+        for match in _matches(crops, scenes, torch.from_numpy(grey), read):
+            pair = (min(match.crop, match.scene), max(match.crop, match.scene))
+            if pair not in best or match.agreement > best[pair].agreement:
+                best[pair] = match
+    return [best[pair] for pair in sorted(best)]
+
+
+def _chunks(candidates: Candidates) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    count = len(candidates.crops)
+    with tqdm(total=count, desc="comparing", unit=" pairs", delay=2, disable=None, leave=False) as bar:
+        for start in range(0, count, _CHUNK):
+            yield candidates.crops[start : start + _CHUNK], candidates.scenes[start : start + _CHUNK]
+            bar.update(min(_CHUNK, count - start))
+
+
+@torch.inference_mode()
+def _matches(crops: NDArray[np.int64], scenes: NDArray[np.int64], grey: Tensor, read: ReadGrey) -> Iterator[Match]:
+    found = _placed(crops, scenes, grey)
+    if found is None:
+        return
+    rows, placements = found
+    small = [grey[torch.from_numpy(each[rows])].float() for each in (crops, scenes)]
+    placements = fit(*small, placements, _MIDDLE_SIDES)
+    reached = agreement(*small, placements, _MIDDLE_SIDES[-1]).least
+    chosen = _best_of_each(rows, reached)
+    if not len(chosen):
+        return
+    rows, placements = rows[chosen], Placements(*[each[torch.from_numpy(chosen)] for each in placements])
+    large = [torch.stack([read(int(number)) for number in each[rows]]) for each in (crops, scenes)]
+    placements = fit(*large, placements, (_FINE_SIDE,))
+    reached = agreement(*large, placements, _FINE_SIDE).least
+    for place_in_chunk, row in enumerate(rows):
+        if (value := float(reached[place_in_chunk])) >= COPY:
+            height, width = placements.scales[place_in_chunk].tolist()
+            turn = int(placements.turns[place_in_chunk])
+            yield Match(int(crops[row]), int(scenes[row]), min(1.0, value), turn, height, width)
+
+
+def _placed(
+    crops: NDArray[np.int64], scenes: NDArray[np.int64], grey: Tensor
+) -> tuple[NDArray[np.int64], Placements] | None:
+    """Hypotheses worth fitting and the row of the pair of each; None if there are none."""
+    templates = lru_cache(maxsize=1)(lambda number: Templates(grey[number].float()))
+    searched = lru_cache(maxsize=_SCENES)(lambda number: Scene(grey[number].float()))
+    rows, placements = [], []
+    for row, (crop, scene) in enumerate(zip(crops.tolist(), scenes.tolist(), strict=True)):
+        found = place(templates(crop), searched(scene), _HYPOTHESES)
+        if float(found.score[0]) >= _COARSE:
+            rows += [row] * _HYPOTHESES
+            placements.append(found)
+    if not rows:
+        return None
+    joined = Placements(*[torch.cat(each) for each in zip(*placements, strict=True)])
+    return np.array(rows), joined
+
+
+def _best_of_each(rows: NDArray[np.int64], reached: Tensor) -> NDArray[np.int64]:
+    """Of each pair its best hypothesis, where that is good enough."""
+    pairs = reached.reshape(-1, _HYPOTHESES)
+    best = pairs.max(1)
+    chosen = torch.arange(0, len(rows), _HYPOTHESES) + best.indices
+    good: NDArray[np.int64] = chosen[best.values >= _MIDDLE].numpy()
+    return good
