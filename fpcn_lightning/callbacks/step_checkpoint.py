@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn, cast
 import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch.utils.data import DataLoader
 
 from fpcn_lightning.callbacks.weight_average import WeightAverage
@@ -87,6 +88,8 @@ class StepCheckpoint(lightning.Callback):
             _restore_metrics(trainer, loaded["metrics"])
             # Lightning does so only where nothing has asked for the length of the training before.
             cast(DataLoader[Batch], trainer.train_dataloader).load_state_dict(loaded["loader"])  # type: ignore[attr-defined]
+        elif loaded is not None:
+            _step_schedules(trainer, loaded["monitored"])
         self._request.listen()
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002 - Lightning's signature
@@ -150,6 +153,7 @@ class StepCheckpoint(lightning.Callback):
             "metrics": _metrics(trainer),
             "rows": next((log.rows for log in _logs(trainer)), None),
             "row": None if self._position is not None else _row_of_epoch(trainer),
+            "monitored": [_monitored(trainer, each) for each in trainer.lr_scheduler_configs],
         }
         if self._position is not None:
             _place(checkpoint["loops"]["fit_loop"], self._position)
@@ -232,6 +236,21 @@ def _place(loop: dict[str, Any], position: _Position) -> None:
         validation[part] = dict.fromkeys(validation[part], 0)
     if not position.validated:  # it is in its first batch: Lightning validates before it trains
         validation["total"] |= {"ready": 1, "started": 1}
+
+
+def _monitored(trainer: lightning.Trainer, schedule: LRSchedulerConfig) -> float | None:
+    """The metric with which Lightning is going to step a schedule, after the checkpoint of the epoch is saved."""
+    if not schedule.reduce_on_plateau or schedule.interval != "epoch":
+        return None
+    found = trainer.callback_metrics.get(str(schedule.monitor))
+    return None if found is None else float(found)
+
+
+def _step_schedules(trainer: lightning.Trainer, monitored: list[float | None]) -> None:
+    """Step the schedules that depend on a metric as at the end of the epoch that was saved."""
+    for schedule, value in zip(trainer.lr_scheduler_configs, monitored, strict=True):
+        if value is not None and trainer.current_epoch % schedule.frequency == 0:
+            trainer.lightning_module.lr_scheduler_step(schedule.scheduler, value)
 
 
 def _metrics(trainer: lightning.Trainer) -> list[dict[str, Any]]:

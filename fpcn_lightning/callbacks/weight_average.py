@@ -38,9 +38,10 @@ class WeightAverage(WeightAveraging):
         super().on_train_batch_end(trainer, *arguments)
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Validate the average."""
-        super().on_validation_epoch_start(trainer, pl_module)
-        self._validating = True
+        """Validate the average; after the training, the module has the weights to be validated."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            super().on_validation_epoch_start(trainer, pl_module)
+            self._validating = True
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Return to the weights of the last step; the end of a validation that was left does nothing."""
