@@ -36,7 +36,7 @@ CHANGES: dict[str, Change] = {
     "mirrored": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
     "turned": lambda image: image.transpose(Image.Transpose.ROTATE_90),
     "cropped": cropped,
-    "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.75),
+    "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.6),
     "combined": lambda image: recompressed(cropped(image).transpose(Image.Transpose.TRANSVERSE)),
 }
 
