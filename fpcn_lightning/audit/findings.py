@@ -7,8 +7,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from fpcn_lightning.data.index import FOREIGN_NAMES
-from fpcn_lightning.data.names import FORMULA_SIGNS, escaped
+from fpcn_lightning.data.names import escaped
 from fpcn_lightning.runs.atomic_write import atomic_write
+from fpcn_lightning.runs.csv_text import formula_free, path_text
 
 FINDINGS_NAME = "audit.csv"
 _COLUMNS = ("kind", "severity", "image", "other image", "class", "other class", "score", "detail")
@@ -72,11 +73,7 @@ def write_findings(findings: Iterable[Finding], path: Path) -> None:
         writer.writerow(_COLUMNS)
         for item in findings:
             score = "" if item.score is None else f"{item.score:.4f}"
-            names = [_as_path(name) for name in (item.image, item.other)]
+            names = [path_text(escaped(name)) for name in (item.image, item.other)]
             detail = " ".join(escaped(item.detail).split())
-            writer.writerow((item.kind, item.severity, *names, item.label, item.other_label, score, detail))
-
-
-def _as_path(name: str) -> str:
-    text = escaped(name)
-    return f"./{text}" if text.startswith(FORMULA_SIGNS) else text
+            cells = (item.kind, item.severity, *names, item.label, item.other_label, score, detail)
+            writer.writerow(map(formula_free, cells))

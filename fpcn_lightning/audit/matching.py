@@ -77,16 +77,16 @@ def _matches(crops: NDArray[np.int64], scenes: NDArray[np.int64], grey: Tensor, 
     if found is None:
         return
     rows, placements = found
-    small = [grey[torch.from_numpy(each[rows])].float() for each in (crops, scenes)]
-    placements = fit(*small, placements, _MIDDLE_SIDES)
-    reached = agreement(*small, placements, _MIDDLE_SIDES[-1]).least
+    crop, scene = (grey[torch.from_numpy(each[rows])].float() for each in (crops, scenes))
+    placements = fit(crop, scene, placements, _MIDDLE_SIDES)
+    reached = agreement(crop, scene, placements, _MIDDLE_SIDES[-1]).least
     chosen = _best_of_each(rows, reached)
     if not len(chosen):
         return
     rows, placements = rows[chosen], Placements(*[each[torch.from_numpy(chosen)] for each in placements])
-    large = [torch.stack([read(int(number)) for number in each[rows]]) for each in (crops, scenes)]
-    placements = fit(*large, placements, (_FINE_SIDE,))
-    reached = agreement(*large, placements, _FINE_SIDE).least
+    crop, scene = (torch.stack([read(int(number)) for number in each[rows]]) for each in (crops, scenes))
+    placements = fit(crop, scene, placements, (_FINE_SIDE,))
+    reached = agreement(crop, scene, placements, _FINE_SIDE).least
     for place_in_chunk, row in enumerate(rows):
         if (value := float(reached[place_in_chunk])) >= COPY:
             height, width = placements.scales[place_in_chunk].tolist()

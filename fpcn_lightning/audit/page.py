@@ -58,7 +58,7 @@ class _Section(NamedTuple):
     """Findings of one kind."""
 
     title: str
-    count: int
+    total: int
     shown: Sequence[_Shown]
     table: TextTable | None
 

@@ -106,7 +106,7 @@ def _warped(scenes: Tensor, scales: Tensor, centres: Tensor, side: int) -> Tenso
 
 def _turned(images: Tensor, turns: Tensor) -> Tensor:
     found = torch.empty_like(images)
-    for turn in turns.unique().tolist():
+    for turn in torch.unique(turns).tolist():
         found[turns == turn] = turned(images[turns == turn], turn)
     return found
 

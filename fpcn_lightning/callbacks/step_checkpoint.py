@@ -78,7 +78,7 @@ class StepCheckpoint(lightning.Callback):
         self._saved_at, self._saved_when = trainer.global_step, time.monotonic()
         loaded, self._loaded = self._loaded, None
         self._resumed = loaded is not None and loaded["within"]
-        if self._resumed:
+        if loaded is not None and self._resumed:
             if loaded["processes"] != trainer.world_size:
                 raise UserError(
                     f"this run was interrupted in the middle of an epoch with {loaded['processes']} processes, not "

@@ -14,7 +14,7 @@ import numpy as np
 from fpcn_lightning.data.names import escaped
 from fpcn_lightning.field.classify import Prediction
 from fpcn_lightning.field.untrusted import printable
-from fpcn_lightning.runs.csv_text import FORMULA_SIGNS, formula_free
+from fpcn_lightning.runs.csv_text import formula_free, path_text
 
 TableRow = dict[str, object]
 TableRows = Iterable[Mapping[str, object]]
@@ -70,8 +70,7 @@ def shown(path: Path) -> str:
 
     Only bytes that are no UTF-8 and control characters are escaped.
     """
-    text = escaped(str(path))
-    return f"./{text}" if text.startswith(FORMULA_SIGNS) else text
+    return path_text(escaped(str(path)))
 
 
 def csv_line(cells: Iterable[object]) -> str:

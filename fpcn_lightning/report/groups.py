@@ -95,12 +95,14 @@ def groups_csv(experiments: Sequence[tuple[str, Sequence[Group]]]) -> str:
     Args:
         experiments: names and groups; the cells of a condition that a group lacks are empty.
     """
-    lines = [{"experiment": name, **_numbers(group)} for name, groups in experiments for group in groups]
+    lines: list[dict[str, object]] = [
+        {"experiment": name, **_numbers(group)} for name, groups in experiments for group in groups
+    ]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     columns = list(dict.fromkeys(key for line in lines for key in line))
-    for cells in (columns, *([line.get(key, "") for key in columns] for line in lines)):
-        writer.writerow(map(formula_free, cells))
+    writer.writerow(map(formula_free, columns))
+    writer.writerows([formula_free(line.get(key, "")) for key in columns] for line in lines)
     return buffer.getvalue()
 
 

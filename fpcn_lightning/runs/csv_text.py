@@ -10,6 +10,11 @@ def formula_free(cell: object) -> object:
     return _QUOTE + cell if isinstance(cell, str) and _is_computed(cell) else cell
 
 
+def path_text(text: str) -> str:
+    """A relative path that is still a valid path, and that no spreadsheet computes."""
+    return f"./{text}" if text.startswith(FORMULA_SIGNS) else text
+
+
 def as_before(cell: str) -> str:
     """The text that `formula_free` was given."""
     return cell[1:] if cell.startswith(_QUOTE) and _is_computed(cell[1:]) else cell

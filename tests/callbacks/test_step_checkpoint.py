@@ -158,7 +158,12 @@ def test_only_the_steps_after_the_last_checkpoint_are_trained_again(
             train(*words)
     made: list[Any] = []
     read = RockPictures.__getitem__
-    monkeypatch.setattr(RockPictures, "__getitem__", lambda self, step: made.append(step.epoch) or read(self, step))
+
+    def counted(self: RockPictures, step: Any) -> Any:
+        made.append(step.epoch)
+        return read(self, step)
+
+    monkeypatch.setattr(RockPictures, "__getitem__", counted)
     again = Counted(monkeypatch)
     train(*words)
     assert again.drawn == [(1, 2), (1, 3), *((2, number) for number in range(4))]
@@ -170,11 +175,12 @@ def test_a_time_between_two_checkpoints(train: Train, monkeypatch: pytest.Monkey
     monkeypatch.setattr(step_checkpoint, "time", SimpleNamespace(monotonic=lambda: 60.0 * next(minutes)))
     saved: list[int] = []
     save = lightning.Trainer.save_checkpoint
-    monkeypatch.setattr(
-        lightning.Trainer,
-        "save_checkpoint",
-        lambda self, *words: saved.append(self.global_step) or save(self, *words),
-    )
+
+    def counted(self: lightning.Trainer, *words: Any) -> None:
+        saved.append(self.global_step)
+        save(self, *words)
+
+    monkeypatch.setattr(lightning.Trainer, "save_checkpoint", counted)
     train("model=plain", *LENGTH, "trainer.max_epochs=1", "training.checkpoint_every=2min")
     assert saved == [1, 3, 4, 4]  # the last two are those of the epoch, best and last
     saved.clear()

@@ -338,7 +338,8 @@ def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("by", ["digest", "group"])
 def test_without_groups_every_image_is_assigned_by_itself(by: str, tmp_path: Path) -> None:
     pictures = [
-        replace(single, **{by: f"{number // 4}"}) for number, single in enumerate(singles(basalt=80, granite=80))
+        replace(single, **{by: f"{number // 4}"})  # type: ignore[arg-type]  # both are texts
+        for number, single in enumerate(singles(basalt=80, granite=80))
     ]
     index = index_of(pictures)
     split = make_split(index, val=0.2, test=0.2, seed=0, grouped=False)

@@ -241,6 +241,7 @@ class SegmentReader:
     def _data(self, number: int) -> bytes | None:
         """What the file has of a stored segment."""
         page = self._page
+        data: bytes | None
         ((data, _),) = self._file.read_segments([page.dataoffsets[number]], [page.databytecounts[number]], [number])
         return data
 
