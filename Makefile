@@ -5,7 +5,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format clean
+.PHONY: help setup demo test test-all audit-dependencies fuzz lint format clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -25,6 +25,13 @@ test: setup  ## the fast tests (under three minutes on two cores, no network)
 
 test-all: setup  ## all tests, whole runs and several processes included, on all cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+audit-dependencies: setup  ## known vulnerabilities of the pinned packages: pip-audit, or a stored list without a network
+	$(BIN)/python -m tests.audit_dependencies
+
+fuzz: setup  ## damaged pictures and bundles for SECONDS=60 each, from SEED=0; those that fail go to fuzz-failures
+	$(BIN)/python -m tests.fuzz_pictures --seconds $(or $(SECONDS),60) --seed $(or $(SEED),0)
+	$(BIN)/python -m tests.fuzz_bundles --seconds $(or $(SECONDS),60) --seed $(or $(SEED),0)
 
 lint: setup  ## ruff (style, imports) and mypy (types)
 	$(BIN)/ruff check .
