@@ -5,7 +5,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all reliability lint format clean
+.PHONY: help setup demo test test-all reliability audit-dependencies fuzz lint format clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -29,12 +29,19 @@ test-all: setup  ## all tests, whole runs and several processes included, on all
 reliability: setup  ## kill commands at random moments and damage pictures (30 minutes), writes experiments/reliability
 	$(BIN)/python experiments/reliability/run.py
 
+audit-dependencies: setup  ## known vulnerabilities of the pinned packages: pip-audit, or a stored list without a network
+	$(BIN)/python -m tests.audit_dependencies
+
+fuzz: setup  ## damaged pictures and bundles for SECONDS=60 each, from SEED=0; those that fail go to fuzz-failures
+	$(BIN)/python -m tests.fuzz_pictures --seconds $(or $(SECONDS),60) --seed $(or $(SEED),0)
+	$(BIN)/python -m tests.fuzz_bundles --seconds $(or $(SECONDS),60) --seed $(or $(SEED),0)
+
 lint: setup  ## ruff (style, imports) and mypy (types)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: setup  ## let ruff mend what it can
+format: setup  ## let ruff correct what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -148,7 +148,7 @@ class _Composer:
             config.hydra.job.num = number
         # `${hydra:...}` in the name of a folder is resolved with the config of the running job. Without
         # `HydraConfig.set_config`, which copies it.
-        HydraConfig.instance().cfg = config
+        HydraConfig.instance().cfg = config  # type: ignore[assignment]  # it has the part `hydra`, as its type says
         # Resolved later, a variant with `${hydra:...}` would be that of the job that was composed last.
         config.variant = config.variant
         folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir

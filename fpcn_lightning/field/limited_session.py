@@ -68,6 +68,7 @@ class LimitedSession:
             providers=["CPUExecutionProvider"],
             # It computes parts of the graph while loading, without these limits; exports have done so already.
             disabled_optimizers=["ConstantFolding"],
+            enable_fallback=False,  # it would print, and try the same again
         )
         self._run_options = onnxruntime.RunOptions
         # Read here: a name that is not UTF-8 is an error.

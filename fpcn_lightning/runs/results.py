@@ -6,20 +6,18 @@ own. A record of schema version 1 is converted when it is read (`fpcn_lightning.
 """
 
 import json
-import math
-import re
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict, cast
+from typing import Literal, NotRequired, TypedDict, cast
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.atomic_write import write_text_atomically
+from fpcn_lightning.runs.result_json import as_json, without_non_finite
 from fpcn_lightning.runs.schema_check import check
 from fpcn_lightning.runs.upgrade import upgrade_result
 
 SCHEMA_VERSION: Literal[2] = 2
 RESULT_NAME = "result.json"
 _ROUNDING = 1e-6  # of a mean of shares in float32
-_NUMBERS = re.compile(r"\[\s+(\d+(?:,\s+\d+)*)\s+\]")
 
 
 class Seconds(TypedDict):
@@ -236,11 +234,9 @@ def write_result(folder: Path, result: Result) -> Path:
     Raises:
         ValueError: `result` breaks the contract; nothing is written.
     """
-    record = _without_non_finite(result)
+    record = without_non_finite(result)
     _checked(record)
-    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    # A line for each row of a confusion matrix, instead of a line for each number.
-    text = _NUMBERS.sub(lambda numbers: f"[{', '.join(numbers[1].replace(',', '').split())}]", text)
+    text = as_json(record) + "\n"
     # A path that is not UTF-8 holds surrogates, which are escaped in JSON in the same way as by `backslashreplace`.
     return write_text_atomically(folder / RESULT_NAME, text.encode("utf-8", "backslashreplace").decode())
 
@@ -262,7 +258,7 @@ def _checked(record: object) -> Result:
 
 def _check_metrics(metrics: Metrics, classes: int | None, where: str) -> None:
     for key in ("accuracy", "accuracy_standard_error", "macro_f1", "macro_recall"):
-        if not 0 <= metrics[key] <= 1 + _ROUNDING:  # type: ignore[literal-required]
+        if not 0 <= metrics[key] <= 1 + _ROUNDING:
             raise ValueError(f"'{where}.{key}' is not in 0..1")
     if (loss := metrics["loss"]) is not None and loss < 0:
         raise ValueError(f"'{where}.loss' is negative")
@@ -273,16 +269,6 @@ def _check_metrics(metrics: Metrics, classes: int | None, where: str) -> None:
         raise ValueError(f"'{where}' has a negative number of images")
     if sum(map(sum, matrix)) != metrics["images"]:
         raise ValueError(f"'{where}.confusion' does not count each of the {metrics['images']} images once")
-
-
-def _without_non_finite(value: object) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_non_finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_non_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def _refuse_constant(name: str) -> float:

@@ -178,7 +178,7 @@ def test_rows_can_be_listed_in_a_config(hydra_context: HydraContext) -> None:
     rows = "hydra.sweeper.rows=[['model=plain'],['model=fpcn','model.theta=0.5']]"
     sweep = compose_command(hydra_context, "seeds=3,4", rows)
     assert names(sweep) == ["plain/seed-3", "fpcn/seed-3", "plain/seed-4", "fpcn/seed-4"]
-    assert config_of(sweep.jobs[1]).model.theta == 0.5
+    assert config_of(hydra_context, sweep.jobs[1]).model.theta == 0.5
 
 
 @pytest.mark.parametrize(
@@ -288,13 +288,15 @@ def test_a_copied_config_is_the_one_that_hydra_composes(words: list[str], hydra_
     for job in jobs:
         fresh = hydra_context.config_loader.load_sweep_config(sweep, list(job.overrides))
         with open_dict(fresh):
-            fresh.hydra.job |= {"id": str(job.number), "num": job.number}
+            fresh.hydra.job.id, fresh.hydra.job.num = str(job.number), job.number
         HydraConfig.instance().set_config(fresh)
         expected = OmegaConf.to_container(OmegaConf.masked_copy(fresh, [key for key in fresh if key != "hydra"]))
         assert isinstance(expected, dict)
         assert isinstance(job.identity, dict)
         assert job.identity.keys() == expected.keys()
         for key in expected:
+            if OmegaConf.is_missing(fresh, key):
+                continue
             section = fresh[key]
             value = OmegaConf.to_container(section, resolve=True) if OmegaConf.is_config(section) else section
             assert job.identity[key] == value
