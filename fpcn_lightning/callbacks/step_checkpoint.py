@@ -7,7 +7,7 @@ place, the step with which the loader begins, and how far the log was written.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, cast
 
@@ -15,11 +15,9 @@ import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import LRSchedulerConfig
-from torch.utils.data import DataLoader
 
 from fpcn_lightning.callbacks.weight_average import WeightAverage
 from fpcn_lightning.data.loading import at_step
-from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.modules.classifier import Classifier
 from fpcn_lightning.stopping import StopRequest
@@ -77,17 +75,9 @@ class StepCheckpoint(lightning.Callback):
         """Restore what Lightning does not, and listen to signals."""
         self._saved_at, self._saved_when = trainer.global_step, time.monotonic()
         loaded, self._loaded = self._loaded, None
-        self._resumed = loaded is not None and loaded["within"]
-        if loaded is not None and self._resumed:
-            if loaded["processes"] != trainer.world_size:
-                raise UserError(
-                    f"this run was interrupted in the middle of an epoch with {loaded['processes']} processes, not "
-                    f"{trainer.world_size}: resume it with as many, or start again with overwrite=true."
-                )
-            cast(Classifier, pl_module).prepare_epoch()
-            _restore_metrics(trainer, loaded["metrics"])
-            # Lightning does so only where nothing has asked for the length of the training before.
-            cast(DataLoader[Batch], trainer.train_dataloader).load_state_dict(loaded["loader"])  # type: ignore[attr-defined]
+        if loaded is not None and loaded["within"]:
+            self._resumed = True
+            _resume_within(trainer, cast(Classifier, pl_module), loaded)
         elif loaded is not None:
             _step_schedules(trainer, loaded["monitored"])
         self._request.listen()
@@ -202,6 +192,23 @@ class StepCheckpoint(lightning.Callback):
     def _leave(self, trainer: lightning.Trainer) -> NoReturn:
         step = trainer.global_step
         self._request.leave(f" after step {step}" if step and self.path.exists() else "")
+
+
+def _resume_within(trainer: lightning.Trainer, module: Classifier, loaded: Mapping[str, Any]) -> None:
+    """Go on in the middle of an epoch.
+
+    Raises:
+        UserError: the images of each step were divided among another number of processes.
+    """
+    if loaded["processes"] != trainer.world_size:
+        raise UserError(
+            f"this run was interrupted in the middle of an epoch with {loaded['processes']} processes, not "
+            f"{trainer.world_size}: resume it with as many, or start again with overwrite=true."
+        )
+    module.prepare_epoch()
+    _restore_metrics(trainer, loaded["metrics"])
+    # Lightning does so only where nothing has asked for the length of the training before.
+    cast(Any, trainer.train_dataloader).load_state_dict(loaded["loader"])
 
 
 def _is_training(trainer: lightning.Trainer) -> bool:

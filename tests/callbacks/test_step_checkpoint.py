@@ -13,7 +13,8 @@ import torch
 
 from fpcn_lightning.callbacks import step_checkpoint
 from fpcn_lightning.callbacks.step_checkpoint import StepCheckpoint
-from fpcn_lightning.data.pictures import RockPictures
+from fpcn_lightning.data.pictures import Batch, RockPictures
+from fpcn_lightning.data.sampler import Step
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.modules.classifier import Classifier
 from fpcn_lightning.runs.results import read_result
@@ -156,12 +157,12 @@ def test_only_the_steps_after_the_last_checkpoint_are_trained_again(
         Counted(patch, stops_at=(1, 3))
         with pytest.raises(Killed):
             train(*words)
-    made: list[Any] = []
+    made: list[int | None] = []
     read = RockPictures.__getitem__
 
-    def counted(self: RockPictures, step: Any) -> Any:
+    def counted(pictures: RockPictures, step: Step) -> Batch:
         made.append(step.epoch)
-        return read(self, step)
+        return read(pictures, step)
 
     monkeypatch.setattr(RockPictures, "__getitem__", counted)
     again = Counted(monkeypatch)
@@ -176,11 +177,11 @@ def test_a_time_between_two_checkpoints(train: Train, monkeypatch: pytest.Monkey
     saved: list[int] = []
     save = lightning.Trainer.save_checkpoint
 
-    def counted(self: lightning.Trainer, *words: Any) -> None:
-        saved.append(self.global_step)
-        save(self, *words)
+    def noted(trainer: lightning.Trainer, *words: Any) -> None:
+        saved.append(trainer.global_step)
+        save(trainer, *words)
 
-    monkeypatch.setattr(lightning.Trainer, "save_checkpoint", counted)
+    monkeypatch.setattr(lightning.Trainer, "save_checkpoint", noted)
     train("model=plain", *LENGTH, "trainer.max_epochs=1", "training.checkpoint_every=2min")
     assert saved == [1, 3, 4, 4]  # the last two are those of the epoch, best and last
     saved.clear()
