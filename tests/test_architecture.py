@@ -15,7 +15,7 @@ MODULES = sorted(
 )
 # From the lowest layer to the highest. A folder imports folders of lower layers and itself, none of its own layer.
 LAYERS = (
-    {"errors", "config", "distributed", "library_warnings", "allocator", "stopping"},
+    {"errors", "config", "plain_config", "distributed", "library_warnings", "allocator", "stopping"},
     {"runs"},
     {"plotting"},
     {"losses", "data", "report"},

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from fpcn_lightning import build
-from fpcn_lightning.config import Config, DataConfig, Target, TrainingConfig, from_plain
+from fpcn_lightning.config import Config, DataConfig, Target, TrainingConfig
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.network import Network
 from fpcn_lightning.modules.checkpoint_check import (
@@ -23,6 +23,7 @@ from fpcn_lightning.modules.checkpoint_check import (
     check_weights,
 )
 from fpcn_lightning.modules.checkpoint_upgrade import upgrade
+from fpcn_lightning.plain_config import from_plain
 
 SCHEMA = 2
 RECORD = "fpcn_lightning"  # the checkpoint's key for the record

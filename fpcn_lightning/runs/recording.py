@@ -5,24 +5,21 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
-from fpcn_lightning import __version__
 from fpcn_lightning.errors import ANOTHER_CONFIG, UserError, explain
 from fpcn_lightning.runs.atomic_write import write_text_atomically
 from fpcn_lightning.runs.damaged import set_aside
 from fpcn_lightning.runs.invocation import Invocation, command_line
 from fpcn_lightning.runs.lock import hold_lock
+from fpcn_lightning.runs.provenance import code_of_package, versions_of
 from fpcn_lightning.runs.results import (
     RESULT_NAME,
     SCHEMA_VERSION,
-    Code,
     DamagedResultError,
     DataFacts,
     Evaluation,
@@ -261,8 +258,8 @@ def _new_result(config: dict[str, Any], invocation: Invocation) -> Result:
         error=None,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds={"total": None, "fit": None, "test": None},
-        code=_code(),
-        packages={name: found for name in PACKAGES if (found := _version(name))},
+        code=code_of_package(),
+        packages=versions_of(PACKAGES),
         device=None,
         config=config,
         config_hash=config_hash(config),
@@ -280,25 +277,3 @@ def _command(invocation: Invocation) -> str:
     # A job of a sweep is a single run, also where its experiment has hydra.mode=MULTIRUN.
     mode = [word for word in invocation.hydra_overrides if word == "hydra.mode=RUN"]
     return command_line([*invocation.overrides, *mode])
-
-
-def _code() -> Code:
-    place = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(place), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        # An installed package may be inside an unrelated checkout, whose commit would be misleading.
-        git("ls-files", "--error-unmatch", "__init__.py")
-        return Code(version=__version__, commit=git("rev-parse", "HEAD"), dirty=bool(git("status", "--porcelain")))
-    except (OSError, subprocess.CalledProcessError):
-        return Code(version=__version__, commit=None, dirty=None)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

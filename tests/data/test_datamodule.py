@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms import functional as reference
 
-from fpcn_lightning.config import CONF, DataConfig, from_plain
+from fpcn_lightning.config import CONF, DataConfig
 from fpcn_lightning.data import datamodule as datamodule_module
 from fpcn_lightning.data import pictures as pictures_module
 from fpcn_lightning.data.augment import Squashing
@@ -27,6 +27,7 @@ from fpcn_lightning.data.index import SPLITS
 from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.data.sampler import PADDING, BalancedBatches, EveryImageOnce
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.plain_config import from_plain
 
 RESIZE, CROP = 24, 16
 SIZES = {"basalt": 14, "granite": 9, "marble": 10}

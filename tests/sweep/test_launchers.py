@@ -113,8 +113,8 @@ def test_a_job_of_an_experiment_that_says_multirun_is_a_single_run(
     sweep_here: SweepHere, ran: list[tuple[Job, Slot]]
 ) -> None:
     sweep_here(print, "+experiment=demo", launcher="slots")
-    assert [job.name for job, _ in ran] == ["plain/seed-0", "fpcn/seed-0"]
-    arrived = compose("config", list(ran[1][0].command[3:]), return_hydra_config=True)
+    assert [job.name for job, _ in ran] == ["probe/seed-0", "plain/seed-0", "fpcn/seed-0"]
+    arrived = compose("config", list(ran[2][0].command[3:]), return_hydra_config=True)
     assert arrived.hydra.mode == RunMode.RUN
     assert arrived.variant == "fpcn"
 
