@@ -99,8 +99,9 @@ def groups_csv(experiments: Sequence[tuple[str, Sequence[Group]]]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     columns = list(dict.fromkeys(key for line in lines for key in line))
-    for cells in (columns, *([line.get(key, "") for key in columns] for line in lines)):
-        writer.writerow(map(formula_free, cells))
+    writer.writerow(columns)
+    for line in lines:
+        writer.writerow(formula_free(line.get(key, "")) for key in columns)
     return buffer.getvalue()
 
 

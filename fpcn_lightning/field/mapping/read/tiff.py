@@ -241,7 +241,8 @@ class SegmentReader:
     def _data(self, number: int) -> bytes | None:
         """What the file has of a stored segment."""
         page = self._page
-        ((data, _),) = self._file.read_segments([page.dataoffsets[number]], [page.databytecounts[number]], [number])
+        segments = self._file.read_segments([page.dataoffsets[number]], [page.databytecounts[number]], [number])
+        data: bytes | None = next(iter(segments))[0]
         return data
 
     def _stored(self, index: int) -> bytes:
