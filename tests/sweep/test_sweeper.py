@@ -287,7 +287,7 @@ def test_a_copied_config_is_the_one_that_hydra_composes(words: list[str], hydra_
         with open_dict(fresh):
             fresh.hydra.job.id, fresh.hydra.job.num = str(job.number), job.number
         HydraConfig.instance().set_config(fresh)
-        expected = OmegaConf.to_container(OmegaConf.masked_copy(fresh, [key for key in fresh if key != "hydra"]))
+        expected = OmegaConf.to_container(OmegaConf.masked_copy(fresh, [str(key) for key in fresh if key != "hydra"]))
         assert isinstance(expected, dict)
         assert isinstance(job.identity, dict)
         assert job.identity.keys() == expected.keys()
