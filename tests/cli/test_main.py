@@ -1,6 +1,8 @@
 """The command line in a separate process: its exit code and its output."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +11,10 @@ import pytest
 from PIL import Image
 
 from fpcn_lightning.cli.help import help_text
+from fpcn_lightning.cli.main import main
 from fpcn_lightning.config import CONF
 from fpcn_lightning.runs.results import read_result
+from fpcn_lightning.tasks import explain
 
 
 def command(*words: str, folder: Path) -> "subprocess.CompletedProcess[str]":
@@ -138,3 +142,22 @@ def test_two_ranks_train_as_one_run_and_evaluate_every_image_once(rocks: Path, t
     assert result["metrics"]["test"]["as_trained"]["images"] == 6
     assert len((path.parent / "test_predictions.csv").read_text().splitlines()) == 7
     assert done.stdout.count("run folder:") == 1
+
+
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")])
+def test_a_signal_ends_any_task_with_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    number: signal.Signals,
+    name: str,
+) -> None:
+    def run(config: object, invocation: object) -> None:
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(explain, "run", run)
+    monkeypatch.setattr(sys, "argv", ["fpcn_lightning", "task=explain", f"output={tmp_path}"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 128 + number
+    assert capsys.readouterr().err == f"stopped by {name}; run the same command again.\n"

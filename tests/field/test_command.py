@@ -1,6 +1,7 @@
 """The command, mostly as a real process in which no package of the training can be imported."""
 
 import csv
+import os
 import signal
 import subprocess
 import sys
@@ -231,6 +232,22 @@ def test_ctrl_c_says_how_to_resume(
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     assert main(["predict", "bundle", "photographs"]) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_are_like_ctrl_c(
+    bundle_folder: Path,
+    photographs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+) -> None:
+    monkeypatch.chdir(photographs.parent)
+    monkeypatch.setattr(predict_module, "classify", lambda *_, **__: os.kill(os.getpid(), number))
+    before = signal.getsignal(number)
+    assert main(["predict", str(bundle_folder), "photographs"]) == 128 + number
+    assert "resumes" in capsys.readouterr().err
+    assert signal.getsignal(number) == before
 
 
 @pytest.mark.usefixtures("without_figures")
