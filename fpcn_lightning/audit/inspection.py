@@ -19,7 +19,7 @@ from fpcn_lightning.audit.descriptors import PROBE, Descriptors, describe
 from fpcn_lightning.audit.findings import FINDINGS_NAME, Finding, Kind, Severity, write_findings
 from fpcn_lightning.audit.labels import label_errors
 from fpcn_lightning.audit.matching import verified
-from fpcn_lightning.audit.page import PAGE_NAME, PageContent, make_page, sentences, verdict
+from fpcn_lightning.audit.page import PAGE_NAME, AuditContent, make_page, sentences, verdict
 from fpcn_lightning.audit.prediction import mean_recall, probabilities
 from fpcn_lightning.config import DataConfig
 from fpcn_lightning.data.datamodule import RockDataModule
@@ -109,7 +109,7 @@ def audit(config: DataConfig, network: OnBackbone, folder: Path) -> Audit:
         write_findings(findings, new / FINDINGS_NAME)
         write_refused(data.index, new / REFUSED_NAME)
         copies.write_groups(pictures, groups, data.marked, new / GROUPS_NAME)
-        content = PageContent(data, findings, groups, measured, folder / GROUPS_NAME)
+        content = AuditContent(data, findings, groups, measured, folder / GROUPS_NAME)
         write_text_atomically(new / PAGE_NAME, make_page(content), errors="replace")
     return Audit(findings, folder, groups, verdict(findings), sentences(content))
 

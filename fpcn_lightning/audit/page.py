@@ -31,7 +31,7 @@ _TITLES = {
 _ABOUT_COPIES = (Kind.CONFLICT, Kind.ACROSS_SPLITS)
 
 
-class PageContent(NamedTuple):
+class AuditContent(NamedTuple):
     """What the page shows."""
 
     data: RockDataModule
@@ -63,7 +63,7 @@ class _Section(NamedTuple):
     table: TextTable | None
 
 
-def make_page(content: PageContent) -> str:
+def make_page(content: AuditContent) -> str:
     """The page as HTML."""
     index = content.data.index
     by_kind: dict[Kind, list[Finding]] = {}
@@ -100,7 +100,7 @@ def verdict(findings: Sequence[Finding]) -> str:
     return "Nothing was found that a training would suffer from."
 
 
-def sentences(content: PageContent) -> list[str]:
+def sentences(content: AuditContent) -> list[str]:
     """What was found, in a few sentences, the most serious first; for the page and for the terminal."""
     findings = content.findings
     found = [item.detail for item in findings if item.kind in (Kind.UNREADABLE_SHARE, Kind.NO_SPLIT)]
@@ -123,7 +123,7 @@ def sentences(content: PageContent) -> list[str]:
     return found
 
 
-def _groups_of(content: PageContent, pairs: Sequence[Finding]) -> int:
+def _groups_of(content: AuditContent, pairs: Sequence[Finding]) -> int:
     """How many groups pairs belong to."""
     position = {item.name: at for at, item in enumerate(content.data.index.pictures)}
     return len({content.groups[position[item.image]] for item in pairs})
@@ -137,13 +137,13 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _overview(content: PageContent) -> TextTable:
+def _overview(content: AuditContent) -> TextTable:
     counts = Counter((item.kind, item.severity) for item in content.findings)
     lines = [[kind.value, severity.value, f"{count:,}"] for (kind, severity), count in counts.items()]
     return TextTable(["finding", "severity", "rows"], lines, {"finding": "text", "severity": "text"})
 
 
-def _classes(content: PageContent) -> TextTable:
+def _classes(content: AuditContent) -> TextTable:
     pictures = content.data.index.pictures
     images = Counter(item.label for item in pictures)
     different = Counter(label for label, _ in {(item.label, item.digest) for item in pictures})
@@ -171,7 +171,7 @@ def _cue_table(cues: Sequence[Cue]) -> TextTable:
     return TextTable(headings, lines, {"predicted from": "text", "verdict": "text"})
 
 
-def _section(content: PageContent, kind: Kind, findings: Sequence[Finding]) -> _Section:
+def _section(content: AuditContent, kind: Kind, findings: Sequence[Finding]) -> _Section:
     count, title = len(findings), _TITLES[kind]
     if kind is Kind.UNREADABLE:
         lines = [[escaped(item.image), item.label, item.detail] for item in findings[:_LISTED]]
@@ -180,13 +180,13 @@ def _section(content: PageContent, kind: Kind, findings: Sequence[Finding]) -> _
     return _Section(title, count, [_with_thumbnails(content, item) for item in findings[:SHOWN]], None)
 
 
-def _with_thumbnails(content: PageContent, finding: Finding) -> _Shown:
+def _with_thumbnails(content: AuditContent, finding: Finding) -> _Shown:
     position = {item.name: at for at, item in enumerate(content.data.index.pictures)}
     shots = [_shot(content, position[name]) for name in (finding.image, finding.other) if name]
     return _Shown(shots, finding.detail)
 
 
-def _shot(content: PageContent, position: int) -> _Shot:
+def _shot(content: AuditContent, position: int) -> _Shot:
     item = content.data.index.pictures[position]
     scale = _THUMBNAIL / max(item.width, item.height)
     size = (max(1, round(item.width * scale)), max(1, round(item.height * scale)))
