@@ -1,6 +1,7 @@
 """Fixtures of all tests: composed configs, and a set of images small enough to train on in seconds."""
 
 import copy
+import signal
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,10 @@ from fpcn_lightning.data.synthetic.dataset import make_synthetic
 
 if TYPE_CHECKING:
     from fpcn_lightning.modules.classifier import Classifier
+
+# A shell starts programs in the background with Ctrl-C ignored, which the programs that they start inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

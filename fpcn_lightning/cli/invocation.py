@@ -57,6 +57,12 @@ def seeds_as_sweep(words: Sequence[str]) -> list[str]:
     return [_seed_word(word) if word.startswith("seeds=") else word for word in words]
 
 
+def multirun_first(words: Sequence[str]) -> list[str]:
+    """The arguments with `-m` before the overrides: Hydra refuses overrides that stand on both sides of it."""
+    flags = [word for word in words if word in ("-m", "--multirun")]
+    return [*flags, *(word for word in words if word not in flags)]
+
+
 def home_in_words(words: Sequence[str]) -> list[str]:
     """The arguments of a command line, with the home folder for `~` at the beginning of a value, as in `data.root=~/x`.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fpcn_lightning import build
-from fpcn_lightning.cli.invocation import home_in_words
+from fpcn_lightning.cli.invocation import home_in_words, multirun_first
 from tests.conftest import composed
 
 
@@ -40,3 +40,8 @@ def test_every_path_of_a_yaml_file_is_expanded(tmp_path: Path, monkeypatch: pyte
     settings = build.config(cfg)
     assert (settings.data.root, settings.data.split.file) == (f"{tmp_path}/rocks", f"{tmp_path}/split.csv")
     assert cfg.data.root == "~/rocks"  # the given config is not changed
+
+
+def test_overrides_may_stand_on_both_sides_of_the_flag_of_a_sweep() -> None:
+    assert multirun_first(["model=plain", "-m", "seed=0,1"]) == ["-m", "model=plain", "seed=0,1"]
+    assert multirun_first(["model=plain", "seed=0"]) == ["model=plain", "seed=0"]
