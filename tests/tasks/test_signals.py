@@ -44,7 +44,7 @@ class Runs:
     def __init__(self, folder: Path, rocks: Path) -> None:
         self.folder, self.program = folder, folder / "program.py"
         self.program.write_text(PROGRAM)
-        self.words = (
+        self.words: tuple[str, ...] = (
             "trainer=smoke",
             "data=folder",
             f"data.root={rocks}",
