@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from fpcn_lightning.audit.descriptors import Descriptors
 
-NEIGHBOURS = 5  # of each image
+NEIGHBOURS = 8  # of each image
 _CHUNK = 256  # queries at once: no matrix of all images with all images exists
 
 

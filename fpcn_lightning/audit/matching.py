@@ -47,7 +47,9 @@ class Match:
 
 
 def verified(candidates: Candidates, grey: NDArray[np.uint8], read: ReadGrey) -> list[Match]:
-    """The candidates that are copies, each pair once, in the placement with the best agreement.
+    """The candidates that are copies, each pair once, in the placement that agrees best.
+
+    A pair that is a candidate in both directions is compared in the second one only if the first was no copy.
 
     Args:
         candidates: pairs of images by number.
@@ -55,7 +57,13 @@ def verified(candidates: Candidates, grey: NDArray[np.uint8], read: ReadGrey) ->
         read: reads an image that a closer look is worth.
     """
     best: dict[tuple[int, int], Match] = {}
-    for crops, scenes in _chunks(candidates):
+    for start in _starts(len(candidates.crops)):
+        part = slice(start, start + _CHUNK)
+        pairs = zip(candidates.crops[part].tolist(), candidates.scenes[part].tolist(), strict=True)
+        open_pairs = [pair for pair in pairs if (min(pair), max(pair)) not in best]
+        if not open_pairs:
+            continue
+        crops, scenes = np.array(open_pairs).T
         for match in _matches(crops, scenes, torch.from_numpy(grey), read):
             pair = (min(match.crop, match.scene), max(match.crop, match.scene))
             if pair not in best or match.agreement > best[pair].agreement:
@@ -63,11 +71,11 @@ def verified(candidates: Candidates, grey: NDArray[np.uint8], read: ReadGrey) ->
     return [best[pair] for pair in sorted(best)]
 
 
-def _chunks(candidates: Candidates) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    count = len(candidates.crops)
+def _starts(count: int) -> Iterator[int]:
+    """Where each part of `count` candidates begins, with a progress bar."""
     with tqdm(total=count, desc="comparing", unit=" pairs", delay=2, disable=None, leave=False) as bar:
         for start in range(0, count, _CHUNK):
-            yield candidates.crops[start : start + _CHUNK], candidates.scenes[start : start + _CHUNK]
+            yield start
             bar.update(min(_CHUNK, count - start))
 
 
