@@ -81,7 +81,7 @@ def write_page(path: Path, summary: MapSummary, class_map: ClassMap, photograph:
     text = environment.get_template("page.html.jinja").render(
         summary=summary,
         section=shown(Path(summary.section.name)),
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        made=datetime.now(UTC).strftime("%Y-%m-%d"),
         verdict=verdict(summary),
         warnings=warnings(summary),
         notes=notes(summary),
