@@ -129,7 +129,7 @@ def test_the_table_has_a_row_for_each_finding(found: Audit) -> None:
     assert severities == sorted(severities, key=[each.value for each in Severity].index)
     row = next(row for row in rows if row["other image"].endswith("z-combined.jpg") or "z-combined" in row["image"])
     assert "mirrored" in row["detail"]
-    assert 0.85 <= float(row["score"]) <= 1
+    assert 0.9 <= float(row["score"]) <= 1
 
 
 def test_the_page_needs_nothing_else(found: Audit) -> None:
