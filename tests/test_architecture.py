@@ -17,7 +17,7 @@ MODULES = sorted(
 LAYERS = (
     {"errors", "config", "plain_config", "distributed", "library_warnings", "allocator", "stopping"},
     {"runs"},
-    {"plotting"},
+    {"plotting", "html_pages"},
     {"losses", "data", "report"},
     {"models", "field"},
     {"build", "profiling", "explain", "audit"},
@@ -36,6 +36,7 @@ FIELD_KNOWS = (
     "errors",
     "stopping",
     "plotting",
+    "html_pages",
     "runs.atomic_write",
     "runs.csv_text",
     *(f"data.{name}" for name in FIELD_DATA),

@@ -24,7 +24,7 @@ from fpcn_lightning.audit.prediction import mean_recall, probabilities
 from fpcn_lightning.config import DataConfig
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.scan import REFUSED_NAME, write_refused
-from fpcn_lightning.data.split import Split, make_split, read_split
+from fpcn_lightning.data.split import Split, configured_split
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.on_backbone import OnBackbone
 from fpcn_lightning.runs.atomic_write import atomic_folder, write_text_atomically
@@ -91,7 +91,8 @@ def audit(config: DataConfig, network: OnBackbone, folder: Path) -> Audit:
     descriptors = describe(network, data.pictures, different)
     pairs = [*copies.exact_copies(pictures), *_near(data, descriptors, different)]
     groups = copies.groups_of(pictures, pairs)
-    measured, errors = _predicted(data, descriptors, different, groups)
+    formats = files.read_formats(pictures)
+    measured, errors = _predicted(data, descriptors, different, groups, formats)
     published = any(item.published for item in pictures)
     counts = Counter(pictures[at].label for at in different)
     findings = [
@@ -101,7 +102,7 @@ def audit(config: DataConfig, network: OnBackbone, folder: Path) -> Audit:
         *balance.findings_of({label: counts[label] for label in data.index.classes}),
         *cues.findings_of(measured),
         *errors,
-        *files.suspicious(pictures, files.read_formats(pictures), data.pictures.whole),
+        *files.suspicious(pictures, formats, data.pictures.whole),
     ]
     order = list(Severity)
     findings.sort(key=lambda finding: order.index(finding.severity))
@@ -119,16 +120,10 @@ def _splits(config: DataConfig, data: RockDataModule) -> tuple[dict[int, str], l
     pictures = data.index.pictures
     if any(item.published for item in pictures):
         return {at: item.published for at, item in enumerate(pictures) if item.published}, []
-    options = config.split
     try:
-        split = (
-            make_split(data.index, val=options.val, test=options.test, seed=options.seed, grouped=options.grouped)
-            if options.file is None
-            else read_split(data.index, Path(options.file), grouped=options.grouped)
-        )
+        return _by_position(configured_split(data.index, config.split)), []
     except UserError as error:
         return {}, [Finding(Kind.NO_SPLIT, Severity.SERIOUS, str(error))]
-    return _by_position(split), []
 
 
 def _by_position(split: Split) -> dict[int, str]:
@@ -145,14 +140,18 @@ def _near(data: RockDataModule, descriptors: Descriptors, different: NDArray[np.
 
 
 def _predicted(
-    data: RockDataModule, descriptors: Descriptors, different: NDArray[np.int64], groups: Sequence[int]
+    data: RockDataModule,
+    descriptors: Descriptors,
+    different: NDArray[np.int64],
+    groups: Sequence[int],
+    formats: Sequence[str],
 ) -> tuple[list[Cue], list[Finding]]:
     """How well labels are predicted from the rock and from what is not rock, and labels that are probably wrong."""
     pictures = [data.index.pictures[at] for at in different]
     classes, labels = np.unique([item.label for item in pictures], return_inverse=True)
     if len(classes) < 2:
         return [], []
-    own = [groups[at] for at in different]
+    own, own_formats = ([each[at] for at in different] for each in (groups, formats))
     progress = tqdm(different.tolist(), "borders", delay=2, disable=None, leave=False)
     borders = np.stack([cues.border_features(data.pictures.whole(at)) for at in progress])
     found = probabilities(descriptors.features.astype(np.float64), labels, own, _STRENGTH)
@@ -160,8 +159,6 @@ def _predicted(
     measured = [
         Cue("The whole image", None if found is None else mean_recall(found, labels), chance, is_rock=True),
         cues.measure("The border of the image", borders, labels, own),
-        cues.measure(
-            "The size and format of the file", cues.file_features(pictures, files.read_formats(pictures)), labels, own
-        ),
+        cues.measure("The size and format of the file", cues.file_features(pictures, own_formats), labels, own),
     ]
     return measured, [] if found is None else label_errors(pictures, labels, found, classes.tolist())

@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +13,8 @@ from fpcn_lightning.audit.cues import Cue
 from fpcn_lightning.audit.findings import FINDINGS_NAME, Finding, Kind, Severity
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.names import escaped
+from fpcn_lightning.html_pages import image_uri, templates
 from fpcn_lightning.report.formats import NOT_KNOWN, percent
-from fpcn_lightning.report.html import jpeg_source, render
 from fpcn_lightning.report.text_table import TextTable
 
 PAGE_NAME = "index.html"
@@ -31,7 +33,8 @@ _TITLES = {
 _ABOUT_COPIES = (Kind.CONFLICT, Kind.ACROSS_SPLITS)
 
 
-class AuditContent(NamedTuple):
+@dataclass(frozen=True)
+class AuditContent:
     """What the page shows."""
 
     data: RockDataModule
@@ -39,6 +42,11 @@ class AuditContent(NamedTuple):
     groups: Sequence[int]  # of the images, by position
     cues: Sequence[Cue]
     groups_file: Path
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """The position of each image by its name."""
+        return {item.name: at for at, item in enumerate(self.data.index.pictures)}
 
 
 class _Shot(NamedTuple):
@@ -73,9 +81,8 @@ def make_page(content: AuditContent) -> str:
     for kind in (Kind.NEAR_COPY, Kind.EXACT_COPY):  # pairs that are shown once already
         by_kind[kind] = [item for item in by_kind.get(kind, ()) if (item.image, item.other) not in worse]
     sections = [_section(content, kind, by_kind[kind]) for kind in _TITLES if by_kind.get(kind)]
-    return render(
-        "fpcn_lightning.audit",
-        "page.html.jinja",
+    page = templates("fpcn_lightning.audit", "fpcn_lightning.report").get_template("page.html.jinja")
+    return page.render(
         title=f"Audit of {escaped(index.root.name)}",
         verdict=verdict(content.findings),
         sentences=sentences(content),
@@ -125,8 +132,7 @@ def sentences(content: AuditContent) -> list[str]:
 
 def _groups_of(content: AuditContent, pairs: Sequence[Finding]) -> int:
     """How many groups pairs belong to."""
-    position = {item.name: at for at, item in enumerate(content.data.index.pictures)}
-    return len({content.groups[position[item.image]] for item in pairs})
+    return len({content.groups[content.positions[item.image]] for item in pairs})
 
 
 def _photographs(count: int) -> str:
@@ -181,8 +187,7 @@ def _section(content: AuditContent, kind: Kind, findings: Sequence[Finding]) -> 
 
 
 def _with_thumbnails(content: AuditContent, finding: Finding) -> _Shown:
-    position = {item.name: at for at, item in enumerate(content.data.index.pictures)}
-    shots = [_shot(content, position[name]) for name in (finding.image, finding.other) if name]
+    shots = [_shot(content, content.positions[name]) for name in (finding.image, finding.other) if name]
     return _Shown(shots, finding.detail)
 
 
@@ -191,4 +196,4 @@ def _shot(content: AuditContent, position: int) -> _Shot:
     scale = _THUMBNAIL / max(item.width, item.height)
     size = (max(1, round(item.width * scale)), max(1, round(item.height * scale)))
     image = Image.fromarray(content.data.pictures.whole(position)).resize(size, Image.Resampling.BILINEAR)
-    return _Shot(jpeg_source(image), escaped(item.name), item.label)
+    return _Shot(image_uri(image), escaped(item.name), item.label)

@@ -5,9 +5,8 @@ place than between two steps, is here: the running means of the metrics of the e
 place, the step with which the loader begins, and how far the log was written.
 """
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, cast
 
@@ -177,17 +176,12 @@ class StepCheckpoint(lightning.Callback):
             self._leave(trainer)
 
     def _save(self, trainer: lightning.Trainer, position: _Position) -> None:
-        with self._saving(position):
-            trainer.save_checkpoint(self.path)
-        self._saved_at, self._saved_when = trainer.global_step, time.monotonic()
-
-    @contextlib.contextmanager
-    def _saving(self, position: _Position) -> Iterator[None]:
         self._position = position
         try:
-            yield
+            trainer.save_checkpoint(self.path)
         finally:
             self._position = None
+        self._saved_at, self._saved_when = trainer.global_step, time.monotonic()
 
     def _leave(self, trainer: lightning.Trainer) -> NoReturn:
         step = trainer.global_step

@@ -29,7 +29,7 @@ from fpcn_lightning.data.preparation import (
 )
 from fpcn_lightning.data.sampler import BalancedBatches, EveryImageOnce, Step
 from fpcn_lightning.data.scan import REFUSED_NAME, write_refused
-from fpcn_lightning.data.split import SPLIT_NAME, Split, all_test, make_split, read_split, write_split
+from fpcn_lightning.data.split import SPLIT_NAME, Split, all_test, configured_split, write_split
 from fpcn_lightning.errors import UserError
 
 
@@ -250,10 +250,7 @@ class RockDataModule(lightning.LightningDataModule):
     def _split(self) -> Split:
         if self.only_test:
             return all_test(self.index)
-        options = self.config.split
-        if options.file is not None:
-            return read_split(self.index, Path(options.file), grouped=options.grouped)
-        return make_split(self.index, val=options.val, test=options.test, seed=options.seed, grouped=options.grouped)
+        return configured_split(self.index, self.config.split)
 
     def _evaluation_loader(self, images: Sequence[int]) -> DataLoader[Batch]:
         """Every image once, in steps of as many as have views for an evaluation batch, at least one."""

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fpcn_lightning.config import SplitConfig
 from fpcn_lightning.data.index import FOREIGN_NAMES, SPLIT_NAMES, SPLITS, Index, IndexedImage
 from fpcn_lightning.data.lists import read_list
 from fpcn_lightning.data.names import class_key
@@ -84,6 +85,17 @@ def make_split(index: Index, *, val: float, test: float, seed: int, grouped: boo
         for position in cluster:
             splits[position] = split
     return _checked(index, clusters, splits)
+
+
+def configured_split(index: Index, options: SplitConfig) -> Split:
+    """The split that the section `data.split` asks for: from its file, or made.
+
+    Raises:
+        UserError: what `read_split` or `make_split` raises.
+    """
+    if options.file is not None:
+        return read_split(index, Path(options.file), grouped=options.grouped)
+    return make_split(index, val=options.val, test=options.test, seed=options.seed, grouped=options.grouped)
 
 
 def all_test(index: Index) -> Split:

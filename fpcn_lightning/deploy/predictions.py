@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 from tqdm import tqdm
 
 from fpcn_lightning.data.pictures import Batch
@@ -90,10 +91,10 @@ def _by_picture(positions: Tensor, labels: Tensor, probabilities: Tensor, score:
 
 
 def _window_confusion(positions: Tensor, labels: Tensor, probabilities: Tensor) -> Tensor:
-    _, places, views = torch.unique(positions, return_inverse=True, return_counts=True)
     classes = probabilities.shape[1]
+    predicted = averaged(positions, functional.one_hot(probabilities.argmax(1), classes).double())
     confusion = torch.zeros(classes, classes, dtype=torch.float64)
-    return confusion.index_put_((labels, probabilities.argmax(1)), 1 / views[places].double(), accumulate=True)
+    return confusion.index_add_(0, labels[first_rows(positions)], predicted)
 
 
 def _without_padding(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

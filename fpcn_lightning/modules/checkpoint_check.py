@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from fpcn_lightning.config import DataConfig
 from fpcn_lightning.data.names import MAX_CLASSES, class_problem
 from fpcn_lightning.data.preparation import check_data_config, make_augmentation
 
@@ -86,13 +87,13 @@ def check_plain(record: object) -> None:
                 _check_leaf(value, where)
 
 
-def check_ranges(classes: Sequence[Any], model: Mapping[str, Any], data: Any, seed: int) -> None:
+def check_ranges(classes: Sequence[Any], model: Mapping[str, Any], data: DataConfig, seed: int) -> None:
     """Check the values of a record that the types of its parts leave open.
 
     Args:
         classes: names in the order of their numbers.
         model: the section of the config.
-        data: the section `data`, a `DataConfig`.
+        data: the section `data`.
         seed: of the run.
 
     Raises:

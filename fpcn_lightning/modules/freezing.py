@@ -10,6 +10,8 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.backbones import Backbone
 from fpcn_lightning.models.network import Network
 
+_BATCH_NORM = nn.modules.batchnorm._BatchNorm
+
 
 class Freezing:
     """Freezes the backbone of a network, in whole or in part.
@@ -49,9 +51,6 @@ class Freezing:
         fixed = frozen and self._training.frozen_batch_norm == "fixed"
         for module in self._batch_norms if fixed else self._early_batch_norms:
             module.eval()
-
-
-_BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
 
 def _early(network: Network, share: float) -> list[nn.Parameter]:

@@ -1,6 +1,5 @@
 """One HTML page that holds everything: it needs no other file, no script and no network to be read."""
 
-import base64
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,12 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from fpcn_lightning.html_pages import data_uri, templates
 from fpcn_lightning.report.columns import results_table
 from fpcn_lightning.report.experiments import Experiment
 from fpcn_lightning.report.formats import NOT_KNOWN, percent, with_interval
 from fpcn_lightning.report.groups import group_notes, groups_of, groups_table
 from fpcn_lightning.report.heat_section import HeatSection
-from fpcn_lightning.report.html import render
 from fpcn_lightning.report.notes import notes
 from fpcn_lightning.report.object_ratio import BinRow
 from fpcn_lightning.report.panels import as_jpeg, last_panels
@@ -94,7 +93,8 @@ def make_page(contents: Sequence[PageContent], folder: Path) -> str:
     """
     sections = [_section(content, folder) for content in contents]
     title = " · ".join(section.name for section in sections)
-    return render("fpcn_lightning.report", "page.html.jinja", title=title, sections=sections)
+    page = templates("fpcn_lightning.report").get_template("page.html.jinja")
+    return page.render(title=title, sections=sections)
 
 
 def _section(content: PageContent, folder: Path) -> _Section:
@@ -121,7 +121,7 @@ def _section(content: PageContent, folder: Path) -> _Section:
 
 
 def _inline(svg: Path) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg.read_bytes()).decode()}"
+    return data_uri(svg.read_bytes(), "svg+xml")
 
 
 def _panels(variants: Sequence[Variant]) -> list[_Figure]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from fpcn_lightning.report.html import jpeg_source
+from fpcn_lightning.html_pages import image_uri
 from fpcn_lightning.report.variants import Variant
 from fpcn_lightning.runs.results import Run
 
@@ -50,4 +50,4 @@ def as_jpeg(path: Path) -> str:
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
     picture.thumbnail((_WIDEST, picture.height))
-    return jpeg_source(picture)
+    return image_uri(picture)

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fpcn_lightning import build
-from fpcn_lightning.allocator import keep_freed_memory
 from fpcn_lightning.config import Config
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.library_warnings import quiet_libraries
 from fpcn_lightning.runs.folders import audit_folder
 from fpcn_lightning.runs.invocation import Invocation
+from fpcn_lightning.tasks.libraries import prepare_libraries
 
 if TYPE_CHECKING:
     from fpcn_lightning.audit.inspection import Audit
@@ -53,8 +52,7 @@ def audit_data(config: Config, say: Callable[[str], None] = print) -> "Audit":
     from fpcn_lightning.data.preparation import location
     from fpcn_lightning.models.on_backbone import OnBackbone
 
-    quiet_libraries()
-    keep_freed_memory()
+    prepare_libraries()
     network = build.network(config.model, 2, PROBE)
     if not isinstance(network, OnBackbone):
         raise UserError("the audit describes images with a backbone: use model=probe backbone=NAME.")

@@ -5,12 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from fpcn_lightning import build
-from fpcn_lightning.allocator import keep_freed_memory
 from fpcn_lightning.config import Config, DataConfig
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.split import read_split_rows
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.library_warnings import quiet_libraries
 from fpcn_lightning.modules import checkpoints
 from fpcn_lightning.modules.checkpoints import CheckpointRecord, Loaded
 from fpcn_lightning.modules.classifier import Classifier
@@ -19,6 +17,7 @@ from fpcn_lightning.runs.folders import data_name, evaluation_folder, variant_na
 from fpcn_lightning.runs.invocation import Invocation
 from fpcn_lightning.runs.recording import RunRecord
 from fpcn_lightning.tasks.checkpoint_data import other_data, own_data
+from fpcn_lightning.tasks.libraries import prepare_libraries
 from fpcn_lightning.tasks.outcome import describe, save_predictions
 
 logger = logging.getLogger(__name__)
@@ -32,8 +31,7 @@ def run(config: Config, invocation: Invocation) -> None:
     """
     if config.checkpoint is None:
         raise UserError("checkpoint is not set: pass the file to test, checkpoint=RUN/checkpoints/best.ckpt.")
-    quiet_libraries()
-    keep_freed_memory()
+    prepare_libraries()
     path = Path(config.checkpoint)
     loaded = checkpoints.load(path)
     record = _record(config, invocation, loaded.record)

@@ -9,7 +9,6 @@ from pathlib import Path
 from filelock import FileLock
 
 from fpcn_lightning import build
-from fpcn_lightning.allocator import keep_freed_memory
 from fpcn_lightning.config import Config, ExplainConfig
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.preparation import image_limits
@@ -20,7 +19,6 @@ from fpcn_lightning.explain.methods import METHODS
 from fpcn_lightning.explain.panels import PanelInput, panels_of
 from fpcn_lightning.explain.selection import centre_views, labels_by_folder, readable
 from fpcn_lightning.field.sources import find_pictures
-from fpcn_lightning.library_warnings import quiet_libraries
 from fpcn_lightning.modules.checkpoints import CheckpointRecord, Loaded, load
 from fpcn_lightning.report.experiments import Experiment, read_experiments
 from fpcn_lightning.report.heat_findings import findings
@@ -29,6 +27,7 @@ from fpcn_lightning.runs.folders import EXPLANATIONS, check_names, experiment_pa
 from fpcn_lightning.runs.heat_maps import MEASURES_NAME, read_heat_maps, write_heat_maps
 from fpcn_lightning.runs.invocation import Invocation
 from fpcn_lightning.tasks.checkpoint_data import own_data
+from fpcn_lightning.tasks.libraries import prepare_libraries
 from fpcn_lightning.tasks.report import report_folder
 
 logger = logging.getLogger(__name__)
@@ -40,8 +39,7 @@ def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the s
     Raises:
         UserError: neither is given, a checkpoint or image cannot be used, or its own images are missing.
     """
-    quiet_libraries()
-    keep_freed_memory()
+    prepare_libraries()
     _check(config.explain)
     if config.checkpoint is None and config.runs is None:
         raise UserError(

@@ -2,17 +2,16 @@
 
 from pathlib import Path
 
-from fpcn_lightning.allocator import keep_freed_memory
 from fpcn_lightning.config import Config
 from fpcn_lightning.deploy import bundle
 from fpcn_lightning.deploy.bundle_folder import check_replaceable, new_bundle_folder
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.library_warnings import quiet_libraries
 from fpcn_lightning.modules import checkpoints
 from fpcn_lightning.modules.checkpoints import CheckpointRecord
 from fpcn_lightning.runs.folders import bundle_folder
 from fpcn_lightning.runs.invocation import Invocation
 from fpcn_lightning.tasks.checkpoint_data import own_data
+from fpcn_lightning.tasks.libraries import prepare_libraries
 
 
 def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the signature of all tasks
@@ -24,8 +23,7 @@ def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the s
     """
     if config.checkpoint is None:
         raise UserError("checkpoint is not set: pass the file to export, checkpoint=RUN/checkpoints/best.ckpt.")
-    quiet_libraries()
-    keep_freed_memory()
+    prepare_libraries()
     bundle.check_config(config.export)
     checkpoint = Path(config.checkpoint)
     loaded = checkpoints.load(checkpoint)

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpcn_lightning import build
-from fpcn_lightning.allocator import keep_freed_memory
 from fpcn_lightning.config import Config
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.library_warnings import quiet_libraries
 from fpcn_lightning.report.table import print_table, summarise
 from fpcn_lightning.runs.folders import check_names
 from fpcn_lightning.runs.heat_maps import remove_heat_maps
@@ -17,6 +15,7 @@ from fpcn_lightning.runs.invocation import Invocation
 from fpcn_lightning.runs.recording import LAST, RunRecord, file_hash, relative
 from fpcn_lightning.stopping import StopRequest
 from fpcn_lightning.tasks.changed_images import check_images
+from fpcn_lightning.tasks.libraries import prepare_libraries
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -64,8 +63,7 @@ def train(config: Config, record: RunRecord) -> None:
     from fpcn_lightning.tasks.budget import plan_training
     from fpcn_lightning.tracking.loggers import closing_loggers
 
-    quiet_libraries()
-    keep_freed_memory()
+    prepare_libraries()
     data = build.datamodule(config.data, config.seed)
     data.prepare_data()
     resumed = _checkpoint_to_resume(record, data)

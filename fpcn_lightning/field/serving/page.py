@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from nicegui import ui
 from nicegui.element import Element
 from nicegui.events import GenericEventArguments
@@ -15,18 +14,13 @@ from fpcn_lightning.field.serving.about import About
 from fpcn_lightning.field.serving.pictures import MAX_PICTURES, PictureResult, refused
 from fpcn_lightning.field.serving.verdict import UNFAMILIAR_SHARE, State
 from fpcn_lightning.field.untrusted import MAX_TEXT
+from fpcn_lightning.html_pages import templates
 
 _FOLDER = Path(__file__).parent
 CSS = (_FOLDER / "page.css").read_text("utf-8")
 _MAX_CORRECTIONS = 10_000
 _STATES = list(State)
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("fpcn_lightning.field.serving", "."),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = templates("fpcn_lightning.field.serving")
 
 SortKey = Callable[[PictureResult], tuple[object, ...]]
 COLUMNS: dict[str, SortKey] = {
@@ -72,7 +66,7 @@ class DropZone(Element, component="drop_zone.js"):
 
 def rendered(macro: str, *arguments: object) -> str:
     """HTML from a macro of `page.html.jinja`, which escapes everything that it is passed."""
-    return str(getattr(_ENVIRONMENT.get_template("page.html.jinja").module, macro)(*arguments))
+    return str(getattr(_TEMPLATES.get_template("page.html.jinja").module, macro)(*arguments))
 
 
 class Page:

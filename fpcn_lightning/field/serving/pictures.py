@@ -1,7 +1,5 @@
 """The prediction for one uploaded photograph, with what the page shows of it."""
 
-import base64
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
@@ -18,6 +16,7 @@ from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.field.results import PredictionTable, csv_line
 from fpcn_lightning.field.serving.verdict import State, Verdict, usual_coverage, verdict
 from fpcn_lightning.field.untrusted import printable
+from fpcn_lightning.html_pages import image_uri
 
 MAX_PICTURES = 50
 """At a time on the page, and in one request to the REST endpoint."""
@@ -140,6 +139,4 @@ def _preview(path: Path, reader: ImageReader) -> NDArray[np.uint8]:
 
 
 def _data_uri(picture: NDArray[np.uint8]) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=_JPEG_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return image_uri(Image.fromarray(picture), quality=_JPEG_QUALITY)

@@ -196,6 +196,11 @@ def cell_edges(length: int, cell: int) -> NDArray[np.int64]:
     return np.append(np.arange(0, length, cell), length)
 
 
+def centres(edges: NDArray[np.int64]) -> NDArray[np.float64]:
+    """float64 [cells], the centres of the cells between `cell_edges`."""
+    return (edges[1:] + edges[:-1]) / 2
+
+
 def cells_at(cells: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """The cells [rows, columns] in the centres of the pixels of a picture [h, w], since codes have no mean."""
     rows, columns = (

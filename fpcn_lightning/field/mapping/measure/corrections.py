@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import points_in_poly
 
-from fpcn_lightning.field.mapping.measure.class_map import NO_DATA, ClassMap
+from fpcn_lightning.field.mapping.measure.class_map import NO_DATA, ClassMap, centres
 from fpcn_lightning.field.mapping.read.corrections import CorrectedOutline
 
 _SURE = 100  # percent
@@ -19,13 +19,13 @@ def with_corrections(class_map: ClassMap, outlines: Sequence[CorrectedOutline]) 
     A cell belongs to an outline that contains its centre. Cells whose class changes are `by_hand`; places without data
     stay so.
     """
-    y, x = ((edges[1:] + edges[:-1]) / 2 for edges in (class_map.row_edges, class_map.column_edges))
+    y, x = centres(class_map.row_edges), centres(class_map.column_edges)
     codes = class_map.codes.copy()
     for outline in outlines:
         low, high = outline.rings[0].min(0), outline.rings[0].max(0)
         rows, columns = (
-            slice(*np.searchsorted(centres, limits))
-            for centres, limits in ((y, (low[1], high[1])), (x, (low[0], high[0])))
+            slice(*np.searchsorted(places, limits))
+            for places, limits in ((y, (low[1], high[1])), (x, (low[0], high[0])))
         )
         inside = _inside(outline.rings, y[rows], x[columns])
         codes[rows, columns][inside & (codes[rows, columns] != NO_DATA)] = outline.code

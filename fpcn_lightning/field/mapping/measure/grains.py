@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 from skimage.measure import label
 
-from fpcn_lightning.field.mapping.measure.class_map import NO_DATA, ClassMap
+from fpcn_lightning.field.mapping.measure.class_map import NO_DATA, ClassMap, centres
 from fpcn_lightning.field.results import TableRow
 
 _LENGTHS = ("centroid_x", "centroid_y", "left", "top", "right", "bottom", "diameter", "major_axis", "minor_axis")
@@ -141,7 +141,8 @@ def size_rows(class_map: ClassMap, grains: MeasuredGrains) -> list[TableRow]:
 def _moments(class_map: ClassMap, labels: NDArray[np.int64], count: int) -> tuple[NDArray[np.float64], ...]:
     """Of each grain: area, mean y, mean x, variance of y, of x, covariance, mean confidence."""
     sums = np.zeros((7, count + 1))
-    (ys, heights), (xs, widths) = _centres(class_map.row_edges), _centres(class_map.column_edges)
+    ys, xs = centres(class_map.row_edges), centres(class_map.column_edges)
+    heights, widths = np.diff(class_map.row_edges), np.diff(class_map.column_edges)
     for rows in class_map.bands:
         numbers, area = labels[rows].ravel(), np.outer(heights[rows], widths).astype(np.float64)
         y, x = ys[rows, None], xs[None]
@@ -153,11 +154,6 @@ def _moments(class_map: ClassMap, labels: NDArray[np.int64], count: int) -> tupl
     area = sums[0, 1:]
     mean_y, mean_x, yy, xx, yx, confidence = sums[1:, 1:] / area
     return area, mean_y, mean_x, yy - mean_y**2, xx - mean_x**2, yx - mean_y * mean_x, confidence
-
-
-def _centres(edges: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Centres and lengths of cells."""
-    return (edges[1:] + edges[:-1]) / 2, np.diff(edges)
 
 
 def _boxes(slices: list[Any]) -> NDArray[np.int64]:

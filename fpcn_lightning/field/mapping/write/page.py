@@ -1,13 +1,10 @@
 """The page of a map: the section under its classes, the areas, and all warnings; it needs no other file to be read."""
 
-import base64
-import io
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -15,8 +12,9 @@ from fpcn_lightning.field.mapping.measure.class_map import NO_DATA, ClassMap, ce
 from fpcn_lightning.field.mapping.measure.palette import class_colours
 from fpcn_lightning.field.mapping.write import result_folder as names
 from fpcn_lightning.field.mapping.write.figures import scale_bar
-from fpcn_lightning.field.mapping.write.summary import MapSummary, notes, warnings
+from fpcn_lightning.field.mapping.write.summary import MapSummary, notes, number, warnings
 from fpcn_lightning.field.results import TableRow, shown
+from fpcn_lightning.html_pages import data_uri, image_uri, templates
 from fpcn_lightning.runs.atomic_write import write_text_atomically
 
 _JPEG_QUALITY = 85
@@ -70,26 +68,23 @@ def write_page(path: Path, summary: MapSummary, class_map: ClassMap, photograph:
         class_map: the map.
         photograph: uint8 [h, w, 3], the section at a smaller size.
     """
-    environment = Environment(
-        loader=PackageLoader("fpcn_lightning.field.mapping.write", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     known = summary.micrometres_per_pixel is not None
-    text = environment.get_template("page.html.jinja").render(
-        summary=summary,
-        section=shown(Path(summary.section.name)),
-        made=datetime.now(UTC).strftime("%Y-%m-%d"),
-        verdict=verdict(summary),
-        warnings=warnings(summary),
-        notes=notes(summary),
-        layers=_layers(class_map, photograph),
-        unit="mm²" if known else "px",
-        lines=[_line(row, known=known) for row in _largest_first(summary.areas)],
-        files=_FILES,
-        size_figure=_encoded((path.parent / names.SIZE_FIGURE).read_bytes(), "png") if summary.grains else None,
+    text = (
+        templates("fpcn_lightning.field.mapping.write")
+        .get_template("page.html.jinja")
+        .render(
+            summary=summary,
+            section=shown(Path(summary.section.name)),
+            made=datetime.now(UTC).strftime("%Y-%m-%d"),
+            verdict=verdict(summary),
+            warnings=warnings(summary),
+            notes=notes(summary),
+            layers=_layers(class_map, photograph),
+            unit="mm²" if known else "px",
+            lines=[_line(row, known=known) for row in _largest_first(summary.areas)],
+            files=_FILES,
+            size_figure=data_uri((path.parent / names.SIZE_FIGURE).read_bytes(), "png") if summary.grains else None,
+        )
     )
     write_text_atomically(path, text)
 
@@ -109,12 +104,8 @@ def verdict(summary: MapSummary) -> str:
 
 def _largest_first(areas: list[TableRow]) -> list[TableRow]:
     """The classes in the map or in its corrected areas, without the row of places without data."""
-    found = [row for row in areas[:-1] if row["area_px"] or _number(row["percent_corrected"]) >= 0.05]
-    return sorted(found, key=lambda row: -_number(row["percent"]))
-
-
-def _number(cell: object) -> float:
-    return float(cell) if isinstance(cell, int | float) else 0.0
+    found = [row for row in areas[:-1] if row["area_px"] or number(row["percent_corrected"]) >= 0.05]
+    return sorted(found, key=lambda row: -number(row["percent"]))
 
 
 def _line(row: TableRow, *, known: bool) -> _AreaLine:
@@ -122,12 +113,12 @@ def _line(row: TableRow, *, known: bool) -> _AreaLine:
     return _AreaLine(
         name=str(row["class"]),
         colour=str(row["colour"]),
-        percent=f"{_number(row['percent']):.1f}",
+        percent=f"{number(row['percent']):.1f}",
         corrected=f"{row['percent_corrected']:.1f}" if measured else "not measured",
         interval=f"{row['corrected_low']:.1f} to {row['corrected_high']:.1f}" if measured else "not measured",
         area=f"{row['area_mm2']:.4g}" if known else f"{row['area_px']:,}",
         grains=f"{row['grains']:,}",
-        unfamiliar=f"{_number(row['percent_unfamiliar']):.0f}",
+        unfamiliar=f"{number(row['percent_unfamiliar']):.0f}",
     )
 
 
@@ -137,9 +128,9 @@ def _layers(class_map: ClassMap, photograph: NDArray[np.uint8]) -> _Layers:
     colours = np.dstack([class_colours(len(class_map.classes))[codes], np.where(codes == NO_DATA, 0, 255)])
     length, label = scale_bar(class_map.width, class_map.micrometres_per_pixel)
     return _Layers(
-        photograph=_data_uri(photograph, "jpeg", quality=_JPEG_QUALITY),
-        classes=_data_uri(colours.astype(np.uint8), "png"),
-        unfamiliar=_data_uri(_hatched(unfamiliar), "png") if unfamiliar.any() else None,
+        photograph=image_uri(Image.fromarray(photograph), quality=_JPEG_QUALITY),
+        classes=image_uri(Image.fromarray(colours.astype(np.uint8)), "png"),
+        unfamiliar=image_uri(Image.fromarray(_hatched(unfamiliar)), "png") if unfamiliar.any() else None,
         bar_percent=100 * length / class_map.width,
         bar_label=label,
     )
@@ -153,13 +144,3 @@ def _hatched(where: NDArray[np.bool_]) -> NDArray[np.uint8]:
     pixels[where & (phase < _STRIPE)] = (0, 0, 0, 255)
     pixels[where & (phase >= _STRIPE) & (phase < 2 * _STRIPE)] = (255, 255, 255, 255)
     return pixels
-
-
-def _data_uri(pixels: NDArray[np.uint8], kind: str, **options: int) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind, **options)
-    return _encoded(buffer.getvalue(), kind)
-
-
-def _encoded(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

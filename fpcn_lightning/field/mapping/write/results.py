@@ -12,7 +12,7 @@ from fpcn_lightning.field.mapping.measure.palette import class_colours
 from fpcn_lightning.field.mapping.measure.tables import AREA_COLUMNS, CONTACT_COLUMNS, MapMeasurements
 from fpcn_lightning.field.mapping.write import result_folder as names
 from fpcn_lightning.field.mapping.write.figures import draw_overview, draw_sizes
-from fpcn_lightning.field.mapping.write.outlines import write_outlines
+from fpcn_lightning.field.mapping.write.outlines import outlines_of, write_outlines
 from fpcn_lightning.field.mapping.write.qgis_style import qgis_style
 from fpcn_lightning.field.mapping.write.rasters import write_raster
 from fpcn_lightning.field.results import TableRow, csv_line
@@ -45,9 +45,10 @@ def write_results(
         write_raster(path, class_map, class_map.codes, class_colours(len(class_map.classes)))
     with atomic_write(output / names.CONFIDENCE_MAP) as path:
         write_raster(path, class_map, class_map.confidence)
+    outlines = outlines_of(class_map, measured.grains)
     for name, downwards in ((names.OUTLINES, True), (names.OUTLINES_QGIS, False)):
         with atomic_write(output / name) as path:
-            write_outlines(path, class_map, measured.grains, downwards=downwards)
+            write_outlines(path, class_map, measured.grains, outlines, downwards=downwards)
     write_text_atomically(output / names.STYLE, qgis_style(class_map.classes))
     draw_overview(output / names.OVERVIEW, class_map, photograph, measured.areas)
     draw_sizes(output / names.SIZE_FIGURE, class_map, measured.grains, resolution)

@@ -85,12 +85,12 @@ class MapSummary:
     @property
     def percent_no_data(self) -> float:
         """Of the section."""
-        return _number(self.areas[-1]["percent_of_section"])
+        return number(self.areas[-1]["percent_of_section"])
 
     @property
     def percent_unfamiliar(self) -> float:
         """Of the area with data: what looks unlike the pictures of the training."""
-        return sum(_number(row["percent"]) * _number(row["percent_unfamiliar"]) / 100 for row in self.areas[:-1])
+        return sum(number(row["percent"]) * number(row["percent_unfamiliar"]) / 100 for row in self.areas[:-1])
 
     def as_json(self) -> dict[str, object]:
         """All of it as JSON, with the versions of the libraries that were used."""
@@ -152,8 +152,9 @@ def metric(micrometres: float) -> str:
     return f"{micrometres:.3g} um"
 
 
-def _number(cell: object) -> float:
-    return cell if isinstance(cell, float) else 0.0
+def number(cell: object) -> float:
+    """The number in a cell of a table, 0 in an empty one."""
+    return float(cell) if isinstance(cell, int | float) else 0.0
 
 
 def _area_lines(summary: MapSummary) -> list[str]:

@@ -11,7 +11,7 @@ from fpcn_lightning.field.mapping.measure.corrections import with_corrections
 from fpcn_lightning.field.mapping.measure.grains import find_grains
 from fpcn_lightning.field.mapping.measure.tables import area_rows
 from fpcn_lightning.field.mapping.read.corrections import read_corrections
-from fpcn_lightning.field.mapping.write.outlines import write_outlines
+from fpcn_lightning.field.mapping.write.outlines import outlines_of, write_outlines
 from tests.field.mapping.drawn import CLASSES, drawn_map
 
 
@@ -22,7 +22,8 @@ def random_map(seed: int) -> ClassMap:
 
 def edited(class_map: ClassMap, path: Path, classes: dict[int, str], *, downwards: bool = True) -> Path:
     """The outlines of a map after a person has given some of its grains other classes."""
-    write_outlines(path, class_map, find_grains(class_map), downwards=downwards)
+    grains = find_grains(class_map)
+    write_outlines(path, class_map, grains, outlines_of(class_map, grains), downwards=downwards)
     content = json.loads(path.read_text(encoding="utf-8"))
     for feature in content["features"]:
         name = classes.get(feature["properties"]["grain"])

@@ -9,14 +9,16 @@ from skimage.measure import points_in_poly
 
 from fpcn_lightning.field.mapping.measure.class_map import NO_DATA
 from fpcn_lightning.field.mapping.measure.grains import find_grains
-from fpcn_lightning.field.mapping.write.outlines import write_outlines
+from fpcn_lightning.field.mapping.write.outlines import outlines_of, write_outlines
 from fpcn_lightning.field.mapping.write.qgis_style import qgis_style
 from tests.field.mapping.drawn import CLASSES, drawn_map
 
 
 def features(codes: Any, folder: Path, *, downwards: bool = True, **changes: Any) -> list[dict[str, Any]]:
     class_map = drawn_map(codes, **changes)
-    write_outlines(folder / "grains.geojson", class_map, find_grains(class_map), downwards=downwards)
+    grains = find_grains(class_map)
+    outlines = outlines_of(class_map, grains)
+    write_outlines(folder / "grains.geojson", class_map, grains, outlines, downwards=downwards)
     content = json.loads((folder / "grains.geojson").read_text(encoding="utf-8"))
     assert content["type"] == "FeatureCollection"
     return content["features"]  # type: ignore[no-any-return]
