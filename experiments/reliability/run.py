@@ -2,9 +2,9 @@
 
     python experiments/reliability/run.py [--only kills|pictures] [--kinds train,map] [--count 5] [--seed 0]
 
-Kills: each command of the program is killed with all its processes at a moment between its start and the end of an
-unkilled one, and started again with the same words. It must then end with exit code 0 and the same files. Files that
-differ between two unkilled ones, such as those with times, are not compared; the results name them.
+Kills: each command of the program is killed with all its processes at a random moment after it has made its first
+file, and started again with the same words. It must then end with exit code 0 and the same files. Files that differ
+between two unkilled ones, such as those with times, are not compared; the results name them.
 
 Pictures: small pictures of 16 variants of ten formats are damaged in five ways and read (`tests/fuzz_pictures.py`).
 
@@ -147,6 +147,7 @@ class Baseline:
     """Two unkilled commands: how long they take, their files, and which of these differ between the two."""
 
     seconds: float
+    writing: float  # seconds of these after the first file
     files: dict[str, str]
     varying: list[str]
 
@@ -155,7 +156,7 @@ class Baseline:
 class Kill:
     """One killed command and what came of starting it again; `differing` files are a failure."""
 
-    second: float  # when it was killed, counted from its start
+    second: float  # when it was killed, counted from its first file
     running: bool  # whether it was still running
     file_system: str
     exit_code: int
@@ -195,6 +196,8 @@ class Place:
     def __exit__(self, *_: object) -> None:
         for path in self._made:
             shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # not empty while another command runs
+            (SECOND / f"reliability-{os.getpid()}").rmdir()
 
 
 def two_file_systems(folder: Path) -> bool:
@@ -219,7 +222,18 @@ def start(words: Sequence[str], place: Place, cwd: Path) -> "subprocess.Popen[by
 
 def finish(words: Sequence[str], place: Place, cwd: Path) -> tuple[int, str]:
     """Run a command to its end; its exit code and the last line that it printed."""
-    process = start(words, place, cwd)
+    return end_of(start(words, place, cwd), place)
+
+
+def wait_for_a_file(process: "subprocess.Popen[bytes]", folder: Path) -> None:
+    """Return when a started command has made a file in `folder`, or has ended."""
+    before = set(results_in(folder))
+    while process.poll() is None and before.issuperset(results_in(folder)):
+        time.sleep(0.02)
+
+
+def end_of(process: "subprocess.Popen[bytes]", place: Place) -> tuple[int, str]:
+    """Wait for a started command; its exit code and the last line that it printed."""
     try:
         code = process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
@@ -253,13 +267,14 @@ def descendants(number: int) -> list[int]:
 
 def fingerprints(folder: Path) -> dict[str, str]:
     """A hash of each file below a folder; of a checkpoint the tensors, of a result its metrics."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    visible = ((path, path.relative_to(folder)) for path in files)
-    return {
-        name.as_posix(): fingerprint(path)
-        for path, name in visible
-        if not any(part.startswith((".cache", ".tmp")) for part in name.parts) and path.suffix != ".lock"
-    }
+    return {path.relative_to(folder).as_posix(): fingerprint(path) for path in sorted(results_in(folder))}
+
+
+def results_in(folder: Path) -> Iterator[Path]:
+    """The files below a folder, but for locks, caches, and what is temporary; files may vanish meanwhile."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".cache", ".tmp"))]
+        yield from (Path(place, name) for name in names if not name.startswith(".tmp") and not name.endswith(".lock"))
 
 
 def fingerprint(path: Path) -> str:
@@ -316,31 +331,36 @@ def prepare(folder: Path) -> Prepared:
 
 def baseline(name: str, kind: Kind, folder: Path, prepared: Prepared) -> Baseline:
     """Run a command twice without killing it."""
-    found, seconds = [], []
+    found, seconds, writing = [], [], []
     for number in range(2):
         with Place(folder, f"{name}-whole-{number}", second=False) as place:
             if kind.begin is not None:
                 kind.begin(place.folder, prepared)
             began = time.monotonic()
-            code, said = finish(kind.words(place.folder, prepared), place, prepared.folder)
+            process = start(kind.words(place.folder, prepared), place, prepared.folder)
+            wait_for_a_file(process, place.folder)
+            first = time.monotonic()
+            code, said = end_of(process, place)
             seconds.append(time.monotonic() - began)
+            writing.append(time.monotonic() - first)
             if code:
                 sys.exit(f"{name} exited with {code}: {said}")
             found.append(fingerprints(place.folder))
     one, other = found
     varying = sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))
-    return Baseline(min(seconds), one, varying)
+    return Baseline(min(seconds), min(writing), one, varying)
 
 
 def killed(name: str, number: int, whole: Baseline, options: argparse.Namespace, prepared: Prepared) -> Kill:
     """Kill a command, start it again, and compare its files with those of an unkilled one."""
     kind, second = KINDS[name], number % 2 == 1 and two_file_systems(options.folder)
-    moment = random.Random(f"{options.seed} {name} {number}").uniform(0, whole.seconds)
+    moment = random.Random(f"{options.seed} {name} {number}").uniform(0, whole.writing)
     with Place(options.folder, f"{name}-{number}", second=second and name == "train") as place:
         if kind.begin is not None:
             kind.begin(place.folder, prepared)
         words = kind.words(place.folder, prepared)
         process = start(words, place, prepared.folder)
+        wait_for_a_file(process, place.folder)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(moment)
         running = process.poll() is None
