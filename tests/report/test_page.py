@@ -97,7 +97,7 @@ def test_links_with_odd_characters_lead_to_their_folders(folder: Path) -> None:
 
 def test_rows_differ_in_what_differs_and_share_the_rest(folder: Path) -> None:
     text = " ".join(read(page_of(folder)).text.split())
-    differing = text[text.index("What differs") : text.index("Where the numbers come from")]
+    differing = text[text.index("What differs") : text.index("The config that all runs share")]
     assert "model.theta" in differing
     assert "model.text" in differing, "the failed run has no such key"
     assert "data.split.seed" not in differing
@@ -114,7 +114,7 @@ def test_a_run_that_was_killed_is_said_to_have_died(folder: Path) -> None:
     write_result(folder / "killed", make_failed(variant="killed", status="running", error=None))
     (folder / "killed" / ".lock").touch()
     text = " ".join(read(page_of(folder)).text.split())
-    assert text.count("died: exited without an error message, perhaps killed") == 2, "in the table, and among the runs"
+    assert text.count("died: exited without an error message, perhaps killed") == 3, "both tables and the runs"
 
 
 def leave_panels(run: Path, epoch: int, grey: int, side: int = 300) -> None:
