@@ -10,6 +10,7 @@ from urllib.parse import quote
 from fpcn_lightning.html_pages import templates
 from fpcn_lightning.report.columns import brief_table, results_table
 from fpcn_lightning.report.experiments import Experiment
+from fpcn_lightning.report.explanation_page import HEAT_COLOURS
 from fpcn_lightning.report.formats import NOT_KNOWN, percent, with_interval
 from fpcn_lightning.report.groups import group_notes, groups_of, groups_table
 from fpcn_lightning.report.heat_section import HeatSection
@@ -90,7 +91,7 @@ def make_page(contents: Sequence[PageContent], folder: Path) -> str:
     sections = [_section(content, folder) for content in contents]
     title = " · ".join(section.name for section in sections)
     page = templates("fpcn_lightning.report").get_template("page.html.jinja")
-    return page.render(title=title, sections=sections)
+    return page.render(title=title, sections=sections, heat_colours=HEAT_COLOURS)
 
 
 def _section(content: PageContent, folder: Path) -> _Section:
@@ -105,7 +106,9 @@ def _section(content: PageContent, folder: Path) -> _Section:
         brief=brief if (brief.headings, brief.lines) != (table.headings, table.lines) else None,
         table=table,
         groups=groups_table(groups) if groups else None,
-        notes=list(dict.fromkeys([*notes(experiment), *group_notes(experiment, groups)])),
+        notes=list(
+            dict.fromkeys([*notes(experiment), *group_notes(experiment, groups), *(heat.notes if heat else ())])
+        ),
         figures=[chart(path, caption) for path, caption in content.figures.items()],
         bins=_bin_table(content.bins) if content.bins else None,
         heat_sentences=heat.sentences if heat else (),

@@ -166,7 +166,7 @@ def test_runs_that_were_measured_otherwise_are_left_out_with_a_word(tmp_path: Pa
     assert [each.name for each in section.found] == ["plain"]
     assert any(
         sentence.startswith("No heat maps of fpcn: not all its runs were measured with the same options")
-        for sentence in section.sentences
+        for sentence in section.notes
     )
 
 

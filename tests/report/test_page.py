@@ -157,3 +157,17 @@ def test_several_experiments_have_a_section_each(folder: Path) -> None:
     reader = read(page_of(folder))
     assert reader.tags.count("section") == 2
     assert {"#experiment-1", "#experiment-2"} <= set(reader.places)
+
+
+def test_the_page_answers_first_and_its_notes_are_last(folder: Path) -> None:
+    text = " ".join(read(page_of(folder)).text.split())
+    words = ("plain and mask are best", "95 % interval", "All columns and rows", "Runs", "Where the numbers come from")
+    places = [text.index(word) for word in (*words, "Notes", "The test set has 4 pictures")]
+    assert places == sorted(places)
+
+
+def test_runs_with_a_page_of_their_own_are_linked_to_it(folder: Path) -> None:
+    (folder / "plain" / "seed-0" / "index.html").touch()
+    places = read(page_of(folder)).places
+    assert "plain/seed-0/index.html" in places
+    assert "mask/seed-0/" in places
