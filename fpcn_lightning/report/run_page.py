@@ -115,11 +115,12 @@ def _page(run: Run) -> RunPage:
 
 def _drawn(draw: Callable[[Path], None], path: Path, caption: str) -> list[PageFigure]:
     """The figure, or nothing where it cannot be drawn."""
+    found = []
     path.unlink(missing_ok=True)
     with failures_as_warnings(str(path)):
         draw(path)
-        return [chart(path, caption)]
-    return []
+        found.append(chart(path, caption))
+    return found
 
 
 def _tested(result: Result) -> Metrics | None:

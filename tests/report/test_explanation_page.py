@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
@@ -8,7 +10,7 @@ from fpcn_lightning.report.explanation_page import (
     write_explanation_page,
 )
 from fpcn_lightning.report.text_table import TextTable
-from tests.report.test_page import NASTY, Path, read, shown
+from tests.report.test_page import NASTY, read, shown
 
 
 def test_the_page_answers_first(tmp_path: Path) -> None:

@@ -41,8 +41,16 @@ def test_verdict_table_figures_and_notes_come_in_this_order(tmp_path: Path) -> N
     write_thumbnails(run_of(tmp_path), grey)
     reader = page_of(tmp_path)
     text = text_of(reader)
-    words = ("plain (seed 0) classifies 80.0 %", "macro-F1 %", "most often taken for", "The worst mistakes", "Training")
-    words += ("Where the numbers come from", "Notes", "Chance predicts every class equally often")
+    words = [
+        "plain (seed 0) classifies 80.0 %",
+        "macro-F1 %",
+        "most often taken for",
+        "The worst mistakes",
+        "Training",
+        "Where the numbers come from",
+        "Notes",
+        "Chance predicts every class equally often",
+    ]
     places = [text.index(word) for word in words]
     assert places == sorted(places)
     assert len([place for place in reader.places if place.startswith("data:image/png")]) == 2

@@ -17,7 +17,7 @@ REFERENCE = {"report": {"reference": "plain"}}
 
 def metrics_of(confusion: list[list[int]]) -> Metrics:
     counts = np.array(confusion)
-    return make_metrics(int(counts.trace()), int(counts.sum())) | {"confusion": confusion}  # type: ignore[return-value]
+    return make_metrics(int(counts.trace()), int(counts.sum())) | {"confusion": confusion}
 
 
 def judged(folder: Path, confusion: list[list[int]], **changes: Any) -> list[str]:
