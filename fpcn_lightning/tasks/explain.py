@@ -23,14 +23,13 @@ from fpcn_lightning.modules.checkpoints import CheckpointRecord, Loaded, load
 from fpcn_lightning.report.experiments import Experiment, read_experiments
 from fpcn_lightning.report.explanation_page import (
     HEAT_COLOURS,
-    ExplanationPage,
     panels_figure,
     prediction_verdict,
-    write_explanation_page,
 )
 from fpcn_lightning.report.heat_findings import finding_notes, findings
 from fpcn_lightning.report.localisation import Localisation, localisation_table, localise
 from fpcn_lightning.report.page_figure import failures_as_warnings
+from fpcn_lightning.report.summary_page import SummaryPage, write_summary_page
 from fpcn_lightning.runs.folders import EXPLANATIONS, check_names, experiment_part, explanation_folder
 from fpcn_lightning.runs.heat_maps import MEASURES_NAME, read_heat_maps, write_heat_maps
 from fpcn_lightning.runs.invocation import Invocation
@@ -132,14 +131,14 @@ def _leave_page(
 ) -> None:
     """Write the page of an explanation; what goes wrong here becomes a warning, since the files are there."""
     with failures_as_warnings(f"the page of {folder}"):
-        page = ExplanationPage(
+        page = SummaryPage(
             title,
             verdict or ["Nothing could be measured: see the panels."],
             [localisation_table(found)] if found else [],
             [panels_figure(path) for path in panels],
-            [HEAT_COLOURS, *finding_notes(found, [])],
+            notes=[HEAT_COLOURS, *finding_notes(found, [])],
         )
-        print(f"report: {write_explanation_page(page, folder)}")
+        print(f"report: {write_summary_page(page, folder)}")
 
 
 def _explain_runs(config: Config, folder: Path) -> None:

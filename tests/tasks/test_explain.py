@@ -95,7 +95,7 @@ def test_other_images_are_drawn_in_pages(
         "index.html",
         "panels-001.png",
         "panels-002.png",
-    ]  # two rows each
+    ]
     assert "of 3 pictures rightly, by the names of their folders" in (place / "index.html").read_text(encoding="utf-8")
     assert "notes.jpg is skipped: this is no picture" in caplog.text
     one, two = (size(place / f"panels-00{number}.png") for number in (2, 1))
