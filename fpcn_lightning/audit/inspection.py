@@ -19,7 +19,7 @@ from fpcn_lightning.audit.descriptors import PROBE, Descriptors, describe
 from fpcn_lightning.audit.findings import FINDINGS_NAME, Finding, Kind, Severity, write_findings
 from fpcn_lightning.audit.labels import label_errors
 from fpcn_lightning.audit.matching import verified
-from fpcn_lightning.audit.page import PAGE_NAME, AuditContent, make_page, sentences, verdict
+from fpcn_lightning.audit.page import AuditContent, make_page, sentences, verdict
 from fpcn_lightning.audit.prediction import mean_recall, probabilities
 from fpcn_lightning.config import DataConfig
 from fpcn_lightning.data.datamodule import RockDataModule
@@ -28,6 +28,7 @@ from fpcn_lightning.data.split import Split, configured_split
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.on_backbone import OnBackbone
 from fpcn_lightning.runs.atomic_write import atomic_folder, write_text_atomically
+from fpcn_lightning.runs.folders import PAGE_NAME
 
 logger = logging.getLogger(__name__)
 

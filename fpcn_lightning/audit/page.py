@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from fpcn_lightning.audit.cues import Cue
 from fpcn_lightning.audit.findings import FINDINGS_NAME, Finding, Kind, Severity
 from fpcn_lightning.data.datamodule import RockDataModule
@@ -17,7 +15,6 @@ from fpcn_lightning.html_pages import image_uri, templates
 from fpcn_lightning.report.formats import NOT_KNOWN, percent
 from fpcn_lightning.report.text_table import TextTable
 
-PAGE_NAME = "index.html"
 SHOWN = 40  # findings of one kind with thumbnails; the CSV has all
 _LISTED = 200  # rows of a table
 _THUMBNAIL = 160  # pixels, the longer side
@@ -193,7 +190,4 @@ def _with_thumbnails(content: AuditContent, finding: Finding) -> _Shown:
 
 def _shot(content: AuditContent, position: int) -> _Shot:
     item = content.data.index.pictures[position]
-    scale = _THUMBNAIL / max(item.width, item.height)
-    size = (max(1, round(item.width * scale)), max(1, round(item.height * scale)))
-    image = Image.fromarray(content.data.pictures.whole(position)).resize(size, Image.Resampling.BILINEAR)
-    return _Shot(image_uri(image), escaped(item.name), item.label)
+    return _Shot(image_uri(content.data.thumbnail(position, _THUMBNAIL)), escaped(item.name), item.label)

@@ -37,7 +37,7 @@ class FiniteTraining(lightning.Callback):
         """
         if not loss.isfinite().all():
             raise UserError(
-                f"training diverged: the loss is {loss.item()} in epoch {trainer.current_epoch}, step "
+                f"training diverged: the loss is {loss.item()} in epoch {trainer.current_epoch + 1}, step "
                 f"{trainer.global_step}, on the images {self._images(trainer)}; {_ADVICE}.{_kept(trainer)}"
             )
 
@@ -56,7 +56,7 @@ class FiniteTraining(lightning.Callback):
         else:
             return
         raise UserError(
-            f"training diverged: {what} are NaN or infinite after epoch {trainer.current_epoch}; "
+            f"training diverged: {what} are NaN or infinite after epoch {trainer.current_epoch + 1}; "
             f"{_ADVICE}.{_kept(trainer)}"
         )
 

@@ -9,6 +9,7 @@ import lightning.pytorch as lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -122,6 +123,17 @@ class RockDataModule(lightning.LightningDataModule):
         if self._pictures is None:
             raise RuntimeError("the data module is not set up: call setup() first")
         return self._pictures
+
+    def thumbnail(self, position: int, side: int) -> Image.Image:
+        """The image at `position` of the index, in its own proportions, its longer side of `side` pixels.
+
+        Raises:
+            UserError: it could be read when the run began, but not any more.
+        """
+        item = self.index.pictures[position]
+        scale = side / max(item.width, item.height)
+        size = (max(1, round(item.width * scale)), max(1, round(item.height * scale)))
+        return Image.fromarray(self.pictures.whole(position)).resize(size, Image.Resampling.BILINEAR)
 
     def set_epoch_length(self, steps: int) -> None:
         """Set the number of steps of an epoch, in place of `data.epoch_length`."""

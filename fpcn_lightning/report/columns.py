@@ -6,7 +6,7 @@ To add a column, append a `Column` to `COLUMNS`, here or in any other module bef
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, fields
 from functools import partial
 
@@ -21,6 +21,8 @@ from fpcn_lightning.report.formats import (
     parameters_cell,
     percent,
     seconds_cell,
+    seeds_cell,
+    seeds_heading,
     status_cell,
     three_digits,
 )
@@ -83,6 +85,11 @@ class Column:
     value: Callable[[Row], object] | None = None
 
 
+def seeds_column(rows: Rows) -> list[Column]:
+    """The column of the seeds, headed `seed` where each row has one."""
+    return [Column(seeds_heading(row.seeds for row in rows), lambda row: seeds_cell(row.seeds), "text", always)]
+
+
 def epochs_columns(rows: Rows) -> list[Column]:
     """A column for each validation accuracy that is to be reached."""
     targets = sorted({row.target_accuracy for row in rows if row.target_accuracy is not None})
@@ -100,7 +107,7 @@ COLUMNS: list[Column | Callable[[Rows], Sequence[Column]]] = [
     Column("group", lambda row: row.group or NOT_KNOWN, "text", in_files_only=True),
     Column("condition", lambda row: row.condition or NOT_KNOWN, "text", in_files_only=True),
     Column("inference mode", lambda row: row.inference_mode or NOT_KNOWN, "text", always),
-    Column("seeds", lambda row: " ".join(map(str, row.seeds)), "text", always),
+    seeds_column,
     Column("accuracy % ± binomial SE", accuracy_cell, shown=always),
     Column("95 % interval", interval_cell),
     Column("difference", lambda row: NOT_KNOWN if row.group else difference_cell(row)),
@@ -136,19 +143,41 @@ def results_table(rows: Rows, *, on_screen: bool = False) -> TextTable:
         rows: in their order.
         on_screen: omit columns that are for files only, if the table has intervals.
     """
-    row_marks = marks(rows)
+    on_screen = on_screen and any(row.accuracy_low is not None for row in rows)
+    columns = [each for each in _columns(rows) if not (on_screen and each.in_files_only)]
+    return _table(columns, rows, rows, frozenset())
+
+
+def _table(columns: Sequence[Column], rows: Rows, marked: Rows, left_out: Set[str]) -> TextTable:
+    """The columns that have anything to show of the rows, without those that are left out; marks count in `marked`."""
+    mark_of = {id(row): mark for row, mark in zip(marked, marks(marked), strict=True)}  # equal rows have other letters
     shown = {}
-    for column in _columns(rows):
-        cells = [_cell(column, row, mark) for row, mark in zip(rows, row_marks, strict=True)]
-        if column.shown(rows) if column.shown else any(cell != NOT_KNOWN for cell in cells):
+    for column in columns:
+        cells = [_cell(column, row, mark_of[id(row)]) for row in rows]
+        has_cells = column.shown(rows) if column.shown else any(cell != NOT_KNOWN for cell in cells)
+        if has_cells and column.heading not in left_out:
             shown[column] = cells
-    if on_screen and any(row.accuracy_low is not None for row in rows):
-        shown = {column: cells for column, cells in shown.items() if not column.in_files_only}
     return TextTable(
         headings=[column.heading for column in shown],
         lines=[list(line) for line in zip(*shown.values(), strict=True)],
         kinds={column.heading: column.kind for column in shown},
     )
+
+
+def brief_table(compared: Rows, every: Rows) -> TextTable:
+    """The table that comes first on a page: the columns that decide, least in number.
+
+    Args:
+        compared: rows under the configured inference modes, the best first.
+        every: all rows; of those without an accuracy, such as failed ones, each keeps its line.
+    """
+    rows = [*compared, *(row for row in every if row.accuracy is None)]
+    left_out = {"inference mode"}  # each variant has one line
+    if all(row.status == "finished" for row in rows):
+        left_out.add("status")
+    if all(row.accuracy_deviation is None for row in rows):
+        left_out.add("SD over seeds")
+    return _table([each for each in _columns(rows) if not each.in_files_only], rows, every, left_out)
 
 
 def to_csv(rows: Rows) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from fpcn_lightning.report import bootstrap
 from fpcn_lightning.report.bootstrap import OutcomeSample
+from fpcn_lightning.report.formats import seeds_text
 from fpcn_lightning.report.rows import Row
 from fpcn_lightning.report.settings import ReportSettings, WithinSettings, read_settings
 from fpcn_lightning.report.variant_predictions import VariantPredictions
@@ -52,8 +53,8 @@ def with_estimates(
 ) -> Row:
     """The row of a variant with predictions, with its interval, and its difference to its partner."""
     mine = predictions[row.variant]
-    mean = bootstrap.mean(mine.sample)
-    row = replace(row, accuracy_low=mean.low, accuracy_high=mean.high)
+    accuracy = bootstrap.share_of_right(mine.sample)
+    row = replace(row, accuracy_low=accuracy.low, accuracy_high=accuracy.high)
     if row.variant not in partner_of:
         return row
     partner = partner_of[row.variant]
@@ -94,8 +95,8 @@ def _baselines(
 
 
 def _about_seeds(variant: str, mine: OutcomeSample, partner: str, theirs: OutcomeSample) -> str:
-    common = [str(seed) for seed in mine.seeds if seed in theirs.seeds]
+    common = [seed for seed in mine.seeds if seed in theirs.seeds]
     if not common:
         return f"The difference of {variant} is not paired by seed: it shares none with {partner}."
     alone = ", so its interval does not cover the spread over seeds" if len(common) == 1 else ""
-    return f"The difference of {variant} is over the seeds that it shares with {partner}: {' '.join(common)}{alone}."
+    return f"The difference of {variant} is over what it shares with {partner}: {seeds_text(common)}{alone}."

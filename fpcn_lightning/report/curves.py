@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fpcn_lightning.errors import UserError
@@ -11,14 +11,20 @@ METRICS_NAME = "metrics.csv"
 _FLOAT32 = 1e-6  # accuracies are logged in single precision: 7 of 10 pictures are 0.69999999
 
 EpochValues = dict[int, float]
-"""A logged quantity by epoch."""
+"""A logged quantity by epoch, counted from 1."""
+
+
+def counted_from_zero(epochs: Iterable[str]) -> bool:
+    """Whether the column `epoch` of a `metrics.csv` counts from 0, as that of earlier versions does."""
+    return "0" in epochs
 
 
 def read_curves(metrics_csv: Path) -> dict[str, EpochValues]:
     """Read a `metrics.csv`, where each row holds what one call logged and leaves the other cells blank.
 
     Returns:
-        By column, the mean over the rows of each epoch, epochs ascending and counted from 0 as Lightning does.
+        By column, the mean over the rows of each epoch, epochs ascending and counted from 1, also where an earlier
+        version has written the file, which counted from 0.
 
     Raises:
         UserError: the file is missing, has no column 'epoch', or a cell is not a number.
@@ -26,11 +32,13 @@ def read_curves(metrics_csv: Path) -> dict[str, EpochValues]:
     cells: dict[str, dict[int, list[float]]] = {}
     try:
         with metrics_csv.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
+            rows = list(csv.DictReader(file))
+            shift = int(counted_from_zero(row["epoch"] for row in rows))
+            for row in rows:
                 logged_in = row.pop("epoch")
                 if not logged_in:
                     continue  # the learning rate monitor logs by step alone
-                epoch = int(logged_in)
+                epoch = int(logged_in) + shift
                 for column, text in row.items():
                     if text:
                         cells.setdefault(column, {}).setdefault(epoch, []).append(float(text))
@@ -59,4 +67,4 @@ def validation_accuracy(folder: Path) -> EpochValues:
 
 def epochs_to_reach(curve: EpochValues, accuracy: float) -> int | None:
     """How many epochs it took until `curve` was for the first time at least at `accuracy`; None if it never was."""
-    return next((epoch + 1 for epoch, value in sorted(curve.items()) if value >= accuracy - _FLOAT32), None)
+    return next((epoch for epoch, value in sorted(curve.items()) if value >= accuracy - _FLOAT32), None)

@@ -168,6 +168,6 @@ def _draw_panel(axes: Axes, quantity: str, splits: Mapping[str, EpochValues], be
         axes.axvline(best, color="0.4", linewidth=1, linestyle=":", label=f"best validation epoch: {best}", zorder=0)
     if not splits:
         axes.text(0.5, 0.5, "not logged", ha="center", va="center", color="0.4", transform=axes.transAxes)
-    axes.set(xlabel="epoch (the first is 0)", ylabel=quantity + unit, title=quantity.capitalize())
+    axes.set(xlabel="epoch", ylabel=quantity + unit, title=quantity.capitalize())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     style_axes(axes)

@@ -1,9 +1,26 @@
 """Numbers and rows as the cells of a table: percent, with no more digits than the error carries."""
 
+from collections.abc import Iterable, Sequence
+
 from fpcn_lightning.report.rows import Row
 
 NOT_KNOWN = "-"
 NEVER = "never"
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """`seed 0`, or `seeds 0, 1, 2`."""
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {seeds_cell(seeds)}"
+
+
+def seeds_heading(rows: Iterable[Sequence[int]]) -> str:
+    """The heading above the seeds of rows: `seed` where each has one."""
+    return "seed" if all(len(seeds) == 1 for seeds in rows) else "seeds"
+
+
+def seeds_cell(seeds: Sequence[int]) -> str:
+    """Seeds as a list."""
+    return ", ".join(map(str, seeds))
 
 
 def percent(fraction: float | None, decimals: int = 1) -> str:

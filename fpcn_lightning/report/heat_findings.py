@@ -12,8 +12,12 @@ from fpcn_lightning.runs.heat_maps import CHANGED
 def findings(found: Sequence[Localisation], comparisons: Sequence[LocalisationGain]) -> list[str]:
     """A sentence or two for each network and comparison, in plain text; none where nothing was measured."""
     sentences = [sentence for each in found if (sentence := " ".join(_about(each)))]
-    sentences += [sentence for each in comparisons if (sentence := " ".join(_against(each)))]
-    return [*sentences, *_notes(found, comparisons)] if found else []
+    return sentences + [sentence for each in comparisons if (sentence := " ".join(_against(each)))]
+
+
+def finding_notes(found: Sequence[Localisation], comparisons: Sequence[LocalisationGain]) -> list[str]:
+    """What the measures are and do not show, in plain text; none where nothing was measured."""
+    return list(_notes(found, comparisons)) if found else []
 
 
 def _about(each: Localisation) -> Iterator[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fpcn_lightning.report.experiments import Experiment
-from fpcn_lightning.report.heat_findings import findings
+from fpcn_lightning.report.heat_findings import finding_notes, findings
 from fpcn_lightning.report.localisation import (
     Localisation,
     LocalisationGain,
@@ -29,13 +29,15 @@ class HeatSection:
     Attributes:
         found: its networks.
         comparisons: between them.
-        sentences: the findings, and why some networks are skipped.
+        sentences: the findings.
+        notes: what the measures do not show, and why some networks are skipped.
     """
 
     experiment: str
     found: Sequence[Localisation]
     comparisons: Sequence[LocalisationGain]
     sentences: Sequence[str]
+    notes: Sequence[str]
 
     @property
     def tables(self) -> list[TextTable]:
@@ -45,7 +47,8 @@ class HeatSection:
     @property
     def markdown(self) -> str:
         """Tables and sentences."""
-        return "\n".join([*map(to_markdown, self.tables), *(f"- {markdown_text(each)}" for each in self.sentences), ""])
+        below = (f"- {markdown_text(each)}" for each in (*self.sentences, *self.notes))
+        return "\n".join([*map(to_markdown, self.tables), *below, ""])
 
 
 def heat_section(experiment: Experiment) -> HeatSection | None:
@@ -55,7 +58,8 @@ def heat_section(experiment: Experiment) -> HeatSection | None:
     if not found:
         return None
     comparisons = compare(experiment, found, remarks)
-    return HeatSection(experiment.name, found, comparisons, [*findings(found, comparisons), *remarks])
+    notes = [*finding_notes(found, comparisons), *remarks]
+    return HeatSection(experiment.name, found, comparisons, findings(found, comparisons), notes)
 
 
 def write_heat_sections(sections: Sequence[HeatSection], folder: Path) -> None:

@@ -14,7 +14,7 @@ from fpcn_lightning.report import bootstrap
 from fpcn_lightning.report.bootstrap import Estimate, OutcomeSample
 from fpcn_lightning.report.comparison import places_in_groups
 from fpcn_lightning.report.experiments import Experiment
-from fpcn_lightning.report.formats import NOT_KNOWN, percent, with_interval
+from fpcn_lightning.report.formats import NOT_KNOWN, percent, seeds_cell, seeds_heading, with_interval
 from fpcn_lightning.report.text_table import TextTable
 from fpcn_lightning.report.variants import Variant
 from fpcn_lightning.runs.csv_text import formula_free
@@ -136,13 +136,14 @@ def compare(experiment: Experiment, found: Sequence[Localisation], remarks: list
 def localisation_table(found: Sequence[Localisation]) -> TextTable:
     """A line a network: means over pictures, and their spread over seeds."""
     measures = [measure for measure in (*HEADINGS, *_others(found)) if any(measure in each.samples for each in found)]
-    headings = ["variant", "seeds", "pictures", *(_heading(measure) for measure in measures)]
+    seeds_of = [next(iter(each.samples.values())).seeds for each in found]
+    seeds = seeds_heading(seeds_of)
+    headings = ["variant", seeds, "pictures", *(_heading(measure) for measure in measures)]
     lines = []
-    for each in found:
-        seeds = next(iter(each.samples.values())).seeds
+    for each, own in zip(found, seeds_of, strict=True):
         cells = (_cell(each.samples.get(measure)) for measure in measures)
-        lines.append([each.name, " ".join(map(str, seeds)), f"{len(each.names):,}", *cells])
-    return TextTable(headings, lines, {"variant": "text", "seeds": "text"})
+        lines.append([each.name, seeds_cell(own), f"{len(each.names):,}", *cells])
+    return TextTable(headings, lines, {"variant": "text", seeds: "text"})
 
 
 def gains_table(comparisons: Sequence[LocalisationGain]) -> TextTable:

@@ -46,6 +46,11 @@ def _about_intervals(experiment: Experiment) -> list[str]:
         f"Intervals are {100 * LEVEL:.0f} % percentile bootstrap intervals: {REPLICATES:,} replicates that draw "
         f"{drawn} with replacement."
     ]
+    if any(each.outcomes.min() == each.outcomes.max() for each in samples):
+        found.append(
+            "Where all predictions are right, or all are wrong, replicates do not differ: the interval is Wilson's, "
+            "with one trial for each group of pictures."
+        )
     compared = sum(row.difference is not None for row in experiment.rows)
     if compared:
         found.extend(_about_groups(experiment.rows))

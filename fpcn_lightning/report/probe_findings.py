@@ -16,7 +16,7 @@ def probe_findings(variants: Sequence[Variant]) -> list[str]:
     found = []
     for variant in variants:
         results = [result for _, result in variant.tested if _tested_probe(result) is not None]
-        if not results or all(_is_a_probe(result) for result in results):
+        if not results or all(is_a_probe(result) for result in results):
             continue
         found.append(_gain(variant.name, results))
         chosen = sum(_facts(result)["chosen"] for result in results)
@@ -47,7 +47,7 @@ def _tested_probe(result: Result) -> float | None:
     return None if facts is None else facts["test"]
 
 
-def _is_a_probe(result: Result) -> bool:
+def is_a_probe(result: Result) -> bool:
     """Whether the network of the run is itself a probe."""
     model = result["config"].get("model")
     return isinstance(model, dict) and str(model.get("_target_")).endswith(".Probe")

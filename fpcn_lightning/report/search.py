@@ -18,11 +18,15 @@ from matplotlib.figure import Figure
 from fpcn_lightning.plotting import new_figure
 from fpcn_lightning.report.canvas import COLOURS, save_figure, style_axes
 from fpcn_lightning.report.formats import NOT_KNOWN, first_line, seconds_cell
+from fpcn_lightning.report.page_figure import chart, failures_as_warnings
+from fpcn_lightning.report.summary_page import SummaryPage, write_summary_page
 from fpcn_lightning.report.text_table import TextTable, to_markdown
 from fpcn_lightning.runs.atomic_write import write_text_atomically
 from fpcn_lightning.runs.csv_text import formula_free
 
 _COLUMNS = 3  # panels beside each other
+_CAPTION = "Validation accuracy against each key, with binomial standard errors."
+_ABOUT_ERRORS = "± is the binomial standard error on the validation pictures; the spread over seeds is not in it."
 
 Value = bool | int | float | str | None
 
@@ -69,7 +73,9 @@ def selection_bias(trials: int, standard_error: float) -> float:
 
 
 def write_search(folder: Path, trials: Sequence[Trial], log_keys: Collection[str], command: str | None) -> str:
-    """Write `trials.csv`, `trials.md`, and `figures/search.png` and `.svg` where a trial finished.
+    """Write `trials.csv`, `trials.md`, `index.html`, and `figures/search.png` and `.svg` where a trial finished.
+
+    A figure that cannot be drawn is left out with a warning.
 
     Args:
         folder: the folder of the search.
@@ -83,18 +89,28 @@ def write_search(folder: Path, trials: Sequence[Trial], log_keys: Collection[str
     text = trials_markdown(trials, command)
     write_text_atomically(folder / "trials.md", text)
     write_text_atomically(folder / "trials.csv", trials_csv(trials))
+    figures = []
     if any(trial.accuracy is not None for trial in trials):
-        save_figure(draw(trials, log_keys), folder / "figures", "search")
+        with failures_as_warnings("the figure of the search"):
+            save_figure(draw(trials, log_keys), folder / "figures", "search")
+            figures.append(chart(folder / "figures" / "search.svg", _CAPTION))
+    verdict = _summary(trials).splitlines()
+    page = SummaryPage(f"Search {folder.name}", verdict, [_table(trials)], figures, command, [_ABOUT_ERRORS])
+    write_summary_page(page, folder)
     return text
 
 
 def trials_markdown(trials: Sequence[Trial], command: str | None) -> str:
     """The result and its uncertainty, the table of all trials, and the command that trains the best."""
-    keys = _keys(trials)
-    header = ["trial", *keys, "validation accuracy % ± binomial SE", "seconds", "state"]
-    table = to_markdown(TextTable(header, [_cells(trial, keys) for trial in ranked(trials)], {}))
+    table = to_markdown(_table(trials))
     last = f"\nTrain the best values with three seeds, and test them:\n\n    {command}\n" if command else ""
     return f"{_summary(trials)}\n{table}{last}"
+
+
+def _table(trials: Sequence[Trial]) -> TextTable:
+    keys = _keys(trials)
+    header = ["trial", *keys, "validation accuracy % ± binomial SE", "seconds", "state"]
+    return TextTable(header, [_cells(trial, keys) for trial in ranked(trials)], {"state": "message"})
 
 
 def trials_csv(trials: Sequence[Trial]) -> str:

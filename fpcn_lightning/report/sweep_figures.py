@@ -52,7 +52,7 @@ def draw_learning_curves(experiment: Experiment) -> Drawing | None:
     for number, name in enumerate(name for name in spans if name in shown):
         _draw_span(axes, spans[name], shortened(name), number)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set(xlabel="epoch (the first is 0)", ylabel="validation accuracy (%)")
+    axes.set(xlabel="epoch", ylabel="validation accuracy (%)")
     ensure_span(axes, "y")
     style_axes(axes)
     figure.legend(loc="outside right upper", frameon=False)

@@ -13,14 +13,13 @@ from fpcn_lightning.report.heat_section import figures_of, heat_section, write_h
 from fpcn_lightning.report.notes import notes
 from fpcn_lightning.report.object_ratio import BinRow, by_object_ratio, draw_object_ratio, object_ratio_csv
 from fpcn_lightning.report.page import PageContent, make_page
+from fpcn_lightning.report.page_figure import failures_as_warnings
 from fpcn_lightning.report.rows import footnotes
 from fpcn_lightning.report.sweep_figures import draw_curve, draw_learning_curves
 from fpcn_lightning.report.text_table import markdown_text, to_latex, to_markdown
 from fpcn_lightning.report.within import draw_within
 from fpcn_lightning.runs.atomic_write import write_text_atomically
-from fpcn_lightning.runs.folders import FIGURES, experiment_part
-
-PAGE_NAME = "index.html"
+from fpcn_lightning.runs.folders import FIGURES, PAGE_NAME, experiment_part
 
 
 def write_report(experiments: Sequence[Experiment], folder: Path) -> Path:
@@ -85,7 +84,7 @@ def _write_groups(experiments: Sequence[Experiment], folder: Path) -> None:
 
 
 def _write_figures(experiment: Experiment, bins: Sequence[BinRow], folder: Path) -> Mapping[Path, str]:
-    """Write what can be drawn, and return the SVG files with their captions."""
+    """Write what can be drawn (of the rest there is a warning), and return the SVG files with their captions."""
     drawings: dict[str, Callable[[], Drawing | None]] = {
         "differences": partial(draw_differences, experiment),
         "within": partial(draw_within, experiment.rows),
@@ -95,11 +94,11 @@ def _write_figures(experiment: Experiment, bins: Sequence[BinRow], folder: Path)
     }
     written = {}
     for name, draw in drawings.items():
-        drawing = draw()
-        if drawing is None:
-            for suffix in ("png", "svg"):
-                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
-        else:
-            save_figure(drawing.figure, folder, name)
-            written[folder / f"{name}.svg"] = drawing.caption
+        for suffix in ("png", "svg"):
+            (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+        with failures_as_warnings(f"the figure {name}"):
+            drawing = draw()
+            if drawing is not None:
+                save_figure(drawing.figure, folder, name)
+                written[folder / f"{name}.svg"] = drawing.caption
     return written

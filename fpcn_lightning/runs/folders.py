@@ -12,6 +12,7 @@ from pathlib import Path
 from fpcn_lightning.errors import UserError
 
 EVALUATIONS, BUNDLES, EXPLANATIONS, FIGURES = "evaluations", "bundles", "explanations", "figures"
+PAGE_NAME = "index.html"  # in the folder of every run, evaluation, explanation, sweep and audit
 MAX_NAME = 200  # bytes; file systems allow 255, and other names are joined to these
 AUDITS = "audits"
 _NAME = re.compile(r"[\w+=,.-]*\w[\w+=,.-]*")

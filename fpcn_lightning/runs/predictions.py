@@ -29,6 +29,17 @@ _FOREIGN_NAMES = "surrogateescape"  # a file name out of an old archive need not
 
 
 @dataclass(frozen=True)
+class WrongPrediction:
+    """A test picture whose class was not predicted; probabilities in 0..1."""
+
+    name: str
+    label: str
+    predicted: str
+    probability: float  # of the predicted class
+    probability_of_label: float
+
+
+@dataclass(frozen=True)
 class TestPredictions:
     """The predictions of one run under its configured inference mode, sorted by the names of the P pictures.
 
@@ -111,6 +122,35 @@ def read_predictions(run: Run) -> TestPredictions:
         raise UserError(f"{path} cannot be used: {error}.") from error
     _check_against(run, predictions, path)
     return predictions
+
+
+def read_wrong_predictions(folder: Path, classes: Sequence[str], most: int) -> list[WrongPrediction]:
+    """The wrong predictions of a run with the least probability of the true class, the worst first.
+
+    Args:
+        folder: of the run.
+        classes: names in label order.
+        most: number of predictions.
+
+    Raises:
+        UserError: the file is missing or damaged, or holds other classes.
+    """
+    path, column = folder / PREDICTIONS_NAME, {name: number for number, name in enumerate(classes)}
+    found: list[WrongPrediction] = []
+    try:
+        with closing(_rows(path)) as lines:
+            fixed = len(next(lines, [])) - len(classes)
+            for row in lines:
+                if len(found) == most:
+                    break
+                checked = _checked_row(row, fixed, len(classes))
+                label, predicted = as_before(row[1]), as_before(row[2])
+                if label != predicted:
+                    of_label = float(row[fixed + column[label]])
+                    found.append(WrongPrediction(checked[0], label, predicted, float(row[3]), of_label))
+    except (ValueError, IndexError, KeyError) as error:
+        raise UserError(f"{path} cannot be used: {error}.") from error
+    return found
 
 
 def read_clusters(folder: Path, names: Sequence[str]) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypedDict, Unpack
 from fpcn_lightning.errors import ANOTHER_CONFIG, UserError, explain
 from fpcn_lightning.runs.atomic_write import write_text_atomically
 from fpcn_lightning.runs.damaged import set_aside
+from fpcn_lightning.runs.folders import PAGE_NAME
 from fpcn_lightning.runs.invocation import Invocation, command_line
 from fpcn_lightning.runs.lock import hold_lock
 from fpcn_lightning.runs.provenance import code_of_package, versions_of
@@ -37,7 +38,7 @@ LAST = Path("checkpoints") / "last.ckpt"  # below the run folder: what an interr
 CONFIG_HASH = LAST.with_name("config_hash.txt")  # likewise: of the run whose checkpoints these are
 WANDB_RUN = "wandb_run.txt"  # likewise: the id of its W&B run
 TRAINING_PLAN = "training_plan.json"  # likewise: the length that a budget of minutes gave it, kept when it is resumed
-LEFT_BY_A_RUN = (RESULT_NAME, "metrics.csv", WANDB_RUN, TRAINING_PLAN)
+LEFT_BY_A_RUN = (RESULT_NAME, "metrics.csv", WANDB_RUN, TRAINING_PLAN, PAGE_NAME)
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pillow")
 
 

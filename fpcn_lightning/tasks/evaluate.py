@@ -13,12 +13,14 @@ from fpcn_lightning.modules import checkpoints
 from fpcn_lightning.modules.checkpoints import CheckpointRecord, Loaded
 from fpcn_lightning.modules.classifier import Classifier
 from fpcn_lightning.report.table import print_table, summarise
-from fpcn_lightning.runs.folders import data_name, evaluation_folder, variant_name
+from fpcn_lightning.report.verdict import run_verdict
+from fpcn_lightning.runs.folders import PAGE_NAME, data_name, evaluation_folder, variant_name
 from fpcn_lightning.runs.invocation import Invocation
+from fpcn_lightning.runs.predictions import PREDICTIONS_NAME
 from fpcn_lightning.runs.recording import RunRecord
 from fpcn_lightning.tasks.checkpoint_data import other_data, own_data
 from fpcn_lightning.tasks.libraries import prepare_libraries
-from fpcn_lightning.tasks.outcome import describe, save_predictions
+from fpcn_lightning.tasks.outcome import describe, leave_page, save_predictions
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +37,21 @@ def run(config: Config, invocation: Invocation) -> None:
     path = Path(config.checkpoint)
     loaded = checkpoints.load(path)
     record = _record(config, invocation, loaded.record)
-    with record.recorded():
-        data = _data(config.data, loaded.record)
-        describe(record, data, loaded.network, training=False)
-        evaluate(config, loaded, data, record)
-        record.add(seen_in_training=_seen_in_training(path, data))
+    data = None
+    try:
+        with record.recorded():
+            data = _data(config.data, loaded.record)
+            describe(record, data, loaded.network, training=False)
+            evaluate(config, loaded, data, record)
+            record.add(seen_in_training=_seen_in_training(path, data))
+    finally:
+        leave_page(record, data)
     if record.writes:
+        for sentence in run_verdict((record.folder, record.result)):
+            print(sentence)
         print_table(summarise([(record.folder, record.result)]))
-        print(f"predictions, the worst first: {record.folder / 'test_predictions.csv'}")
+        print(f"predictions, the worst first: {record.folder / PREDICTIONS_NAME}")
+        print(f"report: {record.folder / PAGE_NAME}")
 
 
 def evaluate(config: Config, loaded: Loaded, data: RockDataModule, record: RunRecord) -> None:

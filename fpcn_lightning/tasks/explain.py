@@ -16,13 +16,20 @@ from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.explain.drawing import draw, save
 from fpcn_lightning.explain.measurement import HeatMapStudy, spread
 from fpcn_lightning.explain.methods import METHODS
-from fpcn_lightning.explain.panels import PanelInput, panels_of
+from fpcn_lightning.explain.panels import Panel, PanelInput, panels_of
 from fpcn_lightning.explain.selection import centre_views, labels_by_folder, readable
 from fpcn_lightning.field.sources import find_pictures
 from fpcn_lightning.modules.checkpoints import CheckpointRecord, Loaded, load
 from fpcn_lightning.report.experiments import Experiment, read_experiments
-from fpcn_lightning.report.heat_findings import findings
-from fpcn_lightning.report.localisation import localise
+from fpcn_lightning.report.explanation_page import (
+    HEAT_COLOURS,
+    panels_figure,
+    prediction_verdict,
+)
+from fpcn_lightning.report.heat_findings import finding_notes, findings
+from fpcn_lightning.report.localisation import Localisation, localisation_table, localise
+from fpcn_lightning.report.page_figure import failures_as_warnings
+from fpcn_lightning.report.summary_page import SummaryPage, write_summary_page
 from fpcn_lightning.runs.folders import EXPLANATIONS, check_names, experiment_part, explanation_folder
 from fpcn_lightning.runs.heat_maps import MEASURES_NAME, read_heat_maps, write_heat_maps
 from fpcn_lightning.runs.invocation import Invocation
@@ -69,6 +76,8 @@ def _explain_source(config: Config, checkpoint: Path, source: Path) -> None:
     limits = image_limits(config.data)
     paths, rows = readable(find_pictures(source), limits), config.explain.pictures
     classes = next(iter(networks.values())).record.classes
+    drawn: list[Path] = []
+    correct: dict[str, list[bool | None]] = {name: [] for name in networks}
     for start in range(0, len(paths), rows):
         page = paths[start : start + rows]
         inputs = {
@@ -79,7 +88,13 @@ def _explain_source(config: Config, checkpoint: Path, source: Path) -> None:
             for name, loaded in networks.items()
         }
         name = "panels.png" if len(paths) <= rows else f"panels-{start // rows + 1:03}.png"
-        _draw(config, inputs, labels_by_folder(page, classes), classes, folder / name)
+        drawn.append(folder / name)
+        panels = _draw(config, inputs, labels_by_folder(page, classes), classes, drawn[-1])
+        for row in panels:
+            for network, panel in zip(networks, row[-len(networks) :], strict=True):  # the last ones are predictions
+                correct[network].append(panel.correct)
+    verdict = [prediction_verdict(name, known) for name, known in correct.items()]
+    _leave_page(folder, f"{', '.join(networks)} on {source.name}", verdict, drawn, [])
 
 
 def _explain_own(config: Config, checkpoint: Path) -> None:
@@ -104,9 +119,26 @@ def _explain_own(config: Config, checkpoint: Path) -> None:
         inputs[name] = _panel_input(loaded, data, shown[1])
     assert shown is not None
     _draw_own(config, inputs, *shown, folder / "panels.png")
-    for sentence in findings([each for each in measured if each is not None], []):
+    found = [each for each in measured if each is not None]
+    for sentence in (*findings(found, []), *finding_notes(found, [])):
         print(f"- {sentence}")
+    _leave_page(folder, f"Where {', '.join(networks)} looks", findings(found, []), [folder / "panels.png"], found)
     print(f"measures, one row per image: {', '.join(str(path) for path in sorted(folder.rglob(MEASURES_NAME)))}")
+
+
+def _leave_page(
+    folder: Path, title: str, verdict: Sequence[str], panels: Sequence[Path], found: Sequence[Localisation]
+) -> None:
+    """Write the page of an explanation; what goes wrong here becomes a warning, since the files are there."""
+    with failures_as_warnings(f"the page of {folder}"):
+        page = SummaryPage(
+            title,
+            verdict or ["Nothing could be measured: see the panels."],
+            [localisation_table(found)] if found else [],
+            [panels_figure(path) for path in panels],
+            notes=[HEAT_COLOURS, *finding_notes(found, [])],
+        )
+        print(f"report: {write_summary_page(page, folder)}")
 
 
 def _explain_runs(config: Config, folder: Path) -> None:
@@ -236,6 +268,8 @@ def _draw(
     labels: Sequence[int | None],
     classes: Sequence[str],
     path: Path,
-) -> None:
-    save(draw(panels_of(inputs, labels, classes, config.explain.method)), path)
+) -> list[list[Panel]]:
+    panels = panels_of(inputs, labels, classes, config.explain.method)
+    save(draw(panels), path)
     print(f"panels: {path}")
+    return panels

@@ -9,7 +9,8 @@ from fpcn_lightning import build
 from fpcn_lightning.config import Config
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.report.table import print_table, summarise
-from fpcn_lightning.runs.folders import check_names
+from fpcn_lightning.report.verdict import run_verdict
+from fpcn_lightning.runs.folders import PAGE_NAME, check_names
 from fpcn_lightning.runs.heat_maps import remove_heat_maps
 from fpcn_lightning.runs.invocation import Invocation
 from fpcn_lightning.runs.recording import LAST, RunRecord, file_hash, relative
@@ -44,15 +45,28 @@ def run(config: Config, invocation: Invocation) -> None:
         if record.writes:
             remove_heat_maps(folder)
             record.mark_checkpoints()
-        with record.recorded():
-            train(config, record)
+        data = None
+        try:
+            with record.recorded():
+                data = train(config, record)
+        finally:
+            _leave_page(record, data)
     if record.writes:
+        for sentence in run_verdict((folder, record.result)):
+            print(sentence)
         print_table(summarise([(folder, record.result)]))
         print(f"run folder: {folder}")
+        print(f"report: {folder / PAGE_NAME}")
 
 
-def train(config: Config, record: RunRecord) -> None:
-    """Train, validate and test one network, and write the results to the folder of the record."""
+def _leave_page(record: RunRecord, data: "RockDataModule | None") -> None:
+    from fpcn_lightning.tasks.outcome import leave_page
+
+    leave_page(record, data)
+
+
+def train(config: Config, record: RunRecord) -> "RockDataModule":
+    """Train, validate and test one network, write the results to the folder of the record, and return its images."""
     from lightning.pytorch import seed_everything
 
     from fpcn_lightning.models.probe import Probe
@@ -98,6 +112,7 @@ def train(config: Config, record: RunRecord) -> None:
         record.add(epochs=trainer.current_epoch, images_per_second=throughput.images_per_second)
         if trainer.is_global_zero:
             outcome.save(trainer, module, data, record)
+    return data
 
 
 def _make_trainer(

@@ -11,9 +11,10 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
-from fpcn_lightning.report.curves import METRICS_NAME
+from fpcn_lightning.report.curves import METRICS_NAME, counted_from_zero
 from fpcn_lightning.runs.atomic_write import write_text_atomically, writing
 from fpcn_lightning.runs.damaged import set_aside
+from fpcn_lightning.tracking.epochs import from_one
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,8 @@ Row = dict[str, str]
 
 class CSVLog(CSVLogger):
     """Lightning's logger, which would delete the file of the interrupted run that is resumed.
+
+    Epochs are counted from 1; those of a file that an earlier version began are converted when it is opened.
 
     Lines that a crash has damaged are removed when the file is opened. Lines about steps that the resumed run trains
     again are removed by `resume`, or when it logs the first of them.
@@ -78,7 +81,10 @@ class _Writer(ExperimentWriter):
         self._path = Path(self.metrics_file_path)
         self.metrics_keys = _repaired(self._path)
         self._continues = bool(self.metrics_keys)
-        self.rows = len(_read(self._path)[1]) if self._continues else 0
+        rows = _read(self._path)[1] if self._continues else []
+        self.rows = len(rows)
+        if counted_from_zero(row.get("epoch", "") for row in rows):
+            self._replace([_converted(row) for row in rows])
 
     def cut(self, rows: int) -> None:
         """Remove the lines after the first `rows`."""
@@ -101,7 +107,7 @@ class _Writer(ExperimentWriter):
         if self._continues and step is not None:
             self._continues = False
             self._replace([row for row in _read(self._path)[1] if int(row["step"]) < step])
-        super().log_metrics(metrics_dict, step)
+        super().log_metrics(from_one(metrics_dict), step)
         self.rows += 1
 
     def save(self) -> None:
@@ -110,6 +116,11 @@ class _Writer(ExperimentWriter):
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         _write(self._path, fieldnames, _read(self._path)[1])
+
+
+def _converted(row: Row) -> Row:
+    """A line of an earlier version, with its epoch counted from 1."""
+    return {**row, "epoch": str(int(row["epoch"]) + 1)} if row["epoch"].isdecimal() else row
 
 
 def _repaired(path: Path) -> list[str]:

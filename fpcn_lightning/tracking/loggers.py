@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.recording import WANDB_RUN
+from fpcn_lightning.tracking.epochs import from_one
 from fpcn_lightning.tracking.wandb_run import wandb_mode, wandb_run_id
 
 
@@ -54,6 +55,10 @@ class RunLogger(WandbLogger):
                 f"W&B cannot open the run ({error}): run `wandb login` again, set WANDB_MODE=offline, or, if the run "
                 f"was deleted at W&B, remove {self.save_dir}/{WANDB_RUN}."
             ) from error
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log numbers of a step, with their epoch counted from 1."""
+        super().log_metrics(from_one(metrics), step)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(
         return loss * float("inf") if (self.current_epoch, batch_idx) == (1, 0) else loss
 
     monkeypatch.setattr(Classifier, "training_step", diverges)
-    with pytest.raises(UserError, match=r"the loss is inf in epoch 1, step 2, on the images images/\w+/\d+\.jpg, .*lr"):
+    with pytest.raises(UserError, match=r"the loss is inf in epoch 2, step 2, on the images images/\w+/\d+\.jpg, .*lr"):
         train("model=plain")
     for name in ("best", "last"):
         read(tmp_path / "run" / "checkpoints" / f"{name}.ckpt")
@@ -47,7 +47,7 @@ def test_weights_that_are_not_finite_are_never_saved(
                 next(self.network.parameters()).fill_(float("nan"))
 
     monkeypatch.setattr(Classifier, "on_validation_epoch_end", spoilt)
-    with pytest.raises(UserError, match=r"the weights are NaN or infinite after epoch 1;.* epochs before are kept"):
+    with pytest.raises(UserError, match=r"the weights are NaN or infinite after epoch 2;.* epochs before are kept"):
         train("model=plain")
     for name in ("best", "last"):
         assert torch.load(tmp_path / "run" / "checkpoints" / f"{name}.ckpt", weights_only=True)["epoch"] == 0
@@ -63,6 +63,6 @@ def test_predictions_that_are_not_finite_are_no_epoch(
         self.predictions[split].probabilities.fill_(float("nan"))
 
     monkeypatch.setattr(Classifier, "_measure", keep_nothing)
-    with pytest.raises(UserError, match="predictions of the validation images are NaN or infinite after epoch 0"):
+    with pytest.raises(UserError, match="predictions of the validation images are NaN or infinite after epoch 1"):
         train("model=plain")
     assert not list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))

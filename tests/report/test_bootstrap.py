@@ -3,9 +3,18 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike
+from scipy.stats import binomtest
 from scipy.stats import bootstrap as scipy_bootstrap
 
-from fpcn_lightning.report.bootstrap import REPLICATES, Estimate, OutcomeSample, difference, mean
+from fpcn_lightning.report.bootstrap import (
+    REPLICATES,
+    Estimate,
+    OutcomeSample,
+    difference,
+    mean,
+    share_of_right,
+    wilson,
+)
 
 
 def sample_of(outcomes: ArrayLike, clusters: ArrayLike | None = None, first_seed: int = 0) -> OutcomeSample:
@@ -119,3 +128,28 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 
     assert coverage(np.repeat(np.arange(40), 4)) == pytest.approx(0.95, abs=3 * np.sqrt(0.95 * 0.05 / 400) + 0.01)
     assert coverage(np.arange(160)) < 0.9, "as if the pictures of a group were independent"
+
+
+@pytest.mark.parametrize(("share", "trials"), [(0.0, 4), (1.0, 4), (0.85, 100), (0.5, 1)])
+def test_wilson_agrees_with_scipy(share: float, trials: int) -> None:
+    expected = binomtest(round(share * trials), trials).proportion_ci(method="wilson")
+    if share * trials == round(share * trials):
+        assert wilson(share, trials) == pytest.approx((expected.low, expected.high))
+    low, high = wilson(share, trials)
+    assert 0 <= low <= share <= high <= 1
+
+
+def test_nothing_is_known_without_trials() -> None:
+    assert wilson(0.0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("right", [0.0, 1.0])
+def test_equal_outcomes_are_not_certain_and_clusters_count_once(right: float) -> None:
+    found = share_of_right(sample_of([right] * 8, [0, 0, 1, 1, 2, 2, 3, 3]))
+    assert ends(found) == wilson(right, 4)
+    assert found.high - found.low > 0.4
+
+
+def test_unequal_outcomes_have_the_interval_of_the_bootstrap() -> None:
+    rows = coins((2, 50), 0.7, 8)
+    assert share_of_right(sample_of(rows)) == mean(sample_of(rows))

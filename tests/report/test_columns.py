@@ -4,7 +4,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from fpcn_lightning.report.columns import results_table, text_columns, to_csv
+from fpcn_lightning.report.columns import brief_table, results_table, text_columns, to_csv
 from fpcn_lightning.report.rows import Row
 from fpcn_lightning.report.table import summarise
 from fpcn_lightning.report.text_table import to_markdown
@@ -161,3 +161,31 @@ def test_csv_always_has_every_column() -> None:
 def test_text_columns_are_those_of_the_rows_that_hold_text() -> None:
     hints = {name: str(hint) for name, hint in get_type_hints(Row).items() if name != "results"}
     assert text_columns() == {"seeds", *(name for name, hint in hints.items() if "str" in hint)}
+
+
+def test_the_brief_table_has_the_columns_that_decide() -> None:
+    rows = [make_row(accuracy_low=0.7, accuracy_high=0.8, gmac=1.0, seconds=3.0)]
+    assert {"GMAC", "seconds", "status"} <= set(results_table(rows).headings)
+    headings = brief_table(rows, rows).headings
+    assert headings[:2] == ["variant", "seeds"]
+    assert {"95 % interval", "SD over seeds"} <= set(headings)
+    assert {"GMAC", "seconds", "status", "inference mode"}.isdisjoint(headings)
+
+
+def test_the_brief_table_keeps_a_line_for_what_failed() -> None:
+    rows = [make_row(), make_row(inference_mode="mean"), make_row(variant="lost", accuracy=None, status="failed")]
+    table = brief_table(rows[:1], rows)
+    assert [line[0] for line in table.lines] == ["plain", "lost"]
+    assert "status" in table.headings
+
+
+def test_marks_of_the_brief_table_are_those_of_the_notes() -> None:
+    rows = [make_row(remark="one"), make_row(variant="other", remark="two")]
+    table = brief_table(rows[::-1], rows)
+    assert [line[0] for line in table.lines] == ["other (b)", "plain (a)"]
+
+
+@pytest.mark.parametrize(("seeds", "heading", "cell"), [((0,), "seed", "0"), ((0, 1, 2), "seeds", "0, 1, 2")])
+def test_one_seed_is_called_so(seeds: tuple[int, ...], heading: str, cell: str) -> None:
+    table = results_table([make_row(seeds=seeds)])
+    assert table.lines[0][list(table.headings).index(heading)] == cell

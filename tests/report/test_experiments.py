@@ -111,7 +111,7 @@ def test_common_seeds_are_named(folder: Path) -> None:
     assert row.seeds == (0, 1, 2)
     full = np.mean([predictions_of(0, 0.8), predictions_of(1, 0.8)])
     assert row.difference == pytest.approx(np.mean([predictions_of(10), predictions_of(11)]) - full)
-    assert any(remark.endswith("shares with full: 0 1.") for remark in experiment.remarks)
+    assert any(remark.endswith("shares with full: seeds 0, 1.") for remark in experiment.remarks)
 
 
 def test_what_is_not_there_is_said_and_costs_nobody_else(folder: Path) -> None:

@@ -92,9 +92,9 @@ def test_learning_curves_show_both_sides(tmp_path: Path, metrics_csv: Path) -> N
 @pytest.mark.parametrize(
     ("content", "best"),
     [
-        (METRICS, 1),  # the first of two equal accuracies
-        ("epoch,val/loss\n0,2\n1,1\n2,3\n3,nan\n", 1),
-        ("epoch,val/accuracy,train/loss_epoch\n0,nan,1\n1,0.2,1\n", 1),
+        (METRICS, 2),  # the first of two equal accuracies
+        ("epoch,val/loss\n0,2\n1,1\n2,3\n3,nan\n", 2),
+        ("epoch,val/accuracy,train/loss_epoch\n0,nan,1\n1,0.2,1\n", 2),
     ],
 )
 def test_the_best_validation_epoch_is_marked(tmp_path: Path, content: str, best: int) -> None:

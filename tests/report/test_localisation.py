@@ -54,7 +54,7 @@ def test_a_row_holds_mean_and_spread_over_seeds(tmp_path: Path) -> None:
         leave(tmp_path, "plain", seed, {"object_share": 0.25, "energy_inside": energy})
     _, section = section_of(tmp_path)
     assert section.markdown.splitlines()[0].split(" | ")[-1].strip(" |") == "energy inside %"
-    assert "| plain   | 0 1 2 | 20       | 25.0 ± 0.0 | 60.0 ± 10.0" in section.markdown
+    assert "| plain   | 0, 1, 2 | 20       | 25.0 ± 0.0 | 60.0 ± 10.0" in section.markdown
     # .6 on a quarter and .4 on three quarters: 2.4 against .533 on an equal area.
     assert "60.0 % of the heat lies on the object, which covers 25.0 % of the picture" in section.markdown
     assert "4.5 times as dense there as around it" in section.markdown
@@ -166,7 +166,7 @@ def test_runs_that_were_measured_otherwise_are_left_out_with_a_word(tmp_path: Pa
     assert [each.name for each in section.found] == ["plain"]
     assert any(
         sentence.startswith("No heat maps of fpcn: not all its runs were measured with the same options")
-        for sentence in section.sentences
+        for sentence in section.notes
     )
 
 

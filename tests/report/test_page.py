@@ -97,7 +97,7 @@ def test_links_with_odd_characters_lead_to_their_folders(folder: Path) -> None:
 
 def test_rows_differ_in_what_differs_and_share_the_rest(folder: Path) -> None:
     text = " ".join(read(page_of(folder)).text.split())
-    differing = text[text.index("What differs") : text.index("Where the numbers come from")]
+    differing = text[text.index("What differs") : text.index("The config that all runs share")]
     assert "model.theta" in differing
     assert "model.text" in differing, "the failed run has no such key"
     assert "data.split.seed" not in differing
@@ -114,7 +114,7 @@ def test_a_run_that_was_killed_is_said_to_have_died(folder: Path) -> None:
     write_result(folder / "killed", make_failed(variant="killed", status="running", error=None))
     (folder / "killed" / ".lock").touch()
     text = " ".join(read(page_of(folder)).text.split())
-    assert text.count("died: exited without an error message, perhaps killed") == 2, "in the table, and among the runs"
+    assert text.count("died: exited without an error message, perhaps killed") == 3, "both tables and the runs"
 
 
 def leave_panels(run: Path, epoch: int, grey: int, side: int = 300) -> None:
@@ -157,3 +157,17 @@ def test_several_experiments_have_a_section_each(folder: Path) -> None:
     reader = read(page_of(folder))
     assert reader.tags.count("section") == 2
     assert {"#experiment-1", "#experiment-2"} <= set(reader.places)
+
+
+def test_the_page_answers_first_and_its_notes_are_last(folder: Path) -> None:
+    text = " ".join(read(page_of(folder)).text.split())
+    words = ("plain and mask are best", "95 % interval", "All columns and rows", "Runs", "Where the numbers come from")
+    places = [text.index(word) for word in (*words, "Notes", "The test set has 4 pictures")]
+    assert places == sorted(places)
+
+
+def test_runs_with_a_page_of_their_own_are_linked_to_it(folder: Path) -> None:
+    (folder / "plain" / "seed-0" / "index.html").touch()
+    places = read(page_of(folder)).places
+    assert "plain/seed-0/index.html" in places
+    assert "mask/seed-0/" in places

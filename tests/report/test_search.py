@@ -117,7 +117,7 @@ def test_nothing_finished_is_nothing_to_draw(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no trial finished"):
         draw([make_trial(0, None)], [])
     write_search(tmp_path, [make_trial(0, None)], [], None)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["trials.csv", "trials.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.html", "trials.csv", "trials.md"]
 
 
 def test_all_files_are_written(tmp_path: Path) -> None:
@@ -126,3 +126,8 @@ def test_all_files_are_written(tmp_path: Path) -> None:
     assert (tmp_path / "figures" / "search.png").read_bytes().startswith(b"\x89PNG")
     xml.etree.ElementTree.parse(tmp_path / "figures" / "search.svg")
     assert len((tmp_path / "trials.csv").read_text(encoding="utf-8").splitlines()) == 3
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    order = [
+        page.index(part) for part in ("Best of 2: trial 0", "model.alpha", "data:image/svg", "<pre>x</pre>", "Notes")
+    ]
+    assert order == sorted(order)

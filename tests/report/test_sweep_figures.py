@@ -41,9 +41,9 @@ def test_learning_curves_are_means_over_seeds(tmp_path: Path) -> None:
     for seed in (0, 2):  # the metrics of a made-up run rise by a point with the seed
         leave(tmp_path, "mask", 30, seed)
     (axes,) = panels_of(draw_learning_curves(only(tmp_path)))
-    assert lines_of(axes) == [([0, 1, 2, 3], [41.0, 51.0, 61.0, 71.0])]
+    assert lines_of(axes) == [([1, 2, 3, 4], [41.0, 51.0, 61.0, 71.0])]
     band = axes.collections[0].get_paths()[0].vertices
-    assert {(0.0, 40.0), (0.0, 42.0), (3.0, 70.0), (3.0, 72.0)} <= set(map(tuple, np.asarray(band).round(6).tolist()))
+    assert {(1.0, 40.0), (1.0, 42.0), (4.0, 70.0), (4.0, 72.0)} <= set(map(tuple, np.asarray(band).round(6).tolist()))
 
 
 def test_seeds_that_stopped_early_count_as_far_as_they_came(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_seeds_that_stopped_early_count_as_far_as_they_came(tmp_path: Path) -> N
         leave(tmp_path, "mask", 30, seed)
     (tmp_path / "mask" / "seed-1" / "metrics.csv").write_text("epoch,val/accuracy\n0,0.6\n", encoding="utf-8")
     (axes,) = panels_of(draw_learning_curves(only(tmp_path)))
-    assert lines_of(axes) == [([0, 1, 2, 3], [50.0, 50.0, 60.0, 70.0])]
+    assert lines_of(axes) == [([1, 2, 3, 4], [50.0, 50.0, 60.0, 70.0])]
 
 
 def test_of_many_variants_the_reference_and_the_best_are_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fpcn_lightning.report import write as report_write
 from fpcn_lightning.report.experiments import read_experiments
 from fpcn_lightning.report.write import write_report
 from tests.report.run_folders import leave_run
@@ -95,3 +96,16 @@ def test_a_folder_that_is_no_utf_8_is_reported_too(tmp_path: Path) -> None:
     (folder / "mask" / "split.csv").unlink()  # its path gets into a note
     write(folder)
     assert "No interval for mask" in (folder / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_figure_that_fails_costs_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such font")
+
+    leave_experiment(tmp_path, "demo", ratios=False)
+    write(tmp_path)
+    monkeypatch.setattr(report_write, "draw_differences", fail)
+    assert write(tmp_path) == TABLES | drawn("learning_curves")
+    assert "the figure differences could not be made: RuntimeError: no such font" in caplog.text

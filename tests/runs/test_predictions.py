@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.runs.predictions import read_clusters, read_predictions, write_predictions
+from fpcn_lightning.runs.predictions import read_clusters, read_predictions, read_wrong_predictions, write_predictions
 from fpcn_lightning.runs.results import Result
 from tests.report.run_folders import CLASSES, leave_run, leave_split, write_csv
 
@@ -33,6 +33,29 @@ def test_earlier_files_know_no_ratios(tmp_path: Path) -> None:
     predictions = read_predictions((tmp_path, result))
     assert predictions.correct.tolist() == [1, 0]
     assert np.isnan([predictions.object_ratio, predictions.true_object_ratio]).all()
+
+
+def test_wrong_predictions_are_the_worst_first_and_no_more_than_wanted(tmp_path: Path) -> None:
+    probabilities = np.array([[0.9, 0.1], [0.3, 0.7], [0.1, 0.9], [0.8, 0.2]], np.float32)
+    names = ["=right.jpg", "bad.jpg", "=worst.jpg", "other.jpg"]
+    write_predictions(tmp_path / "test_predictions.csv", names, [0, 0, 0, 1], ["basalt", "=гранит"], probabilities)
+    found = read_wrong_predictions(tmp_path, ["basalt", "=гранит"], 10)
+    assert [(each.name, each.label, each.predicted) for each in found] == [
+        ("=worst.jpg", "basalt", "=гранит"),
+        ("other.jpg", "=гранит", "basalt"),
+        ("bad.jpg", "basalt", "=гранит"),
+    ]
+    assert [(each.probability, each.probability_of_label) for each in found] == [(0.9, 0.1), (0.8, 0.2), (0.7, 0.3)]
+    assert read_wrong_predictions(tmp_path, ["basalt", "=гранит"], 2) == found[:2]
+
+
+def test_wrong_predictions_of_other_classes_or_none_are_an_error(tmp_path: Path) -> None:
+    leave_run(tmp_path, [0, 0])
+    with pytest.raises(UserError, match="cannot be used"):
+        read_wrong_predictions(tmp_path, ["tuff", "гранит"], 3)
+    (tmp_path / "test_predictions.csv").unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        read_wrong_predictions(tmp_path, CLASSES, 3)
 
 
 def test_classes_may_be_called_like_columns(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from fpcn_lightning.cli.main import run_task
+from fpcn_lightning.report import run_page
 from fpcn_lightning.runs.results import Result, read_result
-from fpcn_lightning.tasks import outcome
 from tests.conftest import composed
 
 Train = Callable[..., tuple[Path, Result]]
@@ -22,8 +22,7 @@ def train(rocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train
 
     def trained(*overrides: str, folder: str = "run", figures: bool = False) -> tuple[Path, Result]:
         if not figures:
-            for name in ("confusion_matrix", "learning_curves"):
-                monkeypatch.setattr(outcome, name, lambda *_: None)
+            monkeypatch.setattr(run_page, "_drawn", lambda *_: [])
         place = tmp_path / folder
         place.mkdir(exist_ok=True, parents=True)
         chosen = ("trainer=smoke", "data=folder", f"data.root={rocks}", "callbacks.summary=null", *overrides)

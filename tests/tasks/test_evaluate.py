@@ -29,6 +29,8 @@ def test_its_own_test_split_gives_the_same_metrics_again(train: Train, tmp_path:
     assert again["metrics"] is not None
     assert again["metrics"]["test"] == trained["metrics"]["test"]
     assert again["seen_in_training"] == 0
+    (page,) = (tmp_path / "e").rglob("index.html")
+    assert "classifies" in page.read_text(encoding="utf-8")
 
 
 def test_another_folder_is_tested_as_a_whole_and_training_images_are_counted(

@@ -54,6 +54,8 @@ def test_two_networks_are_explained_on_their_own_images(
     assert f"panels: {folder}/panels.png" in output
     assert "- fpcn: " in output
     assert "- plain: " in output
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert page.index("fpcn: on average") < page.index("energy inside") < page.index("data:image/jpeg")
     rows = rows_of(folder / "fpcn")
     assert result["data"] is not None
     assert len(rows) == result["data"]["images"]["test"]
@@ -89,7 +91,12 @@ def test_other_images_are_drawn_in_pages(
     (source / "notes.jpg").write_text("no picture")
     explain(tmp_path, checkpoint(folder), f"source={source.parent}")
     place = tmp_path / "explanations" / "rocks-plain-seed-0" / "found"
-    assert [path.name for path in sorted(place.iterdir())] == ["panels-001.png", "panels-002.png"]  # two rows each
+    assert [path.name for path in sorted(place.iterdir())] == [
+        "index.html",
+        "panels-001.png",
+        "panels-002.png",
+    ]
+    assert "of 3 pictures rightly, by the names of their folders" in (place / "index.html").read_text(encoding="utf-8")
     assert "notes.jpg is skipped: this is no picture" in caplog.text
     one, two = (size(place / f"panels-00{number}.png") for number in (2, 1))
     assert one[0] == two[0]

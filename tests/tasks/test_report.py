@@ -36,6 +36,16 @@ def test_trained_runs_are_compared(train: Train, tmp_path: Path, capsys: pytest.
     assert all((folder / name).exists() for name in made)
 
 
+def test_the_page_of_a_single_run_is_made_again(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, _ = train("model=plain")
+    before = (folder / "index.html").read_bytes()
+    (folder / "index.html").unlink()
+    run_task(composed("task=report", f"runs={folder}"))
+    assert (folder / "index.html").read_bytes() == before, "with the pictures, though no data are read"
+    assert not (folder / "table.md").exists()
+    assert "plain (seed 0) classifies" in capsys.readouterr().out
+
+
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no result"):
         run_task(composed("task=report", f"runs={tmp_path}"))

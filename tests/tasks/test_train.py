@@ -8,10 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.errors import RunInUse, UserError
 from fpcn_lightning.modules.classifier import Classifier
+from fpcn_lightning.report import run_page
 from fpcn_lightning.runs.lock import hold_lock
-from fpcn_lightning.runs.results import read_result
+from fpcn_lightning.runs.results import Run, read_result
+from fpcn_lightning.tasks import outcome
 from tests.conftest import composed
 from tests.tasks.conftest import Train
 
@@ -44,12 +47,81 @@ def test_a_run_writes_its_complete_record(train: Train, model: str) -> None:
         assert (folder / name).stat().st_size > 0
     for picture in ("confusion_matrix.png", "learning_curves.png"):
         assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png") == 2
+    accuracy = result["metrics"]["test"][str(result["inference_mode"])]["accuracy"]
+    assert page.count("data:image/jpeg") == round(6 * (1 - accuracy)), "a thumbnail for each mistake"
     with (folder / "test_predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     right = [float(row[row["label"]]) for row in rows]
     assert len(rows) == 6
     assert right == sorted(right)
     assert str(folder) not in (folder / "result.json").read_text()
+
+
+def test_the_verdict_is_printed_before_the_table(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, _ = train("model=plain")
+    out = capsys.readouterr().out
+    assert out.index("plain (seed 0) classifies") < out.index("binomial") < out.index(f"report: {folder}/index.html")
+
+
+def test_the_record_is_finished_before_anything_is_drawn(
+    train: Train, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    status = []
+
+    def fail(run: Run) -> None:
+        status.append(read_result(run[0] / "result.json")["status"])
+        raise RuntimeError("no such font")
+
+    monkeypatch.setattr(outcome, "write_run_page", fail)
+    _, result = train("model=plain")
+    assert status == ["finished"]
+    assert result["status"] == "finished"
+    assert result["metrics"] is not None
+    assert "could not be made: RuntimeError: no such font" in caplog.text
+
+
+def test_figures_that_fail_leave_record_and_page(
+    train: Train, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    for name in ("confusion_matrix", "learning_curves"):
+        monkeypatch.setattr(run_page, name, fail)
+    folder, result = train("model=plain", figures=True)
+    assert result["status"] == "finished"
+    assert "plain (seed 0) classifies" in (folder / "index.html").read_text(encoding="utf-8")
+    assert "confusion_matrix.png could not be made: MemoryError" in caplog.text
+
+
+def test_a_run_that_fails_leaves_a_page_that_says_so(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise UserError("the graphics card is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Classifier, "training_step", fail)
+        with pytest.raises(UserError, match="is gone"):
+            train("model=plain")
+    page = tmp_path / "run" / "index.html"
+    assert "plain (seed 0) has no result: failed" in page.read_text(encoding="utf-8")
+    train("model=plain")
+    assert "has no result" not in page.read_text(encoding="utf-8")
+
+
+def test_a_photograph_that_is_gone_leaves_a_gap_in_the_page(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(self: RockDataModule, position: int, side: int) -> None:
+        raise UserError(f"{self.index.pictures[position].path} could be read when the run began, but not any more")
+
+    monkeypatch.setattr(RockDataModule, "thumbnail", gone)
+    folder, result = train("model=plain")
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert result["status"] == "finished"
+    assert result["metrics"] is not None
+    assert page.count("no picture") == round(6 * (1 - result["metrics"]["test"]["plain"]["accuracy"])) > 0
 
 
 @pytest.mark.slow

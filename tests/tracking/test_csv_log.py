@@ -27,6 +27,26 @@ def test_a_resumed_run_replaces_the_lines_of_the_steps_that_it_trains_again(tmp_
     assert rows(tmp_path) == [("0", "1.0"), ("1", "1.0"), ("2", "5.0"), ("3", "5.0"), ("4", "5.0")]
 
 
+def epochs(folder: Path) -> list[str]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [row["epoch"] for row in csv.DictReader(file)]
+
+
+def test_epochs_count_from_one_and_the_test_belongs_to_the_last(tmp_path: Path) -> None:
+    log(tmp_path, 0, 1, 2, 3)
+    log(tmp_path, 4, name="test/loss")  # Lightning passes the number of finished epochs, 2
+    assert epochs(tmp_path) == ["1", "1", "2", "2", "2"]
+
+
+def test_a_resumed_file_of_an_earlier_version_is_converted_once(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("epoch,step,train/loss\n,0,\n0,0,1.0\n0,1,1.0\n1,2,1.0\n", encoding="utf-8")
+    for _ in range(2):
+        log(tmp_path)
+        assert epochs(tmp_path) == ["", "1", "1", "2"]
+    log(tmp_path, 3)
+    assert epochs(tmp_path) == ["", "1", "1", "2", "2"]
+
+
 def test_until_the_resumed_run_logs_nothing_is_lost(tmp_path: Path) -> None:
     log(tmp_path, 0, 1)
     log(tmp_path)

@@ -31,7 +31,7 @@ def test_a_run_logs_its_record_to_w_and_b(train: Train) -> None:
     assert recorded.run["run_id"] == (folder / "wandb_run.txt").read_text().strip()
     assert recorded.config["model"] == result["config"]["model"]
     assert recorded.config["seed"] == 0
-    assert [row["epoch"] for row in recorded.history if "val/accuracy" in row] == [0, 1]
+    assert [row["epoch"] for row in recorded.history if "val/accuracy" in row] == [1, 2]
 
     test, validation = result["metrics"]["test"], result["metrics"]["val"]
     assert recorded.summary["test/accuracy"] == pytest.approx(test["as_trained"]["accuracy"])
@@ -90,7 +90,7 @@ def test_an_interrupted_run_resumes_its_w_and_b_run(train: Train) -> None:
     assert broken.run["run_id"] == whole.run["run_id"]
     assert (broken.exit_code, whole.exit_code) == (1, 0)
     logged = [row["epoch"] for recorded in (broken, whole) for row in recorded.history if "val/accuracy" in row]
-    assert logged == [0, 1]
+    assert logged == [1, 2]
 
 
 @pytest.mark.slow
@@ -102,7 +102,7 @@ def test_only_the_first_of_two_ranks_logs(rocks: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     (recorded,) = offline_runs(tmp_path / "outputs")
-    assert [row["epoch"] for row in recorded.history if "val/accuracy" in row] == [0, 1]
+    assert [row["epoch"] for row in recorded.history if "val/accuracy" in row] == [1, 2]
     (log,) = (tmp_path / "outputs").rglob("metrics.csv")
     header, *rows = log.read_text().splitlines()
     column = header.split(",").index("val/accuracy")
