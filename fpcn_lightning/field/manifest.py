@@ -13,8 +13,8 @@ else: normalisation and softmax are in the graph), and returns
 - `probabilities`, float32 [B, C], calibrated: the softmax of the logits divided by the temperature;
 - `score`, float32 [B]: higher for pictures of the kind that the network was trained with;
 - `activation_map`, float32 [B, C, h, w], if the manifest says so: what each place of the view adds to the logit of
-  each class. The sum over all places and the bias of the class is the logit. A factor of a whole channel that depends on
-  the picture (the gate of FPCN) counts as fixed;
+  each class. The sum over all places and the bias of the class is the logit. A factor of a whole channel that depends
+  on the picture (the gate of FPCN) counts as fixed;
 - `object_mask`, float32 [B, h, w] in 0..1, if the manifest says so: at least 1/2 where the network locates the object.
 
 The prediction for a picture with several views is the mean of their probabilities and of their scores.

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import Bundle
-from fpcn_lightning.field.limited_session import GraphValue, LimitedSession
+from fpcn_lightning.field.limited_session import MAX_SECONDS, GraphValue, LimitedSession
 from fpcn_lightning.field.onnx_graph import graph_problem
 from fpcn_lightning.field.untrusted import WAY_OUT, printable
 
@@ -32,6 +32,7 @@ class BundleModel:
         bundle: the result of `read_bundle`.
         file: name of the file; None is the bundle's default.
         threads: processor cores that one batch is computed with; None uses all.
+        max_seconds: that one batch may take.
 
     Attributes:
         bundle: as given.
@@ -41,7 +42,14 @@ class BundleModel:
         UserError: onnxruntime is missing, or the file is not the one that the bundle describes or breaks the contract.
     """
 
-    def __init__(self, bundle: Bundle, file: str | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        file: str | None = None,
+        threads: int | None = None,
+        *,
+        max_seconds: float = MAX_SECONDS,
+    ) -> None:
         self.bundle = bundle
         self.file = bundle.chosen(file)
         self._path = bundle.folder / self.file
@@ -53,7 +61,7 @@ class BundleModel:
         if problem is not None:
             raise UserError(f"{self._path} {problem}, which is refused: {WAY_OUT}.")
         self._shapes = _output_shapes(bundle)
-        self._session = self._load(data, threads)
+        self._session = self._load(data, threads, max_seconds)
         self._check_graph()
 
     def __call__(self, images: NDArray[np.uint8]) -> ModelOutputs:
@@ -86,6 +94,15 @@ class BundleModel:
         found, wanted = values.shape, (count, *self._shapes[name])
         return len(found) == len(wanted) and all(map(_fits, found, wanted)) and min(found, default=1) > 0
 
+    def try_out(self) -> None:
+        """Classify a black view, so that a network that cannot be used is found before there are pictures.
+
+        Raises:
+            UserError: as the call.
+        """
+        side = self.bundle.views.evaluation_size
+        self(np.zeros((1, side, side, 3), np.uint8))
+
     def quantile(self, coverage: float | None) -> float | None:
         """The limit of 1 - probability for the classes of a prediction set of this coverage; None for None.
 
@@ -101,9 +118,9 @@ class BundleModel:
         known = ", ".join(quantiles) or "none"
         raise UserError(f"{self._path} has no prediction sets of coverage {coverage:g}: choose one of {known}.")
 
-    def _load(self, data: bytes, threads: int | None) -> LimitedSession:
+    def _load(self, data: bytes, threads: int | None, max_seconds: float) -> LimitedSession:
         try:
-            return LimitedSession(data, threads)
+            return LimitedSession(data, threads, max_seconds=max_seconds)
         except UserError:
             raise
         except Exception as error:  # onnxruntime's errors have no common class

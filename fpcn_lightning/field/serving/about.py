@@ -36,7 +36,7 @@ class About:
         classes: all that the model knows.
         accuracy: share of test photographs that were classified correctly, 0..1; None if it was not measured.
         counts: of the photographs; None if neither the manifest nor the card states them.
-        trained_with: numbers of photographs of each class, in the order of `classes`; empty if the manifest states none.
+        trained_with: numbers of photographs of each class, in the order of `classes`; empty if they are not stated.
         not_intended: what the model must not be used for, to follow the word "for".
         activation_map: whether the page shows heat maps.
         object_mask: whether the page shows located objects.
