@@ -2,12 +2,11 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from fpcn_lightning.data.augment import Augmentation, Squashing
 from fpcn_lightning.data.datamodule import RockDataModule
@@ -142,8 +141,8 @@ def count_photographs(data: RockDataModule) -> PhotographCounts:
     """The numbers of photographs of each class in each part of the split."""
 
     def counts(positions: Sequence[int]) -> list[int]:
-        labels = [data.pictures.pictures[position].label for position in positions]
-        return np.bincount(labels, minlength=len(data.classes)).tolist()
+        found = Counter(data.pictures.pictures[position].label for position in positions)
+        return [found[label] for label in range(len(data.classes))]
 
     return PhotographCounts(train=counts(data.split.train), val=counts(data.split.val), test=counts(data.split.test))
 

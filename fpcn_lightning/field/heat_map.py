@@ -108,8 +108,9 @@ def _border(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     height, width = inside.shape
     padded = np.pad(inside, _LINE)
     shifts = range(2 * _LINE + 1)
-    near = np.logical_or.reduce([padded[y : y + height, x : x + width] for y in shifts for x in shifts])
-    return near & ~inside
+    near = np.stack([padded[y : y + height, x : x + width] for y in shifts for x in shifts]).any(axis=0)
+    border: NDArray[np.bool_] = near & ~inside
+    return border
 
 
 def _span(start: int, size: int, length: int, target: int) -> tuple[int, int]:

@@ -47,7 +47,7 @@ def colour_network(
         "activation_map": [batch, classes, side // CELL, side // CELL],
     }
     if masked:
-        tensors["bright"] = np.float32(8 * BRIGHT / 255 / cells)
+        tensors["bright"] = np.array(8 * BRIGHT / 255 / cells, np.float32)
         nodes += [
             helper.make_node("ReduceMax", ["activation_map", "last"], ["brightest"], keepdims=0),
             helper.make_node("GreaterOrEqual", ["brightest", "bright"], ["inside"]),
