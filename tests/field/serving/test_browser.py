@@ -124,6 +124,9 @@ def test_a_batch_with_bad_files(
         assert "the file has 2 MB, more than the 1 MB" in page.locator("article").nth(4).inner_text()
         assert page.locator("article img").count() == 8  # photograph and heat map
         assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+        edges = page.evaluate("[...document.querySelectorAll('article')].map(e => getComputedStyle(e).borderLeftColor)")
+        assert len({edges[index] for index in (0, 1, 2, 3)}) == 4  # sure, unknown, doubtful, unreadable
+        assert (edges[5], edges[4]) == (edges[0], edges[3])
         rows = downloaded(page, "Download results")
         assert [row["state"] for row in rows] == states
         assert page.title() == "colours"  # no name was run as a script
@@ -144,6 +147,10 @@ def test_the_table_is_sorted_by_keyboard(make_bundle: MakeBundle, batch: list[Pa
         page.wait_for_selector("th:nth-child(4)[aria-sort=descending]")
         assert page.locator("th[aria-sort]").count() == 1
         assert column(page, 3)[:2] == ["red", "blue"] or column(page, 3)[:2] == ["blue", "red"]
+        page.focus(".correction input >> nth=0")
+        page.keyboard.type("blue")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=Noted: blue")
         unnamed = page.evaluate(
             "[...document.querySelectorAll('main input, main button')]"
             ".filter(e => !(e.ariaLabel || e.innerText || e.labels?.[0]?.innerText)).length"
