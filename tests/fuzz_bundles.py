@@ -84,8 +84,14 @@ def _outcome(mutation: str, folder: Path) -> Outcome:
     return Outcome(mutation, result, failed)
 
 
+def _whole_bundle(folder: Path, model: onnx.ModelProto | bytes | None = None) -> None:
+    """A bundle with all that the manifest may have."""
+    counts = {split: [4, 2, 3] for split in ("train", "val", "test")}
+    write_bundle(folder, model=model or colour_network(masked=True), object_mask=True, photographs=counts)
+
+
 def _manifest(folder: Path, rng: np.random.Generator) -> None:
-    write_bundle(folder)
+    _whole_bundle(folder)
     path = folder / MANIFEST_NAME
     content = json.loads(path.read_text(encoding="utf-8"))
     for _ in range(rng.integers(1, 4)):
@@ -96,7 +102,7 @@ def _manifest(folder: Path, rng: np.random.Generator) -> None:
 
 def _labels(folder: Path, rng: np.random.Generator) -> None:
     """Other labels, with their own hash in the manifest."""
-    write_bundle(folder)
+    _whole_bundle(folder)
     content = json.loads((folder / LABELS_NAME).read_text(encoding="utf-8"))
     _replace(content, rng)
     data = json.dumps(content).encode("utf-8", "surrogatepass")
@@ -108,13 +114,13 @@ def _labels(folder: Path, rng: np.random.Generator) -> None:
 
 
 def _bytes(folder: Path, rng: np.random.Generator) -> None:
-    data = _flipped(colour_network().SerializeToString(), rng)
-    write_bundle(folder, model=data or b"\0")
+    data = _flipped(colour_network(masked=True).SerializeToString(), rng)
+    _whole_bundle(folder, data or b"\0")
 
 
 def _graph(folder: Path, rng: np.random.Generator) -> None:
     """Nodes of other operators, with other inputs, attributes and tensors."""
-    model = colour_network()
+    model = colour_network(masked=True)
     for _ in range(rng.integers(1, 4)):
         node = model.graph.node[rng.integers(len(model.graph.node))]
         names = [name for each in model.graph.node for name in (*each.input, *each.output)]
@@ -131,11 +137,11 @@ def _graph(folder: Path, rng: np.random.Generator) -> None:
                 model.graph.node.append(copy.deepcopy(node))
             case 4:
                 node.attribute.append(onnx.helper.make_attribute("axis", int(rng.integers(-(2**40), 2**40))))
-    write_bundle(folder, model=model)
+    _whole_bundle(folder, model)
 
 
 def _card(folder: Path, rng: np.random.Generator) -> None:
-    write_bundle(folder)
+    _whole_bundle(folder)
     (folder / CARD_NAME).write_bytes(rng.bytes(int(rng.integers(5000))))
 
 

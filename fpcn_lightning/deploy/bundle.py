@@ -69,7 +69,8 @@ def write_bundle(
     scale = manifests.scale_of_views(data.augmentation, shapes, config.micrometres_per_pixel)
     reference, errors = _calibrate(deployed, data, evaluate_test=evaluate_test)
     pictures = _calibration_pictures(data, config.calibration_pictures)
-    activation_map = _write_files(folder, deployed, pictures, config)
+    outputs = _write_files(folder, deployed, pictures, config)
+    photographs = manifests.count_photographs(data)
     files = {path.name: manifests.describe_file(path) for path in sorted(folder.iterdir())}
     manifests.write_labels(folder, data.classes)
     write_manifest = partial(
@@ -77,7 +78,8 @@ def write_bundle(
         folder,
         deployed,
         data.augmentation,
-        activation_map=activation_map,
+        outputs=outputs,
+        photographs=photographs,
         coverage=config.coverage,
         lineage=lineage,
         micrometres_per_pixel=scale,
@@ -98,7 +100,8 @@ def write_bundle(
         lineage,
         errors,
         unknown,
-        activation_map=activation_map,
+        outputs=outputs,
+        photographs=photographs,
         pictures=len(pictures),
         config=config,
     )
@@ -137,15 +140,17 @@ def _calibration_pictures(data: RockDataModule, count: int) -> NDArray[np.uint8]
     return images.permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def _write_files(folder: Path, deployed: DeployedNetwork, pictures: NDArray[np.uint8], config: ExportConfig) -> bool:
-    """Write all forms of the network; whether they have an activation map."""
+def _write_files(
+    folder: Path, deployed: DeployedNetwork, pictures: NDArray[np.uint8], config: ExportConfig
+) -> tuple[str, ...]:
+    """Write all forms of the network; the names of what the ONNX files return."""
     size = pictures.shape[1]
     logger.info("writing %s", FLOAT)
-    activation_map = write_onnx(deployed, size, folder / FLOAT, config.opset)
+    outputs = write_onnx(deployed, size, folder / FLOAT, config.opset)
     logger.info("writing %s, its ranges measured on %d training pictures", INT8, len(pictures))
     write_int8(folder / FLOAT, folder / INT8, pictures)
     if config.executorch:
         logger.info("writing %s and %s", PHONE_FLOAT, PHONE_INT8)
         executorch_files.write_pte(deployed, size, folder / PHONE_FLOAT)
         executorch_files.write_int8_pte(deployed, pictures, folder / PHONE_INT8)
-    return activation_map
+    return outputs

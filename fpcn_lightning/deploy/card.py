@@ -1,6 +1,6 @@
 """The model card of a bundle: what people must know before they use it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import sqrt
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -10,7 +10,7 @@ from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.deploy.calibration import at_a_limit
 from fpcn_lightning.deploy.manifests import BundleLineage
 from fpcn_lightning.deploy.wrapper import DeployedNetwork
-from fpcn_lightning.field.manifest import ModelFile
+from fpcn_lightning.field.manifest import ModelFile, PhotographCounts
 from fpcn_lightning.report.text_table import markdown_text
 
 CalibrationErrors = dict[str, tuple[float, float]]
@@ -28,7 +28,8 @@ def model_card(
     errors: CalibrationErrors,
     unknown: UnknownShares,
     *,
-    activation_map: bool,
+    outputs: Sequence[str],
+    photographs: PhotographCounts,
     pictures: int,
     config: ExportConfig,
 ) -> str:
@@ -41,7 +42,8 @@ def model_card(
         lineage: where the network comes from.
         errors: calibration errors.
         unknown: shares of unknown pictures.
-        activation_map: whether the files have one.
+        outputs: names of what the ONNX files return.
+        photographs: their numbers by class.
         pictures: number of pictures on which the ranges of int8 were measured.
         config: of the export.
     """
@@ -66,7 +68,8 @@ def model_card(
         lineage=lineage,
         calibration_errors=errors,
         unknown=unknown,
-        activation_map=activation_map,
+        outputs=outputs,
+        by_class=list(zip(data.classes, photographs["train"], photographs["val"], photographs["test"], strict=True)),
         pictures=pictures,
         config=config,
         at_a_limit=at_a_limit(deployed.temperature),

@@ -13,7 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from fpcn_lightning.deploy.predictions import PredictViews
-from fpcn_lightning.deploy.wrapper import DeployedNetwork
+from fpcn_lightning.deploy.wrapper import OUTPUTS, DeployedNetwork
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.library_warnings import silenced
 
@@ -40,7 +40,7 @@ def write_pte(deployed: DeployedNetwork, size: int, path: Path) -> None:
         UserError: ExecuTorch does not support the network.
     """
     with _translating():
-        _lower(torch.export.export(deployed, _example(size)), path)
+        _lower(torch.export.export(_WithoutMask(deployed), _example(size)), path)
 
 
 def write_int8_pte(deployed: DeployedNetwork, pictures: NDArray[np.uint8], path: Path) -> None:
@@ -63,7 +63,7 @@ def write_int8_pte(deployed: DeployedNetwork, pictures: NDArray[np.uint8], path:
 
         example = _example(pictures.shape[1])
         quantiser = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
-        prepared: nn.Module = prepare_pt2e(torch.export.export(deployed, example).module(), quantiser)
+        prepared: nn.Module = prepare_pt2e(torch.export.export(_WithoutMask(deployed), example).module(), quantiser)
         with torch.no_grad():
             for picture in tqdm(torch.from_numpy(pictures), desc="ranges of int8", leave=False):
                 prepared(picture[None])
@@ -88,6 +88,18 @@ def load_pte(path: Path) -> PredictViews:
         return tuple(torch.cat(parts).numpy() for parts in zip(*outputs, strict=True))
 
     return predict
+
+
+class _WithoutMask(nn.Module):
+    """A network without its object mask, of which no phone makes use and whose operators ExecuTorch may not have."""
+
+    def __init__(self, deployed: DeployedNetwork) -> None:
+        super().__init__()
+        self.deployed = deployed
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        outputs: tuple[torch.Tensor, ...] = self.deployed(images)
+        return outputs[: OUTPUTS.index("object_mask")]
 
 
 def _example(size: int) -> tuple[torch.Tensor]:

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from fpcn_lightning.data.augment import Augmentation, Squashing
+from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.images import Shape
 from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.deploy.wrapper import DeployedNetwork
@@ -18,6 +20,7 @@ from fpcn_lightning.field.manifest import (
     SCHEMA,
     Manifest,
     ModelFile,
+    PhotographCounts,
     SquashingViews,
     TilingViews,
 )
@@ -134,6 +137,16 @@ def scale_of_views(
     return micrometres_per_pixel / (sum(factors) / len(factors))
 
 
+def count_photographs(data: RockDataModule) -> PhotographCounts:
+    """The numbers of photographs of each class in each part of the split."""
+
+    def counts(positions: Sequence[int]) -> list[int]:
+        found = Counter(data.pictures.pictures[position].label for position in positions)
+        return [found[label] for label in range(len(data.classes))]
+
+    return PhotographCounts(train=counts(data.split.train), val=counts(data.split.val), test=counts(data.split.test))
+
+
 def describe_file(path: Path) -> ModelFile:
     """A model file before it is measured."""
     data = path.read_bytes()
@@ -155,19 +168,22 @@ def write_manifest(
     augmentation: Augmentation,
     files: dict[str, ModelFile],
     *,
-    activation_map: bool,
+    outputs: Sequence[str],
+    photographs: PhotographCounts,
     coverage: float,
     lineage: BundleLineage,
     micrometres_per_pixel: float | None,
 ) -> None:
-    """Write `bundle.json`."""
+    """Write `bundle.json` for files that return these `outputs`."""
     manifest = Manifest(
         schema=SCHEMA,
         name=f"{lineage.name}-{lineage.variant}",
         views=describe_views(augmentation),
         files=files,
         default=FLOAT,
-        activation_map=activation_map,
+        activation_map="activation_map" in outputs,
+        object_mask="object_mask" in outputs,
+        photographs=photographs,
         temperature=deployed.temperature,
         score=deployed.score,
         coverage=coverage,

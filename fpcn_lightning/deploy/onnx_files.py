@@ -12,11 +12,11 @@ from fpcn_lightning.library_warnings import silenced
 EXAMPLES = 2  # torch.export specialises to a batch of one
 
 
-def write_onnx(deployed: DeployedNetwork, size: int, path: Path, opset: int) -> bool:
+def write_onnx(deployed: DeployedNetwork, size: int, path: Path, opset: int) -> tuple[str, ...]:
     """Write the network for any number of pictures of `size` x `size` pixels, in one file.
 
     Returns:
-        Whether it has an activation map.
+        The names of its outputs.
 
     Raises:
         UserError: a package is missing, or ONNX does not support the network.
@@ -38,7 +38,7 @@ def write_onnx(deployed: DeployedNetwork, size: int, path: Path, opset: int) -> 
     if written != opset:
         raise UserError(f"export.opset={opset} is not supported, torch wrote {written}: set export.opset={written}.")
     onnx.save(_without_sources(model), path)
-    return len(outputs) == len(OUTPUTS)
+    return outputs
 
 
 def _to_onnx(deployed: DeployedNetwork, images: torch.Tensor, outputs: tuple[str, ...], opset: int) -> Any:

@@ -8,7 +8,8 @@ from fpcn_lightning.errors import check_choice
 from fpcn_lightning.models.network import Network
 
 SCORES = ("energy", "probability")
-OUTPUTS = ("probabilities", "score", "activation_map")
+OUTPUTS = ("probabilities", "score", "activation_map", "object_mask")
+"""What a file of a bundle returns, in this order; the last two only where the network has them."""
 
 
 class DeployedNetwork(nn.Module):
@@ -40,12 +41,15 @@ class DeployedNetwork(nn.Module):
         self.register_buffer("bias", (-mean / std).float(), persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Pictures, uint8 [B, S, S, 3], to probabilities [B, C], score [B] and, if there is one, activation map."""
+        """Pictures, uint8 [B, S, S, 3], to `OUTPUTS`: probabilities [B, C], score [B], and, where the network has them,
+        activation map [B, C, h, w] and object mask [B, h, w].
+        """
         normalised = self.normalised(images)
         explained = self.network.explained(normalised)
-        logits = self.network(normalised) if explained is None else explained.logits
-        predictions = self.predictions(logits)
-        return predictions if explained is None else (*predictions, explained.maps)
+        if explained is None:
+            return self.predictions(self.network(normalised))
+        located = () if explained.mask is None else (explained.mask.float(),)
+        return (*self.predictions(explained.logits), explained.maps, *located)
 
     def predictions(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities [B, C] and score [B] for logits [B, C]."""

@@ -9,7 +9,14 @@ from fpcn_lightning.data.augment import Augmentation, Squashing
 from fpcn_lightning.data.names import MAX_CLASSES, class_problem
 from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.errors import UserError, closest
-from fpcn_lightning.field.manifest import CARD_NAME, LABELS_NAME, MANIFEST_NAME, SCHEMA, ModelFile
+from fpcn_lightning.field.manifest import (
+    CARD_NAME,
+    LABELS_NAME,
+    MANIFEST_NAME,
+    SCHEMA,
+    ModelFile,
+    PhotographCounts,
+)
 from fpcn_lightning.field.untrusted import WAY_OUT, CheckedMapping, printable, read_limited
 
 MAX_TEXT_BYTES = 4_000_000  # of the manifest, of the labels and of the model card
@@ -18,6 +25,7 @@ MAX_SIDE = 4096
 MAX_RESIZE = 8192
 MAX_TILES = 1024
 MAX_TILE_SCALE = 16
+MAX_PHOTOGRAPHS = 10**9  # of one class
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")  # no folder, no drive, no hidden file
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -36,6 +44,7 @@ class Bundle:
         micrometres_per_pixel: of the views, the network's input; None if unknown.
         files: model files by name.
         default: the ONNX file that is used by default.
+        photographs: numbers of photographs that it was made from; None in bundles that do not state them.
     """
 
     folder: Path
@@ -47,6 +56,8 @@ class Bundle:
     files: dict[str, ModelFile]
     default: str
     activation_map: bool
+    object_mask: bool
+    photographs: PhotographCounts | None
     score: str
     coverage: float
     temperature: float
@@ -119,6 +130,8 @@ def read_bundle(folder: Path) -> Bundle:
         files=_files(manifest.mapping("files"), path, len(classes)),
         default=manifest.text("default"),
         activation_map=manifest.boolean("activation_map"),
+        object_mask="object_mask" in manifest and manifest.boolean("object_mask"),
+        photographs=_photographs(manifest, len(classes)),
         score=manifest.text("score"),
         coverage=manifest.number("coverage", 0, 1),
         temperature=manifest.number("temperature", 1e-6, 1e6),
@@ -153,6 +166,14 @@ def _views(views: CheckedMapping) -> Augmentation:
 def _scale(manifest: CheckedMapping) -> float | None:
     key = "micrometres_per_pixel"
     return None if manifest.content.get(key) is None else manifest.number(key, 1e-6, 1e6)
+
+
+def _photographs(manifest: CheckedMapping, classes: int) -> PhotographCounts | None:
+    if "photographs" not in manifest:
+        return None
+    counts = manifest.mapping("photographs")
+    train, val, test = (counts.integers(split, classes, 0, MAX_PHOTOGRAPHS) for split in ("train", "val", "test"))
+    return PhotographCounts(train=train, val=val, test=test)
 
 
 def _files(files: CheckedMapping, path: Path, classes: int) -> dict[str, ModelFile]:

@@ -1,7 +1,7 @@
 """Classifies photographs: lazily, in batches of views, continuing after a file that cannot be read."""
 
 import os
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice, repeat
@@ -28,11 +28,13 @@ class ViewedPicture:
         shape: height and width in pixels that the picture was resized to.
         views: the square parts of that which were classified.
         activation_maps: float32 [V, C, h, w], of each view; None if the network has none.
+        object_masks: float32 [V, h, w], of each view; None if the network has none.
     """
 
     shape: Shape
     views: tuple[View, ...]
     activation_maps: NDArray[np.float32] | None
+    object_masks: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class _ViewOutputs(NamedTuple):
     probabilities: NDArray[np.float32]  # [C]
     score: np.float32
     activation_map: NDArray[np.float32] | None  # [C, h, w]
+    object_mask: NDArray[np.float32] | None  # [h, w]
 
 
 def classify_file(
@@ -160,8 +163,13 @@ def _predictions(
 
 
 def _by_view(batch: ModelOutputs) -> Iterator[_ViewOutputs]:
-    maps = repeat(None) if batch.activation_map is None else batch.activation_map
-    return map(_ViewOutputs, batch.probabilities, batch.score, maps)
+    maps, masks = (repeat(None) if each is None else each for each in (batch.activation_map, batch.object_mask))
+    return map(_ViewOutputs, batch.probabilities, batch.score, maps, masks)
+
+
+def _stacked(maps: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+    found = [each for each in maps if each is not None]
+    return np.stack(found) if found else None
 
 
 def _prediction(
@@ -171,14 +179,18 @@ def _prediction(
     score = float(np.mean([view.score for view in views]))
     if not (np.isfinite(probabilities).all() and np.isfinite(score)):
         return Prediction(picture.path, "the network returns NaN or infinite values for this picture")
-    maps = [view.activation_map for view in views if view.activation_map is not None]
     return Prediction(
         path=picture.path,
         probabilities=probabilities,
         score=score,
         unknown=score < model.bundle.files[model.file]["threshold"],
         prediction_set=None if quantile is None else _prediction_set(model.bundle.classes, probabilities, quantile),
-        viewed=ViewedPicture(picture.shape, picture.views, np.stack(maps) if maps else None),
+        viewed=ViewedPicture(
+            picture.shape,
+            picture.views,
+            _stacked([view.activation_map for view in views]),
+            _stacked([view.object_mask for view in views]),
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Heat maps: where in a picture the network found its class. Needs only NumPy and Pillow."""
+"""Heat maps and outlines: where in a picture the network found its class, and its object."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,12 @@ from fpcn_lightning.data.images import Shape
 # map is also readable with colour blindness.
 COLOURS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 
+INSIDE = 0.5
+"""The least value of an object mask on the object."""
+
 _OPACITY = 0.6
+_DIMMED = 0.45  # of the brightness
+_LINE = 2  # pixels
 
 
 def heat_map(maps: NDArray[np.float32], views: Sequence[View], cut_from: Shape, shape: Shape) -> NDArray[np.float32]:
@@ -29,6 +34,26 @@ def heat_map(maps: NDArray[np.float32], views: Sequence[View], cut_from: Shape, 
         float32 [H, W]: 1 for the largest contribution to the class, 0 for none or a negative one, NaN outside all
         views. Views that overlap are averaged.
     """
+    finite = np.nan_to_num(maps, posinf=0.0, neginf=0.0)  # a bundle may return anything
+    heat = _put_together(np.maximum(finite, 0), views, cut_from, shape)
+    maximum = np.nanmax(heat)
+    scaled: NDArray[np.float32] = heat / maximum if maximum > 0 else heat
+    return scaled
+
+
+def object_area(masks: NDArray[np.float32], views: Sequence[View], cut_from: Shape, shape: Shape) -> NDArray[np.bool_]:
+    """Where a picture shows the object: bool [H, W], from the masks [V, h, w] of its views; see `heat_map`.
+
+    False outside all views.
+    """
+    inside: NDArray[np.bool_] = _put_together(masks, views, cut_from, shape) >= INSIDE
+    return inside
+
+
+def _put_together(
+    maps: NDArray[np.float32], views: Sequence[View], cut_from: Shape, shape: Shape
+) -> NDArray[np.float32]:
+    """The mean of the maps of all views, enlarged to the pixels of the picture [H, W]; NaN outside the views."""
     total = np.zeros(shape, np.float32)
     count = np.zeros(shape, np.float32)
     for values, view in zip(maps, views, strict=True):
@@ -37,15 +62,10 @@ def heat_map(maps: NDArray[np.float32], views: Sequence[View], cut_from: Shape, 
             for start, length, target in zip((view.top, view.left), cut_from, shape, strict=True)
         )
         upright = values[:, ::-1] if view.flipped else values
-        enlarged = Image.fromarray(np.maximum(upright, 0)).resize(
-            (right - left, bottom - top), Image.Resampling.BILINEAR
-        )
+        enlarged = Image.fromarray(upright).resize((right - left, bottom - top), Image.Resampling.BILINEAR)
         total[top:bottom, left:right] += np.asarray(enlarged)
         count[top:bottom, left:right] += 1
-    heat = np.where(count > 0, total / np.maximum(count, 1), np.float32(np.nan))
-    maximum = np.nanmax(heat)
-    scaled: NDArray[np.float32] = heat / maximum if maximum > 0 else heat
-    return scaled
+    return np.where(count > 0, total / np.maximum(count, 1), np.float32(np.nan))
 
 
 def overlaid(picture: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -65,6 +85,32 @@ def overlaid(picture: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[n
     blend = grey * (1 - opacity) + np.nan_to_num(colours) * opacity
     result: NDArray[np.uint8] = np.rint(blend).astype(np.uint8)
     return result
+
+
+def outlined(picture: NDArray[np.uint8], inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A picture whose surroundings are dimmed and grey, with a line around what is inside.
+
+    Args:
+        picture: uint8 [H, W, 3], RGB.
+        inside: bool [H, W].
+
+    Returns:
+        uint8 [H, W, 3], RGB.
+    """
+    dimmed = (picture @ LUMINANCE)[..., None] * _DIMMED
+    result = np.where(inside[..., None], picture, dimmed).round().astype(np.uint8)
+    result[_border(inside)] = COLOURS[-1]
+    return result
+
+
+def _border(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels outside, at most `_LINE` from one inside."""
+    height, width = inside.shape
+    padded = np.pad(inside, _LINE)
+    shifts = range(2 * _LINE + 1)
+    near = np.stack([padded[y : y + height, x : x + width] for y in shifts for x in shifts]).any(axis=0)
+    border: NDArray[np.bool_] = near & ~inside
+    return border
 
 
 def _span(start: int, size: int, length: int, target: int) -> tuple[int, int]:

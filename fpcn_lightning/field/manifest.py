@@ -13,7 +13,9 @@ else: normalisation and softmax are in the graph), and returns
 - `probabilities`, float32 [B, C], calibrated: the softmax of the logits divided by the temperature;
 - `score`, float32 [B]: higher for pictures of the kind that the network was trained with;
 - `activation_map`, float32 [B, C, h, w], if the manifest says so: what each place of the view adds to the logit of
-  each class. The sum over all places and the bias of the class is the logit.
+  each class. The sum over all places and the bias of the class is the logit. A factor of a whole channel that depends
+  on the picture (the gate of FPCN) counts as fixed;
+- `object_mask`, float32 [B, h, w] in 0..1, if the manifest says so: at least 1/2 where the network locates the object.
 
 The prediction for a picture with several views is the mean of their probabilities and of their scores.
 """
@@ -62,6 +64,14 @@ class ModelFile(TypedDict):
     window_confusion: NotRequired[list[list[float]] | None]
 
 
+class PhotographCounts(TypedDict):
+    """Numbers of photographs of each class, in the order of the labels, by the part of the split."""
+
+    train: list[int]
+    val: list[int]
+    test: list[int]
+
+
 class Manifest(TypedDict):
     """All that a caller needs."""
 
@@ -77,3 +87,5 @@ class Manifest(TypedDict):
     coverage: float  # share of validation pictures that are not `unknown`, 0..1
     lineage: dict[str, object]  # checkpoint, its hash, seed, split, teacher: for people
     micrometres_per_pixel: NotRequired[float | None]  # of the views, the network's input; None if unknown
+    object_mask: NotRequired[bool]  # False where it is absent
+    photographs: NotRequired[PhotographCounts]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import Bundle
-from fpcn_lightning.field.limited_session import GraphValue, LimitedSession
+from fpcn_lightning.field.limited_session import MAX_SECONDS, GraphValue, LimitedSession
 from fpcn_lightning.field.onnx_graph import graph_problem
 from fpcn_lightning.field.untrusted import WAY_OUT, printable
 
@@ -22,6 +22,7 @@ class ModelOutputs(NamedTuple):
     probabilities: NDArray[np.float32]  # [B, C], calibrated
     score: NDArray[np.float32]  # [B], higher for pictures of the kind that it was trained with
     activation_map: NDArray[np.float32] | None  # [B, C, h, w], what each place adds to the logit of each class
+    object_mask: NDArray[np.float32] | None  # [B, h, w] in 0..1, at least 1/2 where the network locates the object
 
 
 class BundleModel:
@@ -31,6 +32,7 @@ class BundleModel:
         bundle: the result of `read_bundle`.
         file: name of the file; None is the bundle's default.
         threads: processor cores that one batch is computed with; None uses all.
+        max_seconds: that one batch may take.
 
     Attributes:
         bundle: as given.
@@ -40,7 +42,14 @@ class BundleModel:
         UserError: onnxruntime is missing, or the file is not the one that the bundle describes or breaks the contract.
     """
 
-    def __init__(self, bundle: Bundle, file: str | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        file: str | None = None,
+        threads: int | None = None,
+        *,
+        max_seconds: float = MAX_SECONDS,
+    ) -> None:
         self.bundle = bundle
         self.file = bundle.chosen(file)
         self._path = bundle.folder / self.file
@@ -51,7 +60,8 @@ class BundleModel:
             raise UserError(f"{self._path} is no ONNX file ({error}): {WAY_OUT}.") from error
         if problem is not None:
             raise UserError(f"{self._path} {problem}, which is refused: {WAY_OUT}.")
-        self._session = self._load(data, threads)
+        self._shapes = _output_shapes(bundle)
+        self._session = self._load(data, threads, max_seconds)
         self._check_graph()
 
     def __call__(self, images: NDArray[np.uint8]) -> ModelOutputs:
@@ -66,19 +76,32 @@ class BundleModel:
                 them for one picture alone.
         """
         try:
-            outputs = self._session.run(self._names, {"images": images})
+            outputs = self._session.run(list(self._shapes), {"images": images})
         except Exception as error:  # as in `_load`
             raise UserError(f"{self._path} failed on a picture ({_first_line(error)}): {WAY_OUT}.") from error
-        probabilities, score, *maps = outputs
-        count = len(images)
-        expected = [(count, len(self.bundle.classes)), (count,), *((*probabilities.shape, *m.shape[2:]) for m in maps)]
-        if [output.shape for output in outputs] != expected:
+        named = dict(zip(self._shapes, outputs, strict=True))
+        if not all(self._has_shape(name, values, len(images)) for name, values in named.items()):
             raise UserError(f"{self._path} returns other shapes than the network of a bundle must: {WAY_OUT}.")
+        probabilities = named["probabilities"]
         if not _are_probabilities(probabilities):
             raise UserError(
                 f"{self._path} returns numbers that are no probabilities (in 0..1, with the sum 1): {WAY_OUT}."
             )
-        return ModelOutputs(probabilities, score, maps[0] if maps else None)
+        return ModelOutputs(probabilities, named["score"], named.get("activation_map"), named.get("object_mask"))
+
+    def _has_shape(self, name: str, values: NDArray[np.float32], count: int) -> bool:
+        """Whether an output has the contract's shape for `count` views, and a map at least one place."""
+        found, wanted = values.shape, (count, *self._shapes[name])
+        return len(found) == len(wanted) and all(map(_fits, found, wanted)) and min(found, default=1) > 0
+
+    def try_out(self) -> None:
+        """Classify a black view, so that a network that cannot be used is found before there are pictures.
+
+        Raises:
+            UserError: as the call.
+        """
+        side = self.bundle.views.evaluation_size
+        self(np.zeros((1, side, side, 3), np.uint8))
 
     def quantile(self, coverage: float | None) -> float | None:
         """The limit of 1 - probability for the classes of a prediction set of this coverage; None for None.
@@ -95,9 +118,9 @@ class BundleModel:
         known = ", ".join(quantiles) or "none"
         raise UserError(f"{self._path} has no prediction sets of coverage {coverage:g}: choose one of {known}.")
 
-    def _load(self, data: bytes, threads: int | None) -> LimitedSession:
+    def _load(self, data: bytes, threads: int | None, max_seconds: float) -> LimitedSession:
         try:
-            return LimitedSession(data, threads)
+            return LimitedSession(data, threads, max_seconds=max_seconds)
         except UserError:
             raise
         except Exception as error:  # onnxruntime's errors have no common class
@@ -105,13 +128,9 @@ class BundleModel:
 
     def _check_graph(self) -> None:
         """Compare names, types and shapes with the contract, in which None is any number."""
-        side, classes = self.bundle.views.evaluation_size, len(self.bundle.classes)
-        outputs: ViewShapes = {"probabilities": (classes,), "score": ()}
-        if self.bundle.activation_map:
-            outputs["activation_map"] = (classes, None, None)
+        side = self.bundle.views.evaluation_size
         self._check(self._session.inputs, {"images": (side, side, 3)}, "tensor(uint8)")
-        self._check(self._session.outputs, outputs, "tensor(float)")
-        self._names = list(outputs)
+        self._check(self._session.outputs, self._shapes, "tensor(float)")
 
     def _check(self, found: list[GraphValue], expected: ViewShapes, kind: str) -> None:
         if {item.name for item in found} != set(expected):
@@ -126,6 +145,16 @@ class BundleModel:
                     f"{self._path}: {item.name} is {item.type} {item.shape} and must be {kind} of any number of views "
                     f"by {list(wanted)}: {WAY_OUT}."
                 )
+
+
+def _output_shapes(bundle: Bundle) -> ViewShapes:
+    classes = len(bundle.classes)
+    shapes: ViewShapes = {"probabilities": (classes,), "score": ()}
+    if bundle.activation_map:
+        shapes["activation_map"] = (classes, None, None)
+    if bundle.object_mask:
+        shapes["object_mask"] = (None, None)
+    return shapes
 
 
 def _fits(length: object, wanted: int | None) -> bool:

@@ -111,6 +111,14 @@ class CheckedMapping:
             self.reject(key, value, f"an integer in {low}..{high}")
         return value
 
+    def integers(self, key: str, count: int, low: int, high: int) -> list[int]:
+        """A list of `count` integers from `low` to `high`."""
+        values = self.content.get(key)
+        if not isinstance(values, list) or len(values) != count:
+            self.reject(key, values, f"a list of {count} integers")
+        items = CheckedMapping({str(place): value for place, value in enumerate(values)}, f"{self._place} {key}")
+        return [items.integer(place, low, high) for place in items]
+
     def number(self, key: str, low: float = -1e9, high: float = 1e9) -> float:
         """A number from `low` to `high`."""
         value = self.content.get(key)

@@ -128,6 +128,11 @@ class PairContrast(nn.Module):
         gated = product_gate if self.gate == "product" else residual_gates
         return gated(features, features, self.fusion(features, features))[0]
 
+    def own_gate(self, features: Tensor) -> Tensor:
+        """The factors [B, D] by which `with_itself` multiplies features [B, D]."""
+        mutual = self.fusion(features, features)
+        return mutual if self.gate == "product" else 1 + torch.sigmoid(mutual * features)
+
     def paired(self, alone: Views, head: nn.Module) -> Views:
         """The views of single images with their logits replaced by those of their pairs.
 

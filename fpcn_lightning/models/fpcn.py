@@ -221,17 +221,23 @@ class FPCN(OnBackbone):
         features, _, maps = self._positioned(images)
         return self._classified(self.inference_mode, features, maps)
 
-    def explained(self, images: Tensor) -> Explained | None:
-        """Logits [B, C] and class activation maps [B, C, H, W]; None where the logits depend on a gate."""
-        if self.inference_mode == "unmasked":
-            return explained_average(self.head, self.backbone(images).last)
-        if self.inference_mode == "as_trained" and self.contrast is not None:
-            return None
+    def explained(self, images: Tensor) -> Explained:
+        """Logits [B, C], class activation maps [B, C, H, W], and the located object unless `mask` is off.
+
+        A gate is a factor for each channel of an image: a position contributes what it does with that factor fixed.
+        """
         features, located, maps = self._positioned(images)
-        weighted = contributions(self.head, maps * located.weights, area(located, self.pool_over))
+        mask = located.inside if self.positioning.mask else None
+        logits = self._classified(self.inference_mode, features, maps)
+        if self.inference_mode == "unmasked":
+            return Explained(logits, explained_average(self.head, maps).maps, mask)
+        weighted = maps * located.weights
+        if self.inference_mode == "as_trained" and self.contrast is not None:
+            weighted = weighted * self.contrast.own_gate(features)[:, :, None, None]
+        contributed = contributions(self.head, weighted, area(located, self.pool_over))
         if self.inference_mode == "mean":
-            weighted = (weighted + explained_average(self.head, maps).maps) / 2
-        return Explained(self._classified(self.inference_mode, features, maps), weighted)
+            contributed = (contributed + explained_average(self.head, maps).maps) / 2
+        return Explained(logits, contributed, mask)
 
     def views(self, images: Tensor, labels: Tensor) -> Views:
         """Every image with its partners in the batch of all processes; single images without contrast or partners."""

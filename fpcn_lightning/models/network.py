@@ -3,8 +3,8 @@
 `forward(images)` is what is deployed: single images, no partners, no labels. `views(images, labels)` is the training
 call: it returns every tensor that a loss or a figure may need, by name. A network may offer several inference modes:
 `predict` returns the logits of all of them, and the located object for figures; `forward` uses the configured mode.
-Where that mode is linear in the feature map, `explained` returns the contribution of each position to the logits; for
-the others, heat maps are computed from the module `heat_layer`.
+Where that mode is linear in the feature map, or so but for factors of whole channels, `explained` returns the
+contribution of each position to the logits; for the others, heat maps are computed from the module `heat_layer`.
 """
 
 from abc import ABC, abstractmethod
@@ -50,6 +50,7 @@ class Explained(NamedTuple):
 
     logits: Tensor  # [B, C]
     maps: Tensor  # [B, C, H, W] contribution of each position to each logit; the rest is the bias of the head
+    mask: Tensor | None = None  # bool [B, H, W], True on the object; only where the network locates it
 
 
 class Network(nn.Module, ABC):
@@ -89,7 +90,7 @@ class Network(nn.Module, ABC):
         """Input of the losses for a batch of images [B, 3, S, S] with class numbers [B]."""
 
     def explained(self, images: Tensor) -> Explained | None:  # noqa: ARG002 - overridden where it is possible
-        """Logits for images [B, 3, S, S] and the contribution of each position; None if not linear in a map."""
+        """Logits for images [B, 3, S, S] and the contribution of each position; None if there is no such map."""
         return None
 
     @property

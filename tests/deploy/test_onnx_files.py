@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fpcn_lightning.deploy.onnx_files import write_onnx
 from fpcn_lightning.deploy.quantise import write_int8
-from fpcn_lightning.deploy.wrapper import DeployedNetwork
+from fpcn_lightning.deploy.wrapper import OUTPUTS, DeployedNetwork
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.onnx_graph import graph_problem
 from fpcn_lightning.models.fpcn import FPCN
@@ -51,7 +51,7 @@ def deployed() -> DeployedNetwork:
 def files(deployed: DeployedNetwork, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("bundle")
     found = {"fp32": folder / "model.onnx", "int8": folder / "model.int8.onnx"}
-    assert write_onnx(deployed, SIDE, found["fp32"], OPSET)
+    assert write_onnx(deployed, SIDE, found["fp32"], OPSET) == OUTPUTS[:3]
     write_int8(found["fp32"], found["int8"], pictures(100, seed=20))
     assert sorted(folder.iterdir()) == sorted(found.values())  # and no other files
     assert [graph_problem(path.read_bytes()) for path in found.values()] == [None, None]
@@ -129,3 +129,42 @@ def test_the_fusion_of_pairs_is_in_the_file_only_where_it_is_used(inference_mode
     write_onnx(DeployedNetwork(network), SIDE, tmp_path / "model.onnx", OPSET)
     names = {each.name for each in onnx.load(tmp_path / "model.onnx").graph.initializer}
     assert any("fusion" in name for name in names) == (inference_mode == "as_trained")
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "fpcn": {"inference_mode": "unmasked", "contrast": False},
+    "fpcn_gated": {},
+    "fpcn_official, gated": {
+        "gate": "residual",
+        "alpha": "area",
+        "pool_over": "map",
+        "strict_threshold": True,
+        "largest_component": True,
+        "previous_block": True,
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", PRESETS)
+def test_maps_and_masks_of_both_files_are_those_of_pytorch(preset: str, tmp_path: Path) -> None:
+    side = 4 * SIDE  # for maps of 4 x 4 places
+    torch.manual_seed(0)
+    deployed = DeployedNetwork(FPCN(4, side, "test_resnet", pretrained=False, **PRESETS[preset]))
+    exact, rounded = tmp_path / "model.onnx", tmp_path / "model.int8.onnx"
+    assert write_onnx(deployed, side, exact, OPSET) == OUTPUTS
+    write_int8(exact, rounded, pictures(100, seed=20).repeat(4, axis=1).repeat(4, axis=2))
+    images = pictures(8, seed=30).repeat(4, axis=1).repeat(4, axis=2)
+    with torch.no_grad():
+        expected = dict(zip(OUTPUTS, (output.numpy() for output in deployed(torch.from_numpy(images))), strict=True))
+    assert 0 < expected["object_mask"].mean() < 1
+    scale = np.abs(expected["activation_map"]).max()
+    differences = []
+    for path in (exact, rounded):
+        assert graph_problem(path.read_bytes()) is None
+        found = dict(zip(OUTPUTS, outputs_of(path, images), strict=True))
+        differences.append(np.abs(found["activation_map"] - expected["activation_map"]) / scale)
+        wrong = (found["object_mask"] != expected["object_mask"]).mean()
+        assert wrong == 0 if path == exact else wrong < 0.1
+    assert differences[0].max() < 1e-4
+    assert differences[1].mean() < 0.02  # of int8: places at the edge of the mask flip

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fpcn_lightning.deploy.wrapper import DeployedNetwork
+from fpcn_lightning.deploy.wrapper import OUTPUTS, DeployedNetwork
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.models.lenet import LeNet
@@ -56,6 +56,9 @@ EXPLAINED: dict[str, dict[str, Any]] = {
     "mask": {"contrast": False},
     "map": {"contrast": False, "pool_over": "map", "alpha": "soft"},
     "nothing": {"contrast": False, "pool_over": "nothing", "theta": 0.3},
+    "gate": {"theta": 0.1},
+    "gate, equation 5": {"alpha": "area", "pool_over": "map", "open_gate": False},
+    "residual gate": {"gate": "residual", "largest_component": True, "mask_kind": "hard"},
 }
 
 
@@ -75,6 +78,33 @@ def test_the_activation_map_sums_up_to_the_prediction(name: str) -> None:
 
 
 @torch.no_grad()
-def test_where_the_prediction_is_not_linear_in_a_map_there_is_none() -> None:
-    for network in (fpcn(), LeNet(4, 64)):
-        assert len(DeployedNetwork(network)(pictures())) == 2
+def test_a_gate_is_part_of_the_activation_map() -> None:
+    network = fpcn()
+    gated = DeployedNetwork(network)(pictures())[2]
+    assert network.contrast is not None
+    network.contrast.fusion.expand.bias.fill_(0)  # most channels are then almost closed
+    network.contrast.fusion.expand.bias[0] = 1
+    assert not torch.allclose(DeployedNetwork(network)(pictures())[2], gated)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("inference_mode", FPCN.inference_modes)
+def test_the_object_mask_is_the_located_object(inference_mode: str) -> None:
+    network = fpcn(inference_mode=inference_mode)
+    deployed = DeployedNetwork(network)
+    mask = deployed(pictures())[OUTPUTS.index("object_mask")]
+    assert mask.dtype == torch.float32
+    located = network.predict(deployed.normalised(pictures())).mask
+    assert located is not None
+    assert torch.equal(mask, located.float())
+    assert 0 < mask.mean() < 1
+
+
+@torch.no_grad()
+def test_a_network_trained_without_mask_locates_nothing() -> None:
+    assert len(DeployedNetwork(fpcn(mask=False))(pictures())) == len(DeployedNetwork(plain())(pictures())) == 3
+
+
+@torch.no_grad()
+def test_without_a_feature_map_there_is_no_activation_map() -> None:
+    assert len(DeployedNetwork(LeNet(4, 64))(pictures())) == 2

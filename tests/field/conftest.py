@@ -16,13 +16,19 @@ from fpcn_lightning.field.manifest import CARD_NAME, LABELS_NAME, MANIFEST_NAME,
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 SIDE = 32
+BRIGHT = 100  # of 255
 CELL = 8  # pixels along an edge of what one place of the activation map sees
 
 MakeBundle = Callable[..., Path]
 
 
-def colour_network(classes: int = 3, side: int = SIDE, batch: str | int = "batch") -> onnx.ModelProto:
-    """Class k gets eight times the mean of colour k (0..1) as its logit; the score is the greatest probability."""
+def colour_network(
+    classes: int = 3, side: int = SIDE, batch: str | int = "batch", *, masked: bool = False
+) -> onnx.ModelProto:
+    """Class k gets eight times the mean of colour k (0..1) as its logit; the score is the greatest probability.
+
+    `masked` adds an object mask: places with one of the colours at `BRIGHT` or above.
+    """
     weights = 8 * np.eye(3, classes, dtype=np.float32) / 255
     cells = (side // CELL) ** 2
     kernel = np.broadcast_to(weights.T[:, :, None, None] / (cells * CELL**2), (classes, 3, CELL, CELL))
@@ -40,6 +46,14 @@ def colour_network(classes: int = 3, side: int = SIDE, batch: str | int = "batch
         "score": [batch],
         "activation_map": [batch, classes, side // CELL, side // CELL],
     }
+    if masked:
+        tensors["bright"] = np.array(8 * BRIGHT / 255 / cells, np.float32)
+        nodes += [
+            helper.make_node("ReduceMax", ["activation_map", "last"], ["brightest"], keepdims=0),
+            helper.make_node("GreaterOrEqual", ["brightest", "bright"], ["inside"]),
+            helper.make_node("Cast", ["inside"], ["object_mask"], to=TensorProto.FLOAT),
+        ]
+        shapes["object_mask"] = [batch, side // CELL, side // CELL]
     graph = helper.make_graph(
         nodes,
         "colours",

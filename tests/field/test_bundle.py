@@ -36,6 +36,17 @@ def test_views_can_be_mirrored(make_bundle: MakeBundle) -> None:
     assert mirrored == Tiling(crop=32, tile_scale=0.5, max_tiles=4, mirrored_views=True)
 
 
+def test_photographs_are_counted_by_class(make_bundle: MakeBundle) -> None:
+    counts = {"train": [5, 3, 0], "val": [1, 0, 2], "test": [0, 0, 4]}
+    bundle = read_bundle(make_bundle(photographs=counts, object_mask=True))
+    assert (bundle.photographs, bundle.object_mask) == (counts, True)
+
+
+def test_a_bundle_of_an_earlier_version_has_neither_counts_nor_object_mask(bundle_folder: Path) -> None:
+    bundle = read_bundle(bundle_folder)
+    assert (bundle.photographs, bundle.object_mask) == (None, False)
+
+
 def test_the_digest_identifies_labels_and_model_files(make_bundle: MakeBundle) -> None:
     folder = make_bundle()
     before = read_bundle(folder).digest
@@ -71,6 +82,12 @@ HOSTILE_MANIFESTS: dict[str, dict[str, Any]] = {
     "no lineage": {"lineage": None},
     "a scale of zero": {"micrometres_per_pixel": 0},
     "a text for a scale": {"micrometres_per_pixel": "fine"},
+    "a text for another boolean": {"object_mask": "yes"},
+    "counts of another number of classes": {"photographs": {"train": [1, 2], "val": [1, 1, 1], "test": [1, 1, 1]}},
+    "counts below zero": {"photographs": {"train": [1, 2, -1], "val": [1, 1, 1], "test": [1, 1, 1]}},
+    "counts that are no integers": {"photographs": {"train": [1, 2, "<b>"], "val": [1, 1, 1], "test": [1, 1, 1]}},
+    "counts of one part only": {"photographs": {"train": [1, 1, 1]}},
+    "no counts": {"photographs": None},
 }
 
 

@@ -4,7 +4,7 @@ from numpy.typing import NDArray
 
 from fpcn_lightning.data.augment import Squashing, View
 from fpcn_lightning.data.tiles import Tiling
-from fpcn_lightning.field.heat_map import COLOURS, heat_map, overlaid
+from fpcn_lightning.field.heat_map import COLOURS, heat_map, object_area, outlined, overlaid
 
 WHOLE = (View(0, 0, False, 64),)
 
@@ -67,6 +67,44 @@ def test_overlapping_tiles_are_averaged() -> None:
 def test_a_view_thinner_than_a_pixel_still_has_one() -> None:
     heat = heat_map(map_of((1,)), (View(0, 0, False, 10),), (10, 1000), (1, 20))
     assert heat[0, 0] == 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_maps_that_are_not_finite_are_cold(value: float) -> None:
+    np.testing.assert_array_equal(heat_map(map_of((value, value)), WHOLE, (64, 64), (8, 8)), np.zeros((8, 8)))
+
+
+def test_the_object_lies_where_its_mask_is() -> None:
+    inside = object_area(map_of((0, 0), (0, 1)), (View(0, 0, False, 64),), (64, 64), (8, 16))
+    assert inside[5:, 10:].all()
+    assert not inside[:3].any()
+    assert not inside[:, :6].any()
+
+
+def test_the_mask_of_a_mirrored_view_is_mirrored_back() -> None:
+    views = (View(0, 0, False, 64), View(0, 0, True, 64))
+    masks = np.array([[[1, 0]], [[0, 1]]], np.float32)
+    np.testing.assert_array_equal(
+        object_area(masks, views, (64, 64), (4, 8)), object_area(masks[:1], views[:1], (64, 64), (4, 8))
+    )
+
+
+def test_outside_all_views_there_is_no_object() -> None:
+    views = Squashing(resize=80, crop=60).evaluation_views((80, 80))
+    inside = object_area(map_of((1,)), views, (80, 80), (40, 160))
+    assert inside.sum() == 30 * 120
+
+
+def test_the_surroundings_of_an_object_are_dark_behind_a_line() -> None:
+    picture = np.full((20, 20, 3), (200, 100, 0), np.uint8)
+    inside = np.zeros((20, 20), bool)
+    inside[8:12, 8:12] = True
+    drawn = outlined(picture, inside)
+    np.testing.assert_array_equal(drawn[inside], picture[inside])
+    np.testing.assert_array_equal(drawn[7, 7:13], [COLOURS[-1]] * 6)
+    assert drawn[0, 0].max() < 100
+    assert (drawn.reshape(-1, 3) == COLOURS[-1]).all(1).sum() == 8 * 8 - 4 * 4
+    np.testing.assert_array_equal(outlined(picture, np.ones((20, 20), bool)), picture)
 
 
 def test_colours_are_over_grey_and_only_where_there_is_heat() -> None:

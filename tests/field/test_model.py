@@ -14,7 +14,7 @@ from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.limited_session import LimitedSession, LimitError
 from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.field.onnx_graph import graph_problem
-from tests.field.conftest import SIDE, MakeBundle, colour_network
+from tests.field.conftest import BRIGHT, SIDE, MakeBundle, colour_network
 
 EXTERNAL = "keeps weights in other files"
 IMAGES = np.random.default_rng(3).integers(0, 256, (5, SIDE, SIDE, 3), dtype=np.uint8)
@@ -35,6 +35,28 @@ def test_a_network_without_activation_map(make_bundle: MakeBundle) -> None:
     model = colour_network()
     del model.graph.output[2]
     assert BundleModel(read_bundle(make_bundle(model=model, activation_map=False)))(IMAGES).activation_map is None
+
+
+def test_a_network_with_object_mask(make_bundle: MakeBundle) -> None:
+    bundle = read_bundle(make_bundle(model=colour_network(masked=True), object_mask=True))
+    images = np.zeros((2, SIDE, SIDE, 3), np.uint8)
+    images[1, 8:16, 24:] = (0, 0, 2 * BRIGHT)
+    mask = BundleModel(bundle)(images).object_mask
+    assert mask is not None
+    assert mask.shape == (2, 4, 4)
+    assert np.argwhere(mask).tolist() == [[1, 1, 3]]
+
+
+def test_a_map_without_places_is_an_error(make_bundle: MakeBundle) -> None:
+    """The page could not draw it."""
+    model = colour_network()
+    model.graph.node[2].output[0] = model.graph.node[3].input[0] = "contributions"
+    model.graph.node.append(helper.make_node("Slice", ["contributions", "none", "none", "rows"], ["activation_map"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0]), "none"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2]), "rows"))
+    model.graph.output[2].type.tensor_type.shape.dim[2].dim_param = "rows"
+    with pytest.raises(UserError, match="returns other shapes"):
+        BundleModel(read_bundle(make_bundle(model=model)))(IMAGES)
 
 
 def lost(model: onnx.ModelProto) -> None:
@@ -265,7 +287,7 @@ def test_more_fields_than_any_network_has_are_refused(monkeypatch: pytest.Monkey
         graph_problem(colour_network().SerializeToString())
 
 
-def test_a_graph_that_asks_for_too_much_memory_is_an_error(make_bundle: MakeBundle) -> None:
+def too_much_memory() -> onnx.ModelProto:
     """A few bytes ask for more than the memory of this computer, in a tensor whose pages would be written."""
     shape = numpy_helper.from_array(np.array([2**32 // SIDE**2, 1, 1, 1, 1]), "shape")
     first = numpy_helper.from_array(np.array([0]), "first")
@@ -274,7 +296,11 @@ def test_a_graph_that_asks_for_too_much_memory_is_an_error(make_bundle: MakeBund
         helper.make_node("Expand", ["wide", "shape"], ["huge"]),
         helper.make_node("ReduceMax", ["huge", "first"], ["ready"], keepdims=0),
     ]
-    model = BundleModel(read_bundle(make_bundle(model=before_the_network(nodes, shape, first))))
+    return before_the_network(nodes, shape, first)
+
+
+def test_a_graph_that_asks_for_too_much_memory_is_an_error(make_bundle: MakeBundle) -> None:
+    model = BundleModel(read_bundle(make_bundle(model=too_much_memory())))
     with pytest.raises(UserError, match=r"failed on a picture \(a batch needs more than 50% of the memory\)"):
         model(IMAGES)
 

@@ -57,6 +57,13 @@ def test_fusion_gradcheck() -> None:
     assert torch.autograd.gradcheck(fusion, [x.requires_grad_() for x in vectors(2)])
 
 
+@pytest.mark.parametrize("gate", ["product", "residual"])
+def test_the_own_gate_is_what_multiplies_the_features_of_an_image_paired_with_itself(gate: Any) -> None:
+    contrast = PairContrast(4, hidden=3, gate=gate).double().eval()
+    [features] = vectors(1)
+    torch.testing.assert_close(features * contrast.own_gate(features), contrast.with_itself(features))
+
+
 def test_product_gate_multiplies_both_images_with_the_mutual_vector() -> None:
     a, b, mutual = vectors(3)
     gated_a, gated_b = product_gate(a, b, mutual)

@@ -76,11 +76,22 @@ def test_a_bundle_has_the_accuracy_of_its_run(tiles: bool, train: Train, tmp_pat
     images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     loaded = checkpoints.load(folder / "checkpoints" / "best.ckpt")
     with torch.no_grad():
-        logits = DeployedNetwork(loaded.network).logits(torch.from_numpy(images))
+        deployed = DeployedNetwork(loaded.network)
+        logits = deployed.logits(torch.from_numpy(images))
+        maps = deployed(torch.from_numpy(images))[2].numpy()
     expected = (logits / bundle.temperature).softmax(1).numpy()
-    np.testing.assert_allclose(BundleModel(bundle)(images).probabilities, expected, atol=1e-4)
+    found = BundleModel(bundle)(images)
+    np.testing.assert_allclose(found.probabilities, expected, atol=1e-4)
+    assert found.activation_map is not None
+    np.testing.assert_allclose(found.activation_map, maps, atol=1e-4 * np.abs(maps).max())
     card = (place / "card.md").read_text()
     assert result["data"] is not None
+    assert bundle.photographs is not None
+    counts = [bundle.photographs["train"], bundle.photographs["val"], bundle.photographs["test"]]
+    in_split = result["data"]["images"]
+    assert [sum(numbers) for numbers in counts] == [in_split["train"], in_split["val"], in_split["test"]]
+    first = [numbers[0] for numbers in counts]
+    assert f"| {bundle.classes[0]} | {' | '.join(map(str, first))} |" in card
     train_split = f"{result['data']['images']['train']} training pictures, all that there are"
     for words in (train_split, loaded.record.split, "fpcn predict", "Licence"):
         assert words in " ".join(card.split())

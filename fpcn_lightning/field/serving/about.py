@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.field.bundle import Bundle
 from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.field.serving.verdict import usual_coverage
 
@@ -34,9 +35,11 @@ class About:
         file: name of the model file.
         classes: all that the model knows.
         accuracy: share of test photographs that were classified correctly, 0..1; None if it was not measured.
-        counts: of the photographs; None if the card does not state them.
+        counts: of the photographs; None if neither the manifest nor the card states them.
+        trained_with: numbers of photographs of each class, in the order of `classes`; empty if they are not stated.
         not_intended: what the model must not be used for, to follow the word "for".
         activation_map: whether the page shows heat maps.
+        object_mask: whether the page shows located objects.
         coverage: share of validation photographs that are not `unknown`, 0..1.
         set_coverage: of the prediction sets; None if the bundle has none.
         card: the model card; empty if there is none.
@@ -47,8 +50,10 @@ class About:
     classes: tuple[str, ...]
     accuracy: float | None
     counts: Counts | None
+    trained_with: tuple[int, ...]
     not_intended: str
     activation_map: bool
+    object_mask: bool
     coverage: float
     set_coverage: float | None
     card: str
@@ -68,17 +73,26 @@ def about(model: BundleModel) -> About:
         card = bundle.card()
     except UserError:  # the card is for people; a bundle works without it
         card = ""
-    counts = _CARD_COUNTS.search(card)
     not_intended = _CARD_NOT_INTENDED.search(card)
     return About(
         name=bundle.name,
         file=model.file,
         classes=bundle.classes,
         accuracy=bundle.files[model.file]["accuracy"],
-        counts=Counts(*map(int, counts.groups())) if counts else None,
+        counts=_counts(bundle, card),
+        trained_with=tuple(bundle.photographs["train"]) if bundle.photographs else (),
         not_intended=" ".join(not_intended[1].replace("`", "'").split()) if not_intended else NOT_INTENDED,
         activation_map=bundle.activation_map,
+        object_mask=bundle.object_mask,
         coverage=bundle.coverage,
         set_coverage=usual_coverage(model),
         card=card,
     )
+
+
+def _counts(bundle: Bundle, card: str) -> Counts | None:
+    """The numbers of photographs by the manifest, or by the card of a bundle whose manifest does not have them."""
+    if bundle.photographs is not None:
+        return Counts(*(sum(bundle.photographs[split]) for split in ("train", "val", "test")))
+    found = _CARD_COUNTS.search(card)
+    return Counts(*map(int, found.groups())) if found else None

@@ -11,7 +11,7 @@ from PIL import Image
 from fpcn_lightning.data.folders import is_system
 from fpcn_lightning.data.images import ImageLimits, ImageReader
 from fpcn_lightning.field.classify import Prediction, classify
-from fpcn_lightning.field.heat_map import heat_map, overlaid
+from fpcn_lightning.field.heat_map import heat_map, object_area, outlined, overlaid
 from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.field.results import PredictionTable, csv_line
 from fpcn_lightning.field.serving.verdict import State, Verdict, usual_coverage, verdict
@@ -48,6 +48,7 @@ class PictureResult:
         top: the most likely classes, most likely first.
         picture: data URI of a small copy; empty without images.
         heat: likewise, of its heat map; empty if the model has no activation map.
+        located: likewise, of the object that the model locates; empty if it locates none.
     """
 
     prediction: Prediction
@@ -55,6 +56,7 @@ class PictureResult:
     top: tuple[ClassProbability, ...] = ()
     picture: str = ""
     heat: str = ""
+    located: str = ""
 
     @property
     def name(self) -> str:
@@ -77,7 +79,7 @@ def classify_upload(
         reader: reads it, within `LIMITS`.
         path: of the stored file.
         name: that the client sent, for display alone.
-        images: whether to return a small copy and the heat map, too.
+        images: whether to return a small copy, heat map and outline, too.
 
     Raises:
         UserError: the bundle's network fails.
@@ -121,13 +123,17 @@ def csv_of(results: Iterable[PictureResult], model: BundleModel) -> str:
 
 
 def _with_images(result: PictureResult, picture: NDArray[np.uint8], best: int) -> PictureResult:
-    heat = ""
+    heat = located = ""
     viewed = result.prediction.viewed
-    if viewed is not None and viewed.activation_maps is not None:
-        values = heat_map(viewed.activation_maps[:, best], viewed.views, viewed.shape, picture.shape[:2])
-        heat = _data_uri(overlaid(picture, values))
-    # The activation maps are large, and the page keeps the result for as long as it is open.
-    return replace(result, prediction=replace(result.prediction, viewed=None), picture=_data_uri(picture), heat=heat)
+    assert viewed is not None  # since there is a prediction
+    place = viewed.views, viewed.shape, picture.shape[:2]
+    if viewed.activation_maps is not None:
+        heat = _data_uri(overlaid(picture, heat_map(viewed.activation_maps[:, best], *place)))
+    if viewed.object_masks is not None:
+        located = _data_uri(outlined(picture, object_area(viewed.object_masks, *place)))
+    # The maps are large, and the page keeps the result for as long as it is open.
+    slim = replace(result.prediction, viewed=None)
+    return replace(result, prediction=slim, picture=_data_uri(picture), heat=heat, located=located)
 
 
 def _preview(path: Path, reader: ImageReader) -> NDArray[np.uint8]:

@@ -15,6 +15,7 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.model import BundleModel
 
+_MAX_BATCH_SECONDS = 60  # of the views of one photograph, since the others wait meanwhile
 _SHUTDOWN_SECONDS = 2  # that an open page may delay the end
 _MAX_CONNECTIONS = 500
 _MAX_SOCKET_MESSAGE = 2**20  # bytes from a page; photographs do not come this way
@@ -48,7 +49,8 @@ def serve(
     """
     if find_spec("nicegui") is None:
         raise UserError("The page needs NiceGUI: pip install 'fpcn-lightning[serve]'.")
-    model = BundleModel(read_bundle(bundle_folder), file)
+    model = BundleModel(read_bundle(bundle_folder), file, max_seconds=_MAX_BATCH_SECONDS)
+    model.try_out()
     with _listener(host, port) as listener:
         import uvicorn
 

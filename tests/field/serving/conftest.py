@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 # Python itself reports whatever the server tries to reach beyond this computer.
 SERVER = """
@@ -29,11 +30,27 @@ raise SystemExit(code)
 """
 
 
+class Server(NamedTuple):
+    """A started server."""
+
+    address: str
+    process: int  # its id
+
+
 @contextmanager
 def started(
     bundle: Path, temporary: Path, *options: str, before: str = "", stop: signal.Signals = signal.SIGTERM
 ) -> Iterator[str]:
-    """A server in its own process, which must end without an error or a message; yields its address.
+    """The address of a server; see `started_server`."""
+    with started_server(bundle, temporary, *options, before=before, stop=stop) as server:
+        yield server.address
+
+
+@contextmanager
+def started_server(
+    bundle: Path, temporary: Path, *options: str, before: str = "", stop: signal.Signals = signal.SIGTERM
+) -> Iterator[Server]:
+    """A server in its own process, which must end without an error or a message.
 
     Args:
         bundle: what it serves.
@@ -65,7 +82,7 @@ def started(
             assert process.stdout
             found = re.match(r"The page is at (\S+)/ ", process.stdout.readline())
             assert found, process.stderr and process.stderr.read()
-            yield found[1]
+            yield Server(found[1], process.pid)
         finally:
             process.send_signal(stop)
             _, errors = process.communicate(timeout=60)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.field.conftest import MakeBundle, paint
+from tests.field.conftest import MakeBundle, colour_network, paint
 from tests.field.serving.conftest import started
 
 if TYPE_CHECKING:
@@ -124,6 +124,9 @@ def test_a_batch_with_bad_files(
         assert "the file has 2 MB, more than the 1 MB" in page.locator("article").nth(4).inner_text()
         assert page.locator("article img").count() == 8  # photograph and heat map
         assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+        edges = page.evaluate("[...document.querySelectorAll('article')].map(e => getComputedStyle(e).borderLeftColor)")
+        assert len({edges[index] for index in (0, 1, 2, 3)}) == 4  # sure, unknown, doubtful, unreadable
+        assert (edges[5], edges[4]) == (edges[0], edges[3])
         rows = downloaded(page, "Download results")
         assert [row["state"] for row in rows] == states
         assert page.title() == "colours"  # no name was run as a script
@@ -144,6 +147,10 @@ def test_the_table_is_sorted_by_keyboard(make_bundle: MakeBundle, batch: list[Pa
         page.wait_for_selector("th:nth-child(4)[aria-sort=descending]")
         assert page.locator("th[aria-sort]").count() == 1
         assert column(page, 3)[:2] == ["red", "blue"] or column(page, 3)[:2] == ["blue", "red"]
+        page.focus(".correction input >> nth=0")
+        page.keyboard.type("blue")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=Noted: blue")
         unnamed = page.evaluate(
             "[...document.querySelectorAll('main input, main button')]"
             ".filter(e => !(e.ariaLabel || e.innerText || e.labels?.[0]?.innerText)).length"
@@ -200,3 +207,42 @@ def test_a_bundle_without_heat_map_shows_none(make_bundle: MakeBundle, tmp_path:
         classified(page, [paint(tmp_path / "red.png")])
         assert page.locator("article img").count() == 1
         assert "heat map" not in page.content()
+
+
+def test_scripts_in_a_bundle_are_text(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    attack = "</title><script>hacked=1</script>{{hacked=1}}${hacked=1}"
+    image = "<img src=x onerror=hacked=1>"
+    bundle = make_bundle(("red", image, "blue"), name=attack)
+    (bundle / "card.md").write_text(f"# {attack}\n\n**Not intended for** {image}\n\n</pre>{image}\n", encoding="utf-8")
+    with opened(bundle, tmp_path, DESKTOP) as page:
+        assert page.title() == attack
+        assert page.locator(".facts section").nth(2).inner_text().endswith(image)
+        page.click("text=Model card")
+        assert page.inner_text("pre").splitlines()[0] == f"# {attack}"
+        classified(page, [paint(tmp_path / "green.png", "green")])
+        assert column(page, 3) == [image]
+        assert page.evaluate("typeof hacked") == "undefined"
+
+
+@pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_a_bundle_that_locates_objects_shows_them(
+    make_bundle: MakeBundle, viewport: dict[str, int], tmp_path: Path
+) -> None:
+    counts = {"train": [12, 7, 3], "val": [1, 2, 3], "test": [20, 0, 5]}
+    bundle = make_bundle(model=colour_network(masked=True), object_mask=True, photographs=counts)
+    with opened(bundle, tmp_path, viewport) as page:
+        assert [text.split() for text in page.locator(".chips li").all_inner_texts()] == [
+            ["red", "12"],
+            ["green", "7"],
+            ["blue", "3"],
+        ]
+        assert "from 22 photographs" in page.inner_text(".facts")
+        classified(page, [paint(tmp_path / "red.png")])
+        assert [image.get_attribute("alt") for image in page.locator("article img").all()] == [
+            "red.png",
+            "heat map of red.png",
+            "located object in red.png",
+        ]
+        assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+        page.click("text=What the results mean")
+        assert "The located object" in page.inner_text("details[open]")

@@ -98,6 +98,27 @@ def test_tiles_are_shown_on_the_whole_picture(make_bundle: MakeBundle, tmp_path:
     assert (heat.max(2) - heat.min(2)).min() > 50  # colour everywhere, grey nowhere
 
 
+@pytest.mark.parametrize("tiled", [False, True])
+def test_the_located_object_is_shown_on_the_whole_picture(tiled: bool, make_bundle: MakeBundle, tmp_path: Path) -> None:
+    views = {"kind": "tiling", "tile_scale": 1.0, "most_tiles": 4, "side": 32} if tiled else {}
+    network = colour_network(masked=True)
+    model = BundleModel(
+        read_bundle(make_bundle(model=network, object_mask=True, **({"views": views} if tiled else {})))
+    )
+    path = paint(tmp_path / "right.png", (60, 60, 60), (64, 32))
+    with Image.open(path) as picture:
+        picture.paste((255, 0, 0), (32, 0, 64, 32))
+        picture.save(path)
+    located = decoded(shown(model, path).located).astype(int)
+    assert located.shape == (320, 640, 3)
+    assert np.abs(located[20:300, 400:620].mean((0, 1)) - (255, 0, 0)).max() < 30
+    assert located[20:300, 20:240].max() < 60
+
+
+def test_a_bundle_without_object_mask_shows_no_object(model: BundleModel, tmp_path: Path) -> None:
+    assert shown(model, paint(tmp_path / "red.png")).located == ""
+
+
 def test_system_files_of_a_dropped_folder_are_named(model: BundleModel, tmp_path: Path) -> None:
     result = shown(model, paint(tmp_path / "._red.png"))
     assert result.verdict.state == State.UNREADABLE
@@ -142,6 +163,19 @@ def test_the_page_states_what_the_card_states(bundle_folder: Path) -> None:
     assert facts.counts is not None
     assert (facts.counts.train, facts.counts.test) == (18, 25)
     assert facts.standard_error == pytest.approx(0.06)  # of 90 %
+
+
+def test_the_page_counts_photographs_by_class(make_bundle: MakeBundle) -> None:
+    folder = make_bundle(photographs={"train": [12, 7, 3], "val": [1, 2, 3], "test": [20, 0, 5]})
+    (folder / "card.md").write_text(CARD, encoding="utf-8")
+    facts = about(BundleModel(read_bundle(folder)))
+    assert facts.trained_with == (12, 7, 3)
+    assert facts.counts is not None
+    assert (facts.counts.train, facts.counts.val, facts.counts.test) == (22, 6, 25)
+
+
+def test_a_bundle_of_an_earlier_version_states_no_counts_by_class(model: BundleModel) -> None:
+    assert about(model).trained_with == ()
 
 
 def test_a_bundle_without_card_has_facts(bundle_folder: Path) -> None:

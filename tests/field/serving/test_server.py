@@ -15,14 +15,17 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.serving.guard import AllowedHosts
 from fpcn_lightning.field.serving.serve import serve
 from fpcn_lightning.field.serving.uploads import PREFIX
 from tests.field.conftest import paint, write_bundle
-from tests.field.serving.conftest import started
+from tests.field.serving.conftest import started, started_server
+from tests.field.test_model import loop, too_much_memory
 
 MEGABYTE = 2**20
 PLACE: dict[str, str | int] = {"number": 1, "total": 1, "skipped": 0, "index": 0, "name": "red.png"}
@@ -201,6 +204,65 @@ def test_a_hundred_requests_at_a_time(server: str, tmp_path: Path) -> None:
     found = [response.json()["predictions"][0] for response in responses]
     assert [entry["name"] for entry in found] == [f"{number}.png" for number in range(100)]
     assert [entry["classes"][0]["name"] for entry in found] == [colours[number % 3] for number in range(100)]
+
+
+def peak_memory(process: int) -> int:
+    """Bytes of memory that a process had at most."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found
+    return int(found[1]) * 1024
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process from /proc")
+def test_a_hundred_requests_that_do_not_fit_together(bundle_folder: Path, tmp_path: Path) -> None:
+    """Each is answered or told to come again, and the server neither grows by them nor stops."""
+    noise = np.random.default_rng(0).integers(0, 256, (560, 560, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    photograph = (tmp_path / "noise.png").read_bytes()
+    assert 0.8 * MEGABYTE < len(photograph) < MEGABYTE
+    temporary = tmp_path / "temporary"
+    with started_server(bundle_folder, temporary, "--api", "--max-megabytes=1") as server:
+        predicted(server.address, ("noise.png", photograph))
+        before = peak_memory(server.process)
+        with ThreadPoolExecutor(100) as pool:
+            responses = list(
+                pool.map(lambda number: predicted(server.address, (f"{number}.png", photograph)), range(100))
+            )
+        assert peak_memory(server.process) - before < 150 * MEGABYTE
+        refused = [response for response in responses if response.status_code == 503]
+        assert {response.status_code for response in responses} == {200, 503}
+        assert {response.headers["retry-after"] for response in refused} == {"5"}
+        assert predicted(server.address, ("noise.png", photograph)).status_code == 200
+        assert [path.name for path in temporary.glob(f"{PREFIX}*/*")] == ["lock"]
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda folder: write_bundle(folder, model=loop()), "has a graph inside a node"),
+        (lambda folder: write_bundle(folder, model=too_much_memory()), "needs more than 50% of the memory"),
+        (lambda folder: write_bundle(folder, classes=("<script>", "a\x1b[2J", "b")), "printable"),
+        (lambda folder: write_bundle(folder, file={"sha256": "0" * 64}), "is not the file that bundle.json describes"),
+        (lambda folder: write_bundle(folder, photographs={"train": [10**12] * 3}), "must be an integer"),
+    ],
+    ids=["endless loop", "too much memory", "terminal escape in a class", "forged hash", "forged counts"],
+)
+def test_a_hostile_bundle_is_refused_before_the_server_starts(
+    make: Callable[[Path], Path], reason: str, tmp_path: Path
+) -> None:
+    command = "from fpcn_lightning.field.command import main; raise SystemExit(main())"
+    ended = subprocess.run(
+        [sys.executable, "-c", command, "serve", str(make(tmp_path / "bundle")), "--port=0", "--no-browser"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert re.fullmatch(r"fpcn: [^\n]+\.\n", ended.stderr)
+    assert reason in ended.stderr
 
 
 def test_the_endpoint_is_described(server: str) -> None:
