@@ -111,8 +111,8 @@ def find(
     elif root.is_file() and is_list(root):
         found = _in_list(root, check=classes is None)
     else:
-        problem = "is neither a folder nor a .csv file" if root.exists() else "does not exist"
-        raise UserError(f"{root} {problem}: set data.root to a folder of class folders or to a .csv file.")
+        problem = "is neither a folder nor a .csv or .xlsx file" if root.exists() else "does not exist"
+        raise UserError(f"{root} {problem}: set data.root to a folder of class folders, or to a .csv or .xlsx file.")
     spelling = spellings((file.label for file in found), classes)
     found = [replace(file, label=spelling[file.label]) for file in found]
     labels = sorted({file.label for file in found})

@@ -11,6 +11,7 @@ from fpcn_lightning.deploy.calibration import at_a_limit
 from fpcn_lightning.deploy.manifests import BundleLineage
 from fpcn_lightning.deploy.wrapper import DeployedNetwork
 from fpcn_lightning.field.manifest import ModelFile
+from fpcn_lightning.field.usability import Usability
 from fpcn_lightning.report.text_table import markdown_text
 
 CalibrationErrors = dict[str, tuple[float, float]]
@@ -27,6 +28,7 @@ def model_card(
     lineage: BundleLineage,
     errors: CalibrationErrors,
     unknown: UnknownShares,
+    usability: Usability,
     *,
     activation_map: bool,
     pictures: int,
@@ -41,6 +43,7 @@ def model_card(
         lineage: where the network comes from.
         errors: calibration errors.
         unknown: shares of unknown pictures.
+        usability: the verdict on the model.
         activation_map: whether the files have one.
         pictures: number of pictures on which the ranges of int8 were measured.
         config: of the export.
@@ -66,6 +69,7 @@ def model_card(
         lineage=lineage,
         calibration_errors=errors,
         unknown=unknown,
+        usability=usability,
         activation_map=activation_map,
         pictures=pictures,
         config=config,

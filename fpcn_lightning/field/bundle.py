@@ -11,6 +11,7 @@ from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.errors import UserError, closest
 from fpcn_lightning.field.manifest import CARD_NAME, LABELS_NAME, MANIFEST_NAME, SCHEMA, ModelFile
 from fpcn_lightning.field.untrusted import WAY_OUT, CheckedMapping, printable, read_limited
+from fpcn_lightning.field.usability import MAX_REASONS, Usability
 
 MAX_TEXT_BYTES = 4_000_000  # of the manifest, of the labels and of the model card
 MAX_MODEL_BYTES = 2**31 - 1  # the limit of one ONNX file
@@ -36,6 +37,7 @@ class Bundle:
         micrometres_per_pixel: of the views, the network's input; None if unknown.
         files: model files by name.
         default: the ONNX file that is used by default.
+        usability: whether the model may be used, as the export has judged it; usable in bundles without a verdict.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class Bundle:
     coverage: float
     temperature: float
     lineage: dict[str, object]
+    usability: Usability
 
     def chosen(self, file: str | None) -> str:
         """The name of an ONNX file of the bundle: `file`, or the default if that is None.
@@ -123,6 +126,7 @@ def read_bundle(folder: Path) -> Bundle:
         coverage=manifest.number("coverage", 0, 1),
         temperature=manifest.number("temperature", 1e-6, 1e6),
         lineage=manifest.mapping("lineage").content,
+        usability=_usability(manifest),
     )
     bundle.chosen(None)
     if hashlib.sha256(labels).hexdigest() != manifest.text("labels_sha256"):
@@ -153,6 +157,11 @@ def _views(views: CheckedMapping) -> Augmentation:
 def _scale(manifest: CheckedMapping) -> float | None:
     key = "micrometres_per_pixel"
     return None if manifest.content.get(key) is None else manifest.number(key, 1e-6, 1e6)
+
+
+def _usability(manifest: CheckedMapping) -> Usability:
+    key = "not_usable"
+    return Usability(manifest.texts(key, 0, MAX_REASONS) if key in manifest else ())
 
 
 def _files(files: CheckedMapping, path: Path, classes: int) -> dict[str, ModelFile]:

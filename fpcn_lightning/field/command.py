@@ -99,7 +99,7 @@ def _predict_one(options: argparse.Namespace) -> int:
 
     model = BundleModel(read_bundle(options.bundle), options.file, options.threads)
     prediction = classify_file(model, options.source, coverage=options.sets, limits=_limits(options))
-    print(prediction_text(prediction, PredictionTable(model.bundle.classes, options.top)))
+    print(prediction_text(prediction, PredictionTable(model.bundle.classes, options.top), model.bundle.usability))
     return EXIT_NOTHING_READ if prediction.error is not None else 0
 
 

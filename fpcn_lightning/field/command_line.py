@@ -30,6 +30,7 @@ Each line of the results has the path, the most likely classes with their probab
   score           what `unknown` is derived from: the lower, the less familiar
   prediction_set  with --sets: all classes that cannot be ruled out at that coverage
   error           why a file could not be read
+The other columns of a list are kept; one whose name is used already gets the prefix list_.
 """
 
 PREDICT_EXAMPLES = """\
@@ -103,7 +104,12 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
 
 
 def _add_predict_options(add: AddArgument) -> None:
-    add("source", type=_path, metavar="SOURCE", help="a photograph, a folder of them, or a .csv with a column path")
+    add(
+        "source",
+        type=_path,
+        metavar="SOURCE",
+        help="a photograph, a folder of them, or a .csv or .xlsx with a column path",
+    )
     add(
         "--output",
         type=_path,

@@ -77,3 +77,4 @@ class Manifest(TypedDict):
     coverage: float  # share of validation pictures that are not `unknown`, 0..1
     lineage: dict[str, object]  # checkpoint, its hash, seed, split, teacher: for people
     micrometres_per_pixel: NotRequired[float | None]  # of the views, the network's input; None if unknown
+    not_usable: NotRequired[list[str]]  # why, by `fpcn_lightning.field.usability`; absent in earlier bundles
