@@ -71,7 +71,7 @@ def judge(
         )
     if validation_pictures < MIN_VALIDATION_PICTURES:
         reasons.append(
-            f"{validation_pictures} validation pictures are too few to calibrate probabilities and `unknown`: "
+            f"{validation_pictures} validation pictures are too few to calibrate probabilities and what is unknown: "
             f"{MIN_VALIDATION_PICTURES} are needed"
         )
     error = calibration_error(confidence, correct)
