@@ -123,19 +123,18 @@ def make_parser(run: Mapping[str, Run], further: Sequence[FurtherCommand] = ()) 
     parser.add_argument("--version", action="version", version=f"fpcn {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def add_parser(name: str, run: Run, **texts: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, formatter_class=_FORMATTER, **texts)
+    def add_parser(name: str, run: Run, help: str, description: str, epilog: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=description, epilog=epilog, formatter_class=_FORMATTER)
         added.set_defaults(run=run)
         return added
 
     def add_command(name: str, help: str, description: str, epilog: str = "") -> AddArgument:
-        added = add_parser(name, run[name], help=help, description=description, epilog=epilog)
+        added = add_parser(name, run[name], help, description, epilog)
         added.add_argument("bundle", type=_path, metavar="BUNDLE", help="folder of the bundle")
         return added.add_argument
 
     for each in further:
-        texts = {"help": each.help, "description": each.description, "epilog": each.epilog}
-        each.add_options(add_parser(each.name, each.run, **texts).add_argument)
+        each.add_options(add_parser(each.name, each.run, each.help, each.description, each.epilog).add_argument)
     _add_predict_options(add_command("predict", "name the rocks on photographs", PREDICT, PREDICT_EXAMPLES))
     _add_check_options(add_command("check", "compare predictions with your own labels", CHECK))
     _add_map_options(add_command("map", "map a whole section: areas, grains, contacts", MAP, MAP_EXAMPLES))

@@ -105,7 +105,7 @@ def _number(value: float) -> str:
 
 def exporting(options: TrainOptions, checkpoint: Path, folder: Path) -> ComposedStep:
     """The export of a checkpoint into a folder."""
-    values = {
+    values: Values = {
         "data.root": str(options.photographs),
         "checkpoint": str(checkpoint),
         "export.bundle": str(folder),

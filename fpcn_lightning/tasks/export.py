@@ -25,7 +25,7 @@ def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the s
     print(f"bundle: {export(config)}")
 
 
-def export(config: Config, finish: Callable[[Path], None] = lambda _: None) -> Path:
+def export(config: Config, finish: Callable[[Path], object] = lambda _: None) -> Path:
     """Write a bundle; see `run`.
 
     Args:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_an_unfinished_replacement_goes_on_without_overwrite(options: TrainOptio
     ("change", "word"),
     [({"budget": Budget(1, "h")}, "--budget"), ({"compare": True}, "--compare"), ({}, "the photographs")],
 )
-def test_other_settings_are_refused(options: TrainOptions, change: dict[str, bool], word: str) -> None:
+def test_other_settings_are_refused(options: TrainOptions, change: dict[str, Any], word: str) -> None:
     begun(options)
     other = replace(options, **change)
     with pytest.raises(UserError, match=f"with another value of {word}: run the same command"):
