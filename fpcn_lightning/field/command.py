@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from fpcn_lightning.errors import UserError, explain
@@ -116,6 +117,8 @@ def _limits(options: argparse.Namespace) -> "ImageLimits":
 
 
 def _check(options: argparse.Namespace) -> int:
+    if find_spec("jinja2") is None:
+        raise UserError("fpcn check writes a page, which needs one more package: pip install jinja2.")
     from fpcn_lightning.field.bundle import read_bundle
     from fpcn_lightning.field.checking.check import check
     from fpcn_lightning.field.checking.write import check_text

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(parsed: argparse.Namespace) -> int:
     chosen = options.TrainOptions.parsed(parsed)
     try:
-        from fpcn_lightning.quickstart.photographs import list_photographs
+        from fpcn_lightning.quickstart.listing import list_photographs
 
         list_photographs(chosen)
         check_packages()

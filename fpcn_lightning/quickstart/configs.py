@@ -22,6 +22,8 @@ SEED = 0
 TEST_SHARE = 0.2
 VALIDATION_SHARES = (0.1, 0.25)  # the least and the most: few photographs must calibrate the model, too
 FROZEN_ON_CPU = 0.75  # of the stages of the backbone: three times as many steps in the same time
+MAX_DROP = 1.0  # points of test accuracy that the int8 file may lose
+LOST_PICTURES = 2.5  # or as many photographs, where a point is less: losing two is chance
 Values = Mapping[str, bool | int | float | str | None]
 
 
@@ -103,12 +105,13 @@ def _number(value: float) -> str:
     return f"{value:.4f}".rstrip("0").rstrip(".")
 
 
-def exporting(options: TrainOptions, checkpoint: Path, folder: Path) -> ComposedStep:
-    """The export of a checkpoint into a folder."""
+def exporting(options: TrainOptions, checkpoint: Path, test_pictures: int) -> ComposedStep:
+    """The export of a checkpoint, tested on a number of photographs, to the folder of the model."""
     values: Values = {
         "data.root": str(options.photographs),
         "checkpoint": str(checkpoint),
-        "export.bundle": str(folder),
+        "export.bundle": str(options.model),
+        "export.max_drop": max(MAX_DROP, 100 * LOST_PICTURES / max(test_pictures, 1)),
         "overwrite": True,
     }
     return composed({"data": "folder", "task": "export"}, values, options.work)

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fpcn_lightning.config import DataConfig
-from fpcn_lightning.data.index import Index, ListedFile, RefusedFile, find
-from fpcn_lightning.data.layout import published_folders
+from fpcn_lightning.data.index import Index, RefusedFile, find
 from fpcn_lightning.data.names import escaped
 from fpcn_lightning.data.preparation import location, make_augmentation, prepare, published_split
 from fpcn_lightning.data.split import Split, configured_split
@@ -77,16 +76,6 @@ class PhotographFacts:
                 f"{self.counts.val} photographs validate, and {MIN_VALIDATION_PICTURES} are needed: the model will be "
                 "marked as not usable. Add photographs"
             )
-
-
-def list_photographs(options: TrainOptions) -> list[ListedFile]:
-    """The files, without reading them.
-
-    Raises:
-        UserError: there is no such folder, or it has no two classes.
-    """
-    root = options.photographs
-    return find(root, published_folders(root) if root.is_dir() else {})
 
 
 def check_photographs(config: DataConfig) -> PhotographFacts:

@@ -9,8 +9,9 @@ from pathlib import Path
 from fpcn_lightning.field.usability import Usability
 from fpcn_lightning.quickstart import configs, state
 from fpcn_lightning.quickstart.candidates import Candidate, best
+from fpcn_lightning.quickstart.listing import list_photographs
 from fpcn_lightning.quickstart.options import TrainOptions
-from fpcn_lightning.quickstart.photographs import PhotographFacts, check_photographs, facts_text, list_photographs
+from fpcn_lightning.quickstart.photographs import PhotographFacts, check_photographs, facts_text
 from fpcn_lightning.runs.lock import hold_lock
 from fpcn_lightning.runs.results import RESULT_NAME, read_result
 
@@ -72,7 +73,7 @@ def _exported(
     print(f"\n{len(candidates) + 1} of {len(candidates) + 1}: the model", flush=True)
     checkpoint = chosen.result["checkpoint"]
     assert checkpoint is not None  # every network here saves its best epoch
-    step = configs.exporting(options, chosen.folder / checkpoint, options.model)
+    step = configs.exporting(options, chosen.folder / checkpoint, facts.counts.test)
     export(step.config, lambda folder: write_page(folder, options, facts, candidates, chosen))
     return read_bundle(options.model).usability
 

@@ -45,7 +45,7 @@ def test_any_path_reaches_the_config_unchanged(tmp_path: Path, name: str) -> Non
     # The words that are recorded give the same paths on a command line.
     again = composed(*step.invocation.overrides)
     assert (again.data.root, again.output) == (step.config.data.root, step.config.output)
-    exported = configs.exporting(asked, tmp_path / name / "best.ckpt", asked.model).config
+    exported = configs.exporting(asked, tmp_path / name / "best.ckpt", 100).config
     assert (exported.checkpoint, exported.export.bundle) == (str(tmp_path / name / "best.ckpt"), str(asked.model))
 
 
@@ -112,3 +112,9 @@ def test_few_photographs_validate_with_a_larger_share(pictures: int, share: floa
 def test_an_unknown_key_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigCompositionException, match="nonsense"):
         configs.composed({}, {"data.nonsense": 1}, tmp_path)
+
+
+@pytest.mark.parametrize(("pictures", "points"), [(10, 25.0), (100, 2.5), (1000, 1.0)])
+def test_a_test_photograph_or_two_may_differ_in_int8(tmp_path: Path, pictures: int, points: float) -> None:
+    config = configs.exporting(options(tmp_path), tmp_path / "best.ckpt", pictures).config
+    assert config.export.max_drop == points

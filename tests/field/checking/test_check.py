@@ -114,3 +114,11 @@ def test_the_command_needs_no_package_of_the_training(bundle_folder: Path, label
     assert done.returncode == 0, done.stderr
     assert "page: bundle-check/index.html" in done.stdout
     assert "photographs are classified correctly (95 % interval" in done.stdout
+
+
+def test_a_missing_package_is_named(
+    bundle_folder: Path, labelled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fpcn_lightning.field.command.find_spec", lambda _: None)
+    assert main(["check", str(bundle_folder), str(labelled)]) == 2
+    assert "pip install jinja2" in capsys.readouterr().err
