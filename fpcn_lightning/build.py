@@ -263,7 +263,10 @@ def _parameters(section: Mapping[str, Any], key: str) -> Mapping[str, inspect.Pa
     try:
         return inspect.signature(hydra.utils.get_object(target)).parameters
     except Exception as error:
-        raise UserError(f"{key}._target_={target} cannot be imported: {error}") from error
+        raise UserError(
+            f"{key}._target_={target} cannot be imported ({error}): pass the folder of its Python file with "
+            "--config-dir=FOLDER, or install it."
+        ) from error
 
 
 def _check_untrusted(section: Mapping[str, Any]) -> None:
@@ -275,7 +278,8 @@ def _check_untrusted(section: Mapping[str, Any]) -> None:
     if section.get("_target_") not in known:
         raise UserError(
             f"the file describes a network of the class {str(section.get('_target_'))[:200]!r}, which is not one of "
-            f"{', '.join(sorted(known))}: for a network of your own, pass --config-dir=FOLDER with its model/NAME.yaml."
+            f"{', '.join(sorted(known))}: for a network of your own, pass --config-dir=FOLDER with its Python "
+            "file and its model/NAME.yaml."
         )
 
 

@@ -43,7 +43,7 @@ YAML = "# @package _global_\nvariant: toy\nmodel:\n  _target_: toy_network.Toy\n
 def _program(place: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     line = [sys.executable, "-m", "fpcn_lightning", *words, "trainer=smoke", "data.synthetic.images_per_class=6"]
     line += ["data.synthetic.size=48"]
-    environment = {**os.environ, "PYTHONPATH": str(place)}
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return subprocess.run(line, capture_output=True, text=True, cwd=place, env=environment, check=False)
 
 
@@ -54,10 +54,10 @@ def _result(done: "subprocess.CompletedProcess[str]", folder: Path) -> Result:
 
 @pytest.mark.slow
 def test_a_network_from_outside_trains_sweeps_and_is_tested(tmp_path: Path) -> None:
-    (tmp_path / "toy_network.py").write_text(NETWORK)
     (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "toy_network.py").write_text(NETWORK)
     (tmp_path / "mine" / "model" / "toy.yaml").write_text(YAML)
-    place = ("--config-dir", str(tmp_path / "mine"))
+    place = ("--config-dir", "mine")
     outputs = tmp_path / "outputs" / "smoke"
 
     swept = _program(
@@ -83,7 +83,12 @@ def test_a_network_from_outside_trains_sweeps_and_is_tested(tmp_path: Path) -> N
     assert wide["metrics"] is not None
     assert again["metrics"]["test"] == wide["metrics"]["test"]
 
+    exported = _program(tmp_path, "--config-dir=mine", "task=export", f"checkpoint={checkpoint}", "export.bundle=out")
+    assert exported.returncode == 0, exported.stderr
+    assert (tmp_path / "out" / "bundle.json").is_file()
+
     # Without --config-dir the network of the checkpoint is unknown, and is not imported.
     refused = _program(tmp_path, "task=evaluate", f"checkpoint={checkpoint}")
     assert refused.returncode == 2
     assert "toy_network.Toy" in refused.stderr
+    assert "pass --config-dir=FOLDER with its Python file and its model/NAME.yaml" in refused.stderr

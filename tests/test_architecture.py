@@ -26,12 +26,13 @@ LAYERS = (
     {"callbacks"},
     {"tasks"},
     {"cli"},
-    {"hydra_plugins", "__main__"},
+    {"hydra_plugins", "__main__", "quickstart"},
 )
 LAYER_OF = {name: number for number, folders in enumerate(LAYERS) for name in folders}
 # What `field` may import, as prefixes of the dotted name below fpcn_lightning.
 # Those of `data` find, read and prepare pictures for training and for `fpcn` alike; they load neither torch nor Hydra.
-FIELD_DATA = ("augment", "files", "folders", "images", "lists", "names", "tiles")
+# `fpcn check` finds labelled pictures as a training does: `index`, `layout`.
+FIELD_DATA = ("augment", "files", "folders", "images", "index", "layout", "lists", "names", "tiles")
 FIELD_KNOWS = (
     "errors",
     "stopping",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,6 +56,14 @@ def seeds_as_sweep(words: Sequence[str]) -> list[str]:
     if {"seed", "seeds"} <= given.keys():
         raise UserError(f"{given['seeds']} and {given['seed']} both set the seeds: keep one of them.")
     return [_seed_word(word) if word.startswith("seeds=") else word for word in words]
+
+
+def config_folders(words: Sequence[str]) -> list[Path]:
+    """The folders of `--config-dir`, absolute; the targets of their yaml files are imported from there, too."""
+    options = ("--config-dir", "-cd")
+    found = [value for word, value in pairwise(words) if word in options]
+    found += [value for word in words for option, _, value in [word.partition("=")] if option in options and value]
+    return [Path(value).absolute() for value in found]
 
 
 def multirun_first(words: Sequence[str]) -> list[str]:

@@ -18,7 +18,13 @@ from omegaconf.errors import OmegaConfBaseException
 from fpcn_lightning import build, config
 from fpcn_lightning.cli.config_errors import explain_config_error, first_error
 from fpcn_lightning.cli.help import TASKS, help_text
-from fpcn_lightning.cli.invocation import home_in_words, multirun_first, running_invocation, seeds_as_sweep
+from fpcn_lightning.cli.invocation import (
+    config_folders,
+    home_in_words,
+    multirun_first,
+    running_invocation,
+    seeds_as_sweep,
+)
 from fpcn_lightning.cli.renamed import renamed
 from fpcn_lightning.cli.shortcuts import check_shortcuts
 from fpcn_lightning.errors import Explanation, UserError, check_choice, explain
@@ -56,6 +62,7 @@ def main() -> None:
         _check_renamed(words)
         words = home_in_words(multirun_first(seeds_as_sweep(words)))
         sys.argv[1:] = words
+        sys.path += [str(folder) for folder in config_folders(words)]  # last: no installed module is replaced
     except UserError as error:
         sys.exit(_complain(str(error)))
     register()

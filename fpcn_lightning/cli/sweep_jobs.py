@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.sweep.jobs import ComposedJob
+from fpcn_lightning.sweep.names import name_apart
 from fpcn_lightning.sweep.rows import SweepRow, combine, narrow
 from fpcn_lightning.sweep.run_sweep import ComposedSweep
 
@@ -53,6 +54,7 @@ def compose_sweep(
     first, last = (_listed(parser, words, jobs or ()) for jobs in (section.first, section.last))
     rows = _combinations(parser, section, words)
     composer = _Composer(context, sweep)
+    rows = name_apart(rows, composer.jobs(rows, len(first)))
     numbered = composer.jobs([*first, *rows, *last], 0)
     of_rows, size = numbered[len(first) : len(numbered) - len(last)], section.max_batch_size or len(rows) or 1
     return ComposedSweep(
@@ -210,7 +212,7 @@ def _is_plain_value(override: Override) -> bool:
     return (
         override.type == OverrideType.CHANGE
         and override.package is None
-        and ("." in name or name == "seed")
+        and ("." in name or name in ("seed", "variant"))
         and not override.is_hydra_override()
         and not override.is_sweep_override()
         and not isinstance(override.value(), dict | list)

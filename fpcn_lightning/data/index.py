@@ -111,8 +111,8 @@ def find(
     elif root.is_file() and is_list(root):
         found = _in_list(root, check=classes is None)
     else:
-        problem = "is neither a folder nor a .csv file" if root.exists() else "does not exist"
-        raise UserError(f"{root} {problem}: set data.root to a folder of class folders or to a .csv file.")
+        problem = "is neither a folder nor a .csv or .xlsx file" if root.exists() else "does not exist"
+        raise UserError(f"{root} {problem}: pass a folder of class folders, or a .csv or .xlsx file (data.root).")
     spelling = spellings((file.label for file in found), classes)
     found = [replace(file, label=spelling[file.label]) for file in found]
     labels = sorted({file.label for file in found})
@@ -120,7 +120,7 @@ def find(
         names = " and ".join(labels) or "no class"
         raise UserError(
             f"{root} holds pictures of {names} only: at least {minimum_classes} classes are needed, each with a folder "
-            "of pictures or with lines in the .csv. If the class folders are in a deeper folder, set data.root to it."
+            "of pictures or with lines in the list. If the class folders are in a deeper folder, pass that (data.root)."
         )
     if len(labels) > MAX_CLASSES:
         raise UserError(f"{root} has {len(labels):,} classes, more than the limit of {MAX_CLASSES:,}: merge some.")

@@ -1,8 +1,8 @@
-"""Reads the lists that users write: CSV files of pictures, splits, masks and groups, from any spreadsheet.
+"""Reads the lists that users write: CSV and Excel files of pictures, splits, masks and groups.
 
-The delimiter is a comma, semicolon, tab or vertical bar: the one that separates the wanted columns in the header. The
-names of columns are compared without letter case and blanks at the ends. Rows without a value are skipped. The text is
-UTF-8, or UTF-16 with a byte order mark.
+The delimiter of a CSV is a comma, semicolon, tab or vertical bar: the one that separates the wanted columns in the
+header. Its text is UTF-8, or UTF-16 with a byte order mark. The names of columns are compared without letter case and
+blanks at the ends. Rows without a value are skipped.
 """
 
 import codecs
@@ -15,10 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fpcn_lightning.data import spreadsheets
 from fpcn_lightning.data.files import why_no_file, with_home
 from fpcn_lightning.errors import UserError
 
-LIST_SUFFIXES = (".csv", ".tsv")
+LIST_SUFFIXES = (".csv", ".tsv", spreadsheets.SUFFIX)
 DELIMITERS = ",;\t|"
 _SEPARATOR_LINE = re.compile(rf'"?sep=([{re.escape(DELIMITERS)}])"?', re.IGNORECASE)  # Excel's own first line
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -41,6 +42,20 @@ class ListRow:
         return self.cells.get(column, "").strip()
 
 
+@dataclass(frozen=True)
+class ListTable:
+    """A whole list.
+
+    Attributes:
+        header: names of the columns as written, without blanks at the ends, by the name in lower case. A column without
+            a name that has values is called `column_N`, after its place.
+        rows: its rows.
+    """
+
+    header: Mapping[str, str]
+    rows: Sequence[ListRow]
+
+
 def is_list(path: Path) -> bool:
     """Whether a path has the suffix of a list."""
     return path.suffix.lower() in LIST_SUFFIXES
@@ -49,7 +64,14 @@ def is_list(path: Path) -> bool:
 def read_list(
     path: Path, columns: Sequence[str], *, errors: str = "strict", renamed: Mapping[str, str] | None = None
 ) -> list[ListRow]:
-    """Read the rows of a list.
+    """The rows of a list; see `read_table`."""
+    return list(read_table(path, columns, errors=errors, renamed=renamed).rows)
+
+
+def read_table(
+    path: Path, columns: Sequence[str], *, errors: str = "strict", renamed: Mapping[str, str] | None = None
+) -> ListTable:
+    """Read a list.
 
     Args:
         path: the file.
@@ -61,17 +83,20 @@ def read_list(
         UserError: the path is no file, its text is neither UTF-8 nor UTF-16, quotes are not closed, a column is missing
             or given twice, or a row has more cells than the header. It names the line.
     """
-    text = _text(path, errors)
-    first, separator = 1, _SEPARATOR_LINE.match(text)
-    if separator and text[separator.end() : separator.end() + 1] in ("\n", "\r", ""):
-        text, first = text[separator.end() :].removeprefix("\r").removeprefix("\n"), 2
     wanted = {*columns, *(old for old, new in (renamed or {}).items() if new in columns)}
-    rows = _rows(path, text, separator[1] if first == 2 and separator else _delimiter(text, wanted), first)
+    excel = path.suffix.lower() == spreadsheets.SUFFIX
+    rows = spreadsheets.spreadsheet_rows(_file(path)) if excel else _csv_rows(path, errors, wanted)
     line, header = next(rows, (1, []))
     names = [cell.strip().lower() for cell in header]
     names = [(renamed or {}).get(name, name) for name in names]
     _check_header(f"{path}, line {line}", names, columns)
-    return [_row(f"{path}, line {number}", names, cells) for number, cells in rows]
+    kept = list(rows)
+    nameless = {
+        place: f"column_{place + 1}" for place, name in enumerate(names) if not name and _has_value(kept, place)
+    }
+    names = [nameless.get(place, name) for place, name in enumerate(names)]
+    written = {name: nameless.get(place, header[place].strip()) for place, name in enumerate(names) if name}
+    return ListTable(written, [_row(f"{path}, line {number}", names, cells) for number, cells in kept])
 
 
 def located(folder: Path, text: str) -> Path:
@@ -83,9 +108,25 @@ def located(folder: Path, text: str) -> Path:
     return next((path for other in others if os.path.lexists(path := folder / other)), folder / text)
 
 
-def _text(path: Path, errors: str) -> str:
+def _csv_rows(path: Path, errors: str, wanted: set[str]) -> Iterator[tuple[int, list[str]]]:
+    text = _text(_file(path), errors)
+    first, separator = 1, _SEPARATOR_LINE.match(text)
+    if separator and text[separator.end() : separator.end() + 1] in ("\n", "\r", ""):
+        text, first = text[separator.end() :].removeprefix("\r").removeprefix("\n"), 2
+    return _rows(path, text, separator[1] if first == 2 and separator else _delimiter(text, wanted), first)
+
+
+def _has_value(rows: Sequence[tuple[int, list[str]]], place: int) -> bool:
+    return any(place < len(cells) and cells[place].strip() for _, cells in rows)
+
+
+def _file(path: Path) -> Path:
     if (reason := why_no_file(path)) is not None:
         raise UserError(f"{path} cannot be read as a list: {reason}.")
+    return path
+
+
+def _text(path: Path, errors: str) -> str:
     try:
         data = path.read_bytes()
         if data.startswith(_UTF_16):

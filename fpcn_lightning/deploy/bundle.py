@@ -19,6 +19,7 @@ from fpcn_lightning.deploy.quantise import write_int8
 from fpcn_lightning.deploy.wrapper import DeployedNetwork
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.manifest import CARD_NAME
+from fpcn_lightning.field.usability import Usability, judge
 from fpcn_lightning.modules.checkpoints import Loaded
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,9 @@ def write_bundle(
     shapes = ((picture.height, picture.width) for picture in data.index.pictures)
     scale = manifests.scale_of_views(data.augmentation, shapes, config.micrometres_per_pixel)
     reference, errors = _calibrate(deployed, data, evaluate_test=evaluate_test)
+    usability = judged(reference)
+    if not usability.usable:
+        logger.warning("the model is %s. The bundle states it wherever it is used.", usability.sentence)
     pictures = _calibration_pictures(data, config.calibration_pictures)
     outputs = _write_files(folder, deployed, pictures, config)
     photographs = manifests.count_photographs(data)
@@ -83,6 +87,7 @@ def write_bundle(
         coverage=config.coverage,
         lineage=lineage,
         micrometres_per_pixel=scale,
+        usability=usability,
     )
     write_manifest(files)  # already now, so that the files can be measured with the code of `fpcn`
     unknown = {}
@@ -100,6 +105,7 @@ def write_bundle(
         lineage,
         errors,
         unknown,
+        usability,
         outputs=outputs,
         photographs=photographs,
         pictures=len(pictures),
@@ -126,6 +132,17 @@ def _calibrate(
     after = {split: views.predictions(deployed) for split, views in logits.items()}
     errors = {split: (_calibration_error(before[split]), _calibration_error(after[split])) for split in logits}
     return DeployedPredictions(after["val"], after.get("test")), errors
+
+
+def judged(predicted: DeployedPredictions) -> Usability:
+    """Whether the model may be used, by its predictions for the test pictures or, without these, for validation."""
+    split, pictures = ("validation", predicted.val) if predicted.test is None else ("test", predicted.test)
+    return judge(
+        pictures.probabilities.numpy(),
+        pictures.labels.numpy(),
+        split=split,
+        validation_pictures=len(predicted.val.labels),
+    )
 
 
 def _calibration_error(predictions: PicturePredictions) -> float:

@@ -9,12 +9,11 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics.functional.classification import multiclass_calibration_error
 
+from fpcn_lightning.field import measures
 from fpcn_lightning.modules.voting import first_rows, voted
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
-BINS = 15  # of confidence, in the calibration error
 COVERAGES = (0.8, 0.9, 0.95, 0.99)
 
 
@@ -48,8 +47,8 @@ def at_a_limit(temperature: float) -> bool:
 
 def calibration_error(probabilities: Tensor, labels: Tensor) -> float:
     """The expected difference between confidence and accuracy, 0..1, of probabilities [P, C] with labels [P]."""
-    classes = probabilities.shape[1]
-    return float(multiclass_calibration_error(probabilities, labels, classes, n_bins=BINS, norm="l1"))
+    confidence, predicted = probabilities.max(1)
+    return measures.calibration_error(confidence.numpy(), (predicted == labels).numpy())
 
 
 def threshold(scores: Tensor, coverage: float) -> float:

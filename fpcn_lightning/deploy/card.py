@@ -11,6 +11,7 @@ from fpcn_lightning.deploy.calibration import at_a_limit
 from fpcn_lightning.deploy.manifests import BundleLineage
 from fpcn_lightning.deploy.wrapper import DeployedNetwork
 from fpcn_lightning.field.manifest import ModelFile, PhotographCounts
+from fpcn_lightning.field.usability import Usability
 from fpcn_lightning.report.text_table import markdown_text
 
 CalibrationErrors = dict[str, tuple[float, float]]
@@ -27,6 +28,7 @@ def model_card(
     lineage: BundleLineage,
     errors: CalibrationErrors,
     unknown: UnknownShares,
+    usability: Usability,
     *,
     outputs: Sequence[str],
     photographs: PhotographCounts,
@@ -44,6 +46,7 @@ def model_card(
         unknown: shares of unknown pictures.
         outputs: names of what the ONNX files return.
         photographs: their numbers by class.
+        usability: the verdict on the model.
         pictures: number of pictures on which the ranges of int8 were measured.
         config: of the export.
     """
@@ -70,6 +73,7 @@ def model_card(
         unknown=unknown,
         outputs=outputs,
         by_class=list(zip(data.classes, photographs["train"], photographs["val"], photographs["test"], strict=True)),
+        usability=usability,
         pictures=pictures,
         config=config,
         at_a_limit=at_a_limit(deployed.temperature),

@@ -24,6 +24,7 @@ from fpcn_lightning.field.manifest import (
     SquashingViews,
     TilingViews,
 )
+from fpcn_lightning.field.usability import Usability
 from fpcn_lightning.modules.checkpoints import CheckpointRecord
 
 FLOAT, INT8 = "model.onnx", "model.int8.onnx"
@@ -173,6 +174,7 @@ def write_manifest(
     coverage: float,
     lineage: BundleLineage,
     micrometres_per_pixel: float | None,
+    usability: Usability,
 ) -> None:
     """Write `bundle.json` for files that return these `outputs`."""
     manifest = Manifest(
@@ -189,6 +191,7 @@ def write_manifest(
         coverage=coverage,
         lineage=asdict(lineage),
         micrometres_per_pixel=micrometres_per_pixel,
+        not_usable=list(usability.reasons),
         labels_sha256=hashlib.sha256((folder / LABELS_NAME).read_bytes()).hexdigest(),
     )
     _write_json(folder / MANIFEST_NAME, manifest)

@@ -18,6 +18,7 @@ from fpcn_lightning.field.manifest import (
     PhotographCounts,
 )
 from fpcn_lightning.field.untrusted import WAY_OUT, CheckedMapping, printable, read_limited
+from fpcn_lightning.field.usability import MAX_REASONS, Usability
 
 MAX_TEXT_BYTES = 4_000_000  # of the manifest, of the labels and of the model card
 MAX_MODEL_BYTES = 2**31 - 1  # the limit of one ONNX file
@@ -45,6 +46,7 @@ class Bundle:
         files: model files by name.
         default: the ONNX file that is used by default.
         photographs: numbers of photographs that it was made from; None in bundles that do not state them.
+        usability: whether the model may be used, as the export has judged it; usable in bundles without a verdict.
     """
 
     folder: Path
@@ -62,6 +64,7 @@ class Bundle:
     coverage: float
     temperature: float
     lineage: dict[str, object]
+    usability: Usability
 
     def chosen(self, file: str | None) -> str:
         """The name of an ONNX file of the bundle: `file`, or the default if that is None.
@@ -136,6 +139,7 @@ def read_bundle(folder: Path) -> Bundle:
         coverage=manifest.number("coverage", 0, 1),
         temperature=manifest.number("temperature", 1e-6, 1e6),
         lineage=manifest.mapping("lineage").content,
+        usability=_usability(manifest),
     )
     bundle.chosen(None)
     if hashlib.sha256(labels).hexdigest() != manifest.text("labels_sha256"):
@@ -174,6 +178,11 @@ def _photographs(manifest: CheckedMapping, classes: int) -> PhotographCounts | N
     counts = manifest.mapping("photographs")
     train, val, test = (counts.integers(split, classes, 0, MAX_PHOTOGRAPHS) for split in ("train", "val", "test"))
     return PhotographCounts(train=train, val=val, test=test)
+
+
+def _usability(manifest: CheckedMapping) -> Usability:
+    key = "not_usable"
+    return Usability(manifest.texts(key, 0, MAX_REASONS) if key in manifest else ())
 
 
 def _files(files: CheckedMapping, path: Path, classes: int) -> dict[str, ModelFile]:

@@ -10,10 +10,11 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from fpcn_lightning.errors import UserError, explain
-from fpcn_lightning.field.command_line import make_parser
+from fpcn_lightning.field.command_line import FurtherCommand, make_parser
 from fpcn_lightning.plotting import use_agg
 from fpcn_lightning.stopping import exit_code_of, signals_interrupt
 
@@ -25,15 +26,21 @@ STOPPED_MIDWAY = "\nStopped. The same command, without --overwrite, resumes wher
 ALL = 100  # percent
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 1 if nothing could be read or written, 2 for wrong usage."""
+def main(arguments: Sequence[str] | None = None, further: Sequence[FurtherCommand] = ()) -> int:
+    """Run the command line; returns the exit code: 0, 1 if nothing could be read or written, 2 for wrong usage.
+
+    Args:
+        arguments: of the command line; None takes those of the process.
+        further: subcommands besides those on bundles.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # the terminal's encoding may lack characters of a file name
     use_agg()
     warnings.filterwarnings("ignore", module="PIL")  # the result says what is wrong with a damaged file
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # likewise
-    options = make_parser({"predict": _predict, "map": _map, "serve": _serve, "info": _info}).parse_args(arguments)
+    run = {"predict": _predict, "check": _check, "map": _map, "serve": _serve, "info": _info}
+    options = make_parser(run, further).parse_args(arguments)
     try:
         with signals_interrupt():
             code: int = options.run(options)
@@ -99,7 +106,7 @@ def _predict_one(options: argparse.Namespace) -> int:
 
     model = BundleModel(read_bundle(options.bundle), options.file, options.threads)
     prediction = classify_file(model, options.source, coverage=options.sets, limits=_limits(options))
-    print(prediction_text(prediction, PredictionTable(model.bundle.classes, options.top)))
+    print(prediction_text(prediction, PredictionTable(model.bundle.classes, options.top), model.bundle.usability))
     return EXIT_NOTHING_READ if prediction.error is not None else 0
 
 
@@ -107,6 +114,28 @@ def _limits(options: argparse.Namespace) -> "ImageLimits":
     from fpcn_lightning.data.images import ImageLimits
 
     return ImageLimits(options.max_megapixels, options.max_megabytes, options.max_seconds)
+
+
+def _check(options: argparse.Namespace) -> int:
+    if find_spec("jinja2") is None:
+        raise UserError("fpcn check writes a page, which needs one more package: pip install jinja2.")
+    from fpcn_lightning.field.bundle import read_bundle
+    from fpcn_lightning.field.checking.check import check
+    from fpcn_lightning.field.checking.write import check_text
+
+    summary, page = check(
+        options.bundle,
+        options.source,
+        options.output,
+        file=options.file,
+        batch_size=options.batch_size,
+        threads=options.threads,
+        overwrite=options.overwrite,
+        progress=True,
+        limits=_limits(options),
+    )
+    print(check_text(summary, read_bundle(options.bundle).usability, page))
+    return EXIT_NOTHING_READ if len(summary.unreadable) == len(summary.pictures) else 0
 
 
 def _map(options: argparse.Namespace) -> int:

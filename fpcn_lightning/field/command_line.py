@@ -2,7 +2,8 @@
 
 import argparse
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fpcn_lightning import __version__
@@ -10,7 +11,7 @@ from fpcn_lightning.data.files import with_home
 
 DESCRIPTION = """\
 Name the rocks on photographs, on this computer alone: no network, no GPU.
-You need a bundle: a folder with a trained model, which you received or `task=export` wrote.
+You need a bundle: a folder with a trained model, which you received, or which `fpcn train` or `task=export` wrote.
 """
 
 EXAMPLES = """\
@@ -18,6 +19,7 @@ examples:
   fpcn info rocks-bundle                     which rocks does the model know, and how well?
   fpcn predict rocks-bundle outcrop.jpg      one photograph; prints the prediction
   fpcn predict rocks-bundle photographs      a folder and all folders in it; writes predictions.csv
+  fpcn check rocks-bundle labelled           how good is it on photographs whose classes you know?
   fpcn map rocks-bundle section.tif          a whole thin section or slab: which mineral is where, and how much of it
   fpcn serve rocks-bundle                    a page in your browser to drop photographs on
 """
@@ -30,6 +32,7 @@ Each line of the results has the path, the most likely classes with their probab
   score           what `unknown` is derived from: the lower, the less familiar
   prediction_set  with --sets: all classes that cannot be ruled out at that coverage
   error           why a file could not be read
+The other columns of a list are kept; one whose name is used already gets the prefix list_.
 """
 
 PREDICT_EXAMPLES = """\
@@ -39,6 +42,16 @@ examples:
   fpcn predict rocks-bundle photographs --sets 0.9 --top 5
 
 If it is interrupted, run the same command again: it resumes where it stopped.
+"""
+
+CHECK = """\
+Compare the predictions for photographs with your own labels: a folder with a folder for each class, or a .csv or .xlsx
+with the columns path and label. The result is a folder with:
+  index.html    accuracy, calibration, confusions, and the worst photographs
+  check.csv     a line for each photograph
+
+Photographs of classes that the model does not know are counted as well: it should call them unknown.
+Photographs that the model was trained with give too good an impression: use others.
 """
 
 MAP = """\
@@ -83,19 +96,47 @@ Run = Callable[[argparse.Namespace], int]
 AddArgument = Callable[..., argparse.Action]  # a parser's `add_argument`
 
 
-def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
+@dataclass(frozen=True)
+class FurtherCommand:
+    """A subcommand of a higher layer, which takes no bundle.
+
+    Attributes:
+        name: of the subcommand.
+        help: one line.
+        description: its help.
+        epilog: examples.
+        add_options: adds its options to a parser.
+        run: called with the parsed options; returns the exit code.
+    """
+
+    name: str
+    help: str
+    description: str
+    epilog: str
+    add_options: Callable[[AddArgument], None]
+    run: Run
+
+
+def make_parser(run: Mapping[str, Run], further: Sequence[FurtherCommand] = ()) -> argparse.ArgumentParser:
     """The parser of the command line; the option `run` of its result is the entry of `run` for the subcommand."""
     parser = argparse.ArgumentParser("fpcn", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=_FORMATTER)
     parser.add_argument("--version", action="version", version=f"fpcn {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def add_command(name: str, help: str, description: str, epilog: str = "") -> AddArgument:
+    def add_parser(name: str, run: Run, help: str, description: str, epilog: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=help, description=description, epilog=epilog, formatter_class=_FORMATTER)
-        added.set_defaults(run=run[name])
+        added.set_defaults(run=run)
+        return added
+
+    def add_command(name: str, help: str, description: str, epilog: str = "") -> AddArgument:
+        added = add_parser(name, run[name], help, description, epilog)
         added.add_argument("bundle", type=_path, metavar="BUNDLE", help="folder of the bundle")
         return added.add_argument
 
+    for each in further:
+        each.add_options(add_parser(each.name, each.run, each.help, each.description, each.epilog).add_argument)
     _add_predict_options(add_command("predict", "name the rocks on photographs", PREDICT, PREDICT_EXAMPLES))
+    _add_check_options(add_command("check", "compare predictions with your own labels", CHECK))
     _add_map_options(add_command("map", "map a whole section: areas, grains, contacts", MAP, MAP_EXAMPLES))
     _add_serve_options(add_command("serve", "open a page to drop photographs on", SERVE))
     add_command("info", "print what a bundle knows, and how well", INFO)
@@ -103,7 +144,12 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
 
 
 def _add_predict_options(add: AddArgument) -> None:
-    add("source", type=_path, metavar="SOURCE", help="a photograph, a folder of them, or a .csv with a column path")
+    add(
+        "source",
+        type=_path,
+        metavar="SOURCE",
+        help="a photograph, a folder of them, or a .csv or .xlsx with a column path",
+    )
     add(
         "--output",
         type=_path,
@@ -119,9 +165,25 @@ def _add_predict_options(add: AddArgument) -> None:
     )
     add("--no-recursive", dest="recursive", action="store_false", help="skip the folders in a folder")
     add("--overwrite", action="store_true", help="replace existing results instead of resuming")
+    _add_network_options(add)
+    _add_limit_options(add)
+
+
+def _add_check_options(add: AddArgument) -> None:
+    add("source", type=_path, metavar="LABELLED", help="a folder with a folder for each class, or a list with labels")
+    add("--output", type=_path, metavar="FOLDER", help="folder of the results (default: BUNDLE's name with -check)")
+    add("--overwrite", action="store_true", help="replace existing results")
+    _add_network_options(add)
+    _add_limit_options(add)
+
+
+def _add_network_options(add: AddArgument) -> None:
     add("--file", metavar="NAME", help="another model file of the bundle, such as model.int8.onnx")
     add("--batch-size", type=_positive, default=8, metavar="N", help="views computed together (default: 8)")
     add("--threads", type=_positive, metavar="N", help="processor cores for the network (default: all)")
+
+
+def _add_limit_options(add: AddArgument) -> None:
     for name, default, what in _LIMITS:
         help = f"refuse photographs {what} (default: {default})"
         add(f"--max-{name}", type=_above_zero, default=default, metavar="N", help=help)

@@ -8,6 +8,7 @@ from fpcn_lightning.field.classify import Prediction
 from fpcn_lightning.field.manifest import ModelFile
 from fpcn_lightning.field.predict import PredictionSummary
 from fpcn_lightning.field.results import PredictionTable, shown
+from fpcn_lightning.field.usability import NOT_USABLE, USABLE, Usability
 
 
 def summary_text(summary: PredictionSummary) -> str:
@@ -15,15 +16,15 @@ def summary_text(summary: PredictionSummary) -> str:
     # Pairs, because a class may be called (unknown).
     counts = [*summary.classes.items(), ("(unknown)", summary.unknown), ("(not readable)", summary.unreadable)]
     lines = _aligned((name, str(count)) for name, count in counts if count)
-    return f"{summary.pictures} pictures in {shown(summary.output)}\n{lines}"
+    return f"{_stamp(summary.usability)}{summary.pictures} pictures in {shown(summary.output)}\n{lines}"
 
 
-def prediction_text(prediction: Prediction, table: PredictionTable) -> str:
+def prediction_text(prediction: Prediction, table: PredictionTable, usability: Usability = USABLE) -> str:
     """The prediction for one picture."""
     row = table.row(prediction)
     if prediction.error is not None:
         return f"{row['path']}: {row['error']}"
-    lines = [str(row["path"])]
+    lines = [f"{_stamp(usability)}{row['path']}"]
     if prediction.unknown:
         lines.append("  unknown: this does not look like the pictures that the model was trained with. Its best guess:")
     lines.append(_aligned((str(row[f"class_{rank}"]), f"{row[f'probability_{rank}']:.1%}") for rank in table.ranks))
@@ -39,6 +40,7 @@ def bundle_text(bundle: Bundle) -> str:
         UserError: it has no model card.
     """
     facts = {
+        **({} if bundle.usability.usable else {NOT_USABLE.upper(): "; ".join(bundle.usability.reasons)}),
         "classes": ", ".join(bundle.classes),
         "input": _views_text(bundle),
         "unknown": f"a picture whose score ({bundle.score}) is below that of {bundle.coverage:.0%} of known pictures",
@@ -46,6 +48,10 @@ def bundle_text(bundle: Bundle) -> str:
         "default": bundle.default,
     }
     return f"{bundle.name}\n{_aligned(facts.items())}\n\n{bundle.card()}"
+
+
+def _stamp(usability: Usability) -> str:
+    return "" if usability.usable else f"The model is {usability.sentence}.\n"
 
 
 def _views_text(bundle: Bundle) -> str:

@@ -89,3 +89,4 @@ class Manifest(TypedDict):
     micrometres_per_pixel: NotRequired[float | None]  # of the views, the network's input; None if unknown
     object_mask: NotRequired[bool]  # False where it is absent
     photographs: NotRequired[PhotographCounts]
+    not_usable: NotRequired[list[str]]  # why, by `fpcn_lightning.field.usability`; absent in earlier bundles

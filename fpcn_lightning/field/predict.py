@@ -15,7 +15,8 @@ from fpcn_lightning.field.classify import Prediction, classify
 from fpcn_lightning.field.journal import Journal
 from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.field.results import PredictionTable, shown
-from fpcn_lightning.field.sources import find_pictures
+from fpcn_lightning.field.sources import read_source
+from fpcn_lightning.field.usability import USABLE, Usability
 
 DEFAULT_OUTPUT = "predictions.csv"
 
@@ -29,12 +30,14 @@ class PredictionSummary:
         classes: number of pictures of each predicted class, the most frequent first, without those that are unknown.
         unknown: number of pictures unlike those that the network was trained with.
         unreadable: number of files without a prediction; the column `error` says why.
+        usability: of the model.
     """
 
     output: Path
     classes: dict[str, int]
     unknown: int
     unreadable: int
+    usability: Usability = USABLE
 
     @property
     def pictures(self) -> int:
@@ -61,7 +64,8 @@ def predict(
 
     Args:
         bundle: folder of the bundle.
-        source: a picture, a folder of pictures, or a CSV file with a column `path`.
+        source: a picture, a folder of pictures, or a CSV or Excel file with a column `path`, whose other columns are
+            kept.
         output: file of results, .csv, .jsonl, .json or .parquet; `fpcn_lightning.field.results.PredictionTable`
             describes the columns, and `fpcn_lightning.field.journal` how a run is resumed.
         file: model file of the bundle; None is its default.
@@ -83,9 +87,17 @@ def predict(
     source, output = Path(source), Path(output)
     if output.exists() and source.exists() and output.samefile(source):
         raise UserError(f"{output} is the source itself: choose another file for the results.")
-    paths = find_pictures(source, recursive=recursive)
+    found = read_source(source, recursive=recursive)
+    paths = found.paths
     model = BundleModel(read_bundle(Path(bundle)), file, threads)
-    table = PredictionTable(model.bundle.classes, top, sets=coverage is not None)
+    usability = model.bundle.usability
+    table = PredictionTable(
+        model.bundle.classes,
+        top,
+        sets=coverage is not None,
+        others=found.columns,
+        not_usable="; ".join(usability.reasons),
+    )
     settings = {
         "bundle": model.bundle.digest,
         "file": model.file,
@@ -102,13 +114,13 @@ def predict(
             pending = [path for path in paths if shown(path) not in done]
             predictions = classify(model, pending, batch_size=batch_size, coverage=coverage, reader=reader)
             for prediction in _with_progress(predictions, len(paths), len(paths) - len(pending), progress):
-                row = table.row(prediction)
+                row = table.row(prediction, found.cells.get(prediction.path, ()))
                 journal.write(row)
                 counts[_category(row)] += 1
     except OSError as error:
         raise WriteError.of(output, error) from error
     classes = {name: count for name, count in counts.most_common() if isinstance(name, str)}
-    return PredictionSummary(output, classes, counts[_NoClass.UNKNOWN], counts[_NoClass.UNREADABLE])
+    return PredictionSummary(output, classes, counts[_NoClass.UNKNOWN], counts[_NoClass.UNREADABLE], usability)
 
 
 class _NoClass(Enum):

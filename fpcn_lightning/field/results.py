@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,17 +26,22 @@ ROWS_AT_ONCE = 10_000  # of a Parquet file
 
 @dataclass(frozen=True)
 class PredictionTable:
-    """Rows with the columns path, class_1, probability_1, ..., unknown, score, optionally prediction_set, and error.
+    """Rows with the columns path, class_1, probability_1, ..., unknown, score, optionally prediction_set, error,
+    `not_usable` if the model is not usable, and those of the user's own list.
 
     Args:
         classes: of the bundle.
         top: how many classes a row names, the most likely first.
         sets: whether there are prediction sets.
+        others: columns of the user's list; one with the name of another column gets the prefix `list_`.
+        not_usable: why the model is not usable; empty if it is.
     """
 
     classes: tuple[str, ...]
     top: int = 3
     sets: bool = False
+    others: tuple[str, ...] = ()
+    not_usable: str = ""
 
     @property
     def ranks(self) -> range:
@@ -45,13 +51,33 @@ class PredictionTable:
     @property
     def columns(self) -> list[str]:
         """Names of the columns in their order."""
-        best = [f"{word}_{rank}" for rank in self.ranks for word in ("class", "probability")]
-        return ["path", *best, "unknown", "score", *["prediction_set"] * self.sets, "error"]
+        return [*self.own_columns, *self.kept_columns]
 
-    def row(self, prediction: Prediction) -> TableRow:
-        """The cells of a prediction by column, None where there is no value."""
-        row: TableRow = dict.fromkeys(self.columns)
+    @property
+    def own_columns(self) -> list[str]:
+        """Those that the predictions fill."""
+        best = [f"{word}_{rank}" for rank in self.ranks for word in ("class", "probability")]
+        sets, stamp = ["prediction_set"] * self.sets, ["not_usable"] * bool(self.not_usable)
+        return ["path", *best, "unknown", "score", *sets, "error", *stamp]
+
+    @property
+    def kept_columns(self) -> list[str]:
+        """Those of the user's list, with a prefix where the name is used already."""
+        used = list(self.own_columns)
+        for name in self.others:
+            kept = printable(name)
+            while kept in used:
+                kept = f"list_{kept}"
+            used.append(kept)
+        return used[len(self.own_columns) :]
+
+    def row(self, prediction: Prediction, cells: Sequence[str] = ()) -> TableRow:
+        """The cells of a prediction by column, None where there is no value; `cells` are those of the user's list."""
+        row: TableRow = dict.fromkeys(self.own_columns)
+        row |= dict(zip(self.kept_columns, map(_one_line, cells), strict=bool(cells)))
         row["path"] = shown(prediction.path)
+        if self.not_usable:
+            row["not_usable"] = self.not_usable
         if prediction.probabilities is None or prediction.score is None:
             row["error"] = printable(" ".join((prediction.error or "").split()))
             return row
@@ -100,11 +126,17 @@ def write_parquet(rows: TableRows, columns: list[str], path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    schema = pyarrow.schema([(column, _parquet_type(column)) for column in columns])
+    own = columns[: columns.index("error") + 1]
+    schema = pyarrow.schema([(name, _parquet_type(name) if name in own else pyarrow.string()) for name in columns])
     remaining = iter(rows)
     with parquet.ParquetWriter(path, schema) as file:
         while chunk := list(islice(remaining, ROWS_AT_ONCE)):
             file.write_table(pyarrow.Table.from_pylist(chunk, schema))
+
+
+def _one_line(text: str) -> str:
+    """The text of a user's cell without line ends, by which the lines of results are told apart."""
+    return printable(re.sub(r"[\r\n]+", " ", text))
 
 
 def _parquet_type(column: str) -> Any:

@@ -15,8 +15,12 @@ LOCK_NAME = ".lock"
 
 
 @contextlib.contextmanager
-def hold_lock(folder: Path) -> Iterator[None]:
+def hold_lock(folder: Path, advice: str = "name this run with variant=NAME") -> Iterator[None]:
     """Keep every other process out of a run folder, which is made where it is missing.
+
+    Args:
+        folder: of the run.
+        advice: what to do instead of waiting, for the message.
 
     Raises:
         RunInUse: another process holds the lock.
@@ -30,9 +34,7 @@ def hold_lock(folder: Path) -> Iterator[None]:
             folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()
     except Timeout as error:
-        raise RunInUse(
-            f"another process is training in {folder}: let it finish, or name this run with variant=NAME."
-        ) from error
+        raise RunInUse(f"another process is training in {folder}: let it finish, or {advice}.") from error
     try:
         yield
     finally:

@@ -1,5 +1,6 @@
 """`task=export`: export a checkpoint as a bundle that can be used in the field without PyTorch."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from fpcn_lightning.config import Config
@@ -21,6 +22,22 @@ def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the s
         UserError: no checkpoint is given, it cannot be used, its images are missing or differ, or the bundle would be
             less accurate than the section `export` allows.
     """
+    print(f"bundle: {export(config)}")
+
+
+def export(config: Config, finish: Callable[[Path], object] = lambda _: None) -> Path:
+    """Write a bundle; see `run`.
+
+    Args:
+        config: of the task.
+        finish: called with the folder that holds all of the bundle, before that folder gets its final name.
+
+    Returns:
+        The folder of the bundle.
+
+    Raises:
+        UserError: as `run`.
+    """
     if config.checkpoint is None:
         raise UserError("checkpoint is not set: pass the file to export, checkpoint=RUN/checkpoints/best.ckpt.")
     prepare_libraries()
@@ -32,7 +49,8 @@ def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the s
     data = own_data(config.data, loaded.record)
     with new_bundle_folder(folder) as new:
         bundle.write_bundle(new, loaded, checkpoint, data, config.export, evaluate_test=config.test)
-    print(f"bundle: {folder}")
+        finish(new)
+    return folder
 
 
 def _default_folder(config: Config, record: CheckpointRecord) -> Path:

@@ -15,6 +15,7 @@ from fpcn_lightning.runs.heat_maps import remove_heat_maps
 from fpcn_lightning.runs.invocation import Invocation
 from fpcn_lightning.runs.recording import LAST, RunRecord, file_hash, relative
 from fpcn_lightning.stopping import StopRequest
+from fpcn_lightning.tasks.budget_text import Budget
 from fpcn_lightning.tasks.changed_images import check_images
 from fpcn_lightning.tasks.libraries import prepare_libraries
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from fpcn_lightning.data.datamodule import RockDataModule
     from fpcn_lightning.profiling.throughput import Throughput
-    from fpcn_lightning.tasks.budget import Budget, TrainingPlan
+    from fpcn_lightning.tasks.budget import TrainingPlan
 
 logger = logging.getLogger(__name__)
 
@@ -145,8 +146,6 @@ def _make_trainer(
 
 def _check(config: Config, invocation: Invocation) -> None:
     """Check the values of the config of a run."""
-    from fpcn_lightning.tasks.budget import Budget
-
     check_names(config.name, config.variant)
     if config.report.reach is not None and not 0 < config.report.reach <= 1:
         raise UserError(f"report.reach={config.report.reach} must be an accuracy above 0 and at most 1.")
@@ -172,10 +171,8 @@ def _check(config: Config, invocation: Invocation) -> None:
         )
 
 
-def _checkpoint_interval(config: Config) -> "Budget | None":
+def _checkpoint_interval(config: Config) -> Budget | None:
     """What may pass between two checkpoints."""
-    from fpcn_lightning.tasks.budget import Budget
-
     text = config.training.checkpoint_every
     return None if text is None else Budget.parsed(text, "training.checkpoint_every", ("steps", "min", "h"))
 

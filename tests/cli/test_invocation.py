@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fpcn_lightning import build
-from fpcn_lightning.cli.invocation import home_in_words, multirun_first
+from fpcn_lightning.cli.invocation import config_folders, home_in_words, multirun_first
 from tests.conftest import composed
 
 
@@ -45,3 +45,10 @@ def test_every_path_of_a_yaml_file_is_expanded(tmp_path: Path, monkeypatch: pyte
 def test_overrides_may_stand_on_both_sides_of_the_flag_of_a_sweep() -> None:
     assert multirun_first(["model=plain", "-m", "seed=0,1"]) == ["-m", "model=plain", "seed=0,1"]
     assert multirun_first(["model=plain", "seed=0"]) == ["model=plain", "seed=0"]
+
+
+def test_the_folders_of_config_dir_are_found_in_every_form() -> None:
+    here = Path.cwd()
+    assert config_folders(["--config-dir", "a", "seed=0"]) == [here / "a"]
+    assert config_folders(["--config-dir=/b", "-cd", "c"]) == [here / "c", Path("/b")]
+    assert config_folders(["-m", "seed=0,1", "data.root=--config-dir"]) == []

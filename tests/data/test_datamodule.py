@@ -350,7 +350,7 @@ def test_a_negative_seed_is_refused(rocks: Path) -> None:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere does not exist: set data\.root"):
+    with pytest.raises(UserError, match=r"nowhere does not exist: pass a folder"):
         prepared(tmp_path / "nowhere")
 
 

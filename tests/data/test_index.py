@@ -165,7 +165,7 @@ def test_roots_without_a_data_set(rocks: Path) -> None:
     empty = rocks.parent / "empty"
     empty.mkdir()
     for root, message in {
-        rocks / "absent": "does not exist: set data.root",
+        rocks / "absent": "does not exist: pass a folder",
         rocks / "readme.png": "neither a folder nor",
         empty: "holds no class folders",
         rocks / "basalt" / "deep" / "er": "holds no class folders",

@@ -7,12 +7,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from fpcn_lightning.deploy.calibration import (
-    BINS,
     calibration_error,
     conformal_quantiles,
     fitted_temperature,
     threshold,
 )
+from fpcn_lightning.field.measures import BINS
 
 
 def drawn(count: int, temperature: float, classes: int = 5, seed: int = 0) -> tuple[Tensor, Tensor]:

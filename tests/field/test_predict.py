@@ -16,6 +16,7 @@ from fpcn_lightning.data.images import ImageLimits
 from fpcn_lightning.errors import UserError, WriteError
 from fpcn_lightning.field import predict as predict_module
 from fpcn_lightning.field.classify import Prediction, classify
+from fpcn_lightning.field.journal import Journal
 from fpcn_lightning.field.predict import predict
 from tests.field.conftest import MakeBundle, paint
 
@@ -246,3 +247,60 @@ def test_files_beyond_the_limits_cost_themselves_alone(bundle_folder: Path, tmp_
     assert "8,000 megabytes are more than the limit" in rows["sparse.tif"]["error"]
     predict(bundle_folder, folder, tmp_path / "raised.csv", limits=ImageLimits(megapixels=2))
     assert "green" in (tmp_path / "raised.csv").read_text(encoding="utf-8")
+
+
+def test_the_other_columns_of_a_list_are_kept(bundle_folder: Path, tmp_path: Path) -> None:
+    for name in ("red", "blue"):
+        paint(tmp_path / f"{name}.png", name)
+    source = tmp_path / "list.csv"
+    source.write_text(
+        ',Sample ID,path,score,error\n0,S 1,red.png,7,none\n1,=2+3,blue.png,8,\n2,S 3,gone.png,9,"two\nlines"\n',
+        encoding="utf-8",
+    )
+    predict(bundle_folder, source, tmp_path / "found.csv")
+    rows = read(tmp_path / "found.csv")
+    assert list(rows[0])[-4:] == ["column_1", "Sample ID", "list_score", "list_error"]
+    assert [(row["Sample ID"], row["list_score"], row["class_1"]) for row in rows] == [
+        ("S 1", "7", "red"),
+        ("'=2+3", "8", "blue"),
+        ("S 3", "9", ""),
+    ]
+    assert rows[2]["error"]
+    assert rows[2]["list_error"] == "two lines"
+    predict(bundle_folder, source, tmp_path / "found.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["Sample ID"] for line in lines] == ["S 1", "=2+3", "S 3"]
+    pytest.importorskip("pyarrow")
+    predict(bundle_folder, source, tmp_path / "found.parquet")
+
+
+def test_an_interrupted_run_with_kept_columns_resumes(
+    bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("red", "blue"):
+        paint(tmp_path / f"{name}.png", name)
+    source = tmp_path / "list.csv"
+    source.write_text("path,note\nred.png,first\nblue.png,second\n", encoding="utf-8")
+    write = Journal.write
+
+    def stopped(journal: Journal, row: dict[str, object]) -> None:
+        write(journal, row)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "write", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        predict(bundle_folder, source, tmp_path / "found.csv")
+    monkeypatch.setattr(Journal, "write", write)
+    predict(bundle_folder, source, tmp_path / "found.csv")
+    assert [row["note"] for row in read(tmp_path / "found.csv")] == ["first", "second"]
+
+
+def test_a_picture_that_is_listed_twice_is_classified_once(
+    bundle_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paint(tmp_path / "red.png")
+    source = tmp_path / "list.csv"
+    source.write_text("path,note\nred.png,first\nred.png,first\nred.png,second\n", encoding="utf-8")
+    predict(bundle_folder, source, tmp_path / "found.csv")
+    assert [row["note"] for row in read(tmp_path / "found.csv")] == ["first"]
+    assert "other values in 1 rows" in caplog.text

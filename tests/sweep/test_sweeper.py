@@ -260,17 +260,57 @@ def test_a_teacher_that_is_there_already_is_not_trained_again(hydra_context: Hyd
     assert [cfg.distillation and cfg.distillation.teacher for cfg in configs] == [None, "t.ckpt"]
 
 
-def test_jobs_that_would_share_a_folder_are_refused_before_any_runs(
-    sweep_here: SweepHere, hydra_context: HydraContext
-) -> None:
+def test_jobs_that_would_share_a_folder_are_refused_before_any_runs(sweep_here: SweepHere) -> None:
     ran: list[DictConfig] = []
-    with pytest.raises(UserError, match=r"would land in fpcn/seed-0: .*theta=0.1.*theta=0.2"):
-        sweep_here(ran.append, "model.theta=0.1,0.2")
+    with pytest.raises(UserError, match=r"would land in same/seed-0: .*theta=0.1.*theta=0.2"):
+        sweep_here(ran.append, "model.theta=0.1,0.2", "variant=same")
     with pytest.raises(UserError, match="not in name="):
         sweep_here(ran.append, "name=one,other")
     assert not ran
-    sweep = compose_command(hydra_context, "model.theta=0.1,0.2", "variant=theta-${model.theta}")
-    assert [job.variant for job in sweep.jobs] == ["theta-0.1", "theta-0.2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "variants"),
+    [
+        (["model.theta=0.1,0.2"], ["fpcn-theta=0.1", "fpcn-theta=0.2"]),
+        (["model=plain", "backbone=resnet18,resnet50"], ["plain-backbone=resnet18", "plain-backbone=resnet50"]),
+        (["model=plain,fpcn", "seed=0,1"], ["plain", "plain", "fpcn", "fpcn"]),
+        (
+            ["model=plain,fpcn", "optimizer.lr=0.1,0.2"],
+            ["plain-lr=0.1", "plain-lr=0.2", "fpcn-lr=0.1", "fpcn-lr=0.2"],
+        ),
+        (["optimizer.lr=0.1", "optimizer=sgd,adamw"], ["fpcn-optimizer=sgd", "fpcn-optimizer=adamw"]),
+        (["data.root=/a b/c,/d"], ["fpcn-root=a_b_c", "fpcn-root=d"]),
+        (
+            ["loss.center.weight=0,1", "loss.own.weight=0,1"],
+            [f"fpcn-loss.center.weight={one}-loss.own.weight={other}" for one in (0, 1) for other in (0, 1)],
+        ),
+        (["model.theta=0.1,0.2", "variant=theta-${model.theta}"], ["theta-0.1", "theta-0.2"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_folders_are_named_after_the_overrides_that_differ(
+    hydra_context: HydraContext, words: list[str], variants: list[str]
+) -> None:
+    sweep = compose_command(hydra_context, *words)
+    assert [job.variant for job in sweep.jobs] == variants
+    assert [job.name for job in sweep.jobs] == [f"{job.variant}/seed-{job.seed}" for job in sweep.jobs]
+    for job in sweep.jobs:
+        assert config_of(hydra_context, job).variant == job.variant
+
+
+@pytest.mark.parametrize("experiment", ["gradcam", "localisation", "distillation"])
+def test_jobs_that_use_others_look_in_the_folder_of_the_sweep(
+    hydra_context: HydraContext, tmp_path: Path, experiment: str
+) -> None:
+    words = (f"+experiment={experiment}", "seeds=0", f"hydra.sweep.dir='{tmp_path}/my, sweep'")
+    sweep = compose_command(hydra_context, *words)
+    identities = [cast(dict[str, Any], job.identity) for job in [*sweep.jobs, *sweep.last]]
+    teachers = {each["teacher"] for each in identities if each["distillation"]}
+    trained = {str(job.folder / "checkpoints" / "best.ckpt") for job in sweep.jobs}
+    assert teachers
+    assert teachers <= trained
+    assert {each["runs"] for each in identities if each["task"] == "explain"} <= {f"{tmp_path}/my, sweep"}
 
 
 @pytest.mark.slow

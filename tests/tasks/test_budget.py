@@ -9,7 +9,7 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.recording import TRAINING_PLAN
 from fpcn_lightning.runs.results import Result
 from fpcn_lightning.tasks import budget
-from fpcn_lightning.tasks.budget import Budget
+from fpcn_lightning.tasks.budget_text import Budget
 from tests.tasks.conftest import Train, train
 
 __all__ = ["train"]

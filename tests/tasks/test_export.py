@@ -188,3 +188,16 @@ def test_tiles_are_combined_to_predictions_for_whole_pictures(rocks: Path) -> No
     assert len(predictions.labels) == len(data.split.val)
     first = views.positions == views.positions[0]
     torch.testing.assert_close(predictions.probabilities[0], views.logits[first].softmax(1).mean(0))
+
+
+def test_an_untrained_network_is_exported_as_not_usable(
+    lenet_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    export(tmp_path, lenet_run, f"export.bundle={tmp_path / 'out'}", "export.max_drop=100")
+    reasons = read_bundle(tmp_path / "out").usability.reasons
+    assert reasons[0].split()[0] == "accuracy"
+    assert any("validation pictures are too few" in reason for reason in reasons)
+    assert "the model is not usable: accuracy" in caplog.text
+    card = (tmp_path / "out" / "card.md").read_text(encoding="utf-8")
+    assert "**This model is not usable:**" in card
+    assert "not above the" in card

@@ -43,6 +43,7 @@ class About:
         coverage: share of validation photographs that are not `unknown`, 0..1.
         set_coverage: of the prediction sets; None if the bundle has none.
         card: the model card; empty if there is none.
+        not_usable: the verdict on a model that is not usable; empty for any other.
     """
 
     name: str
@@ -57,6 +58,7 @@ class About:
     coverage: float
     set_coverage: float | None
     card: str
+    not_usable: str = ""
 
     @property
     def standard_error(self) -> float | None:
@@ -87,6 +89,7 @@ def about(model: BundleModel) -> About:
         coverage=bundle.coverage,
         set_coverage=usual_coverage(model),
         card=card,
+        not_usable=bundle.usability.sentence,
     )
 
 

@@ -112,8 +112,10 @@ def display_name(name: str) -> str:
 
 def csv_of(results: Iterable[PictureResult], model: BundleModel) -> str:
     """The predictions as `fpcn predict --sets` writes them, with the plausible classes as sets, and with the state."""
-    table = PredictionTable(model.bundle.classes, TOP_CLASSES, sets=True)
-    columns = [*table.columns[:-1], "state", "error"]
+    reasons = "; ".join(model.bundle.usability.reasons)
+    table = PredictionTable(model.bundle.classes, TOP_CLASSES, sets=True, not_usable=reasons)
+    place = table.columns.index("error")
+    columns = [*table.columns[:place], "state", *table.columns[place:]]
     lines = [csv_line(columns)]
     for result in results:
         row = table.row(replace(result.prediction, prediction_set=result.verdict.plausible))

@@ -1,0 +1,1 @@
+"""`fpcn check`: how good a bundle is on a user's own labels."""

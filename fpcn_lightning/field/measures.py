@@ -1,0 +1,60 @@
+"""How good predictions with known labels are: an interval for the accuracy, and how far confidence is from it."""
+
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 15  # of confidence, in the calibration error
+_Z = 1.959964  # standard deviations on each side that hold 95 % of a normal distribution
+_MAX_DRAWS, _MIN_DRAWS = 1000, 20
+_NUMBERS = 2_000_000  # drawn at once, which bounds memory
+
+
+class Interval(NamedTuple):
+    """Limits of a share, 0..1."""
+
+    low: float
+    high: float
+
+
+def wilson_interval(right: int, total: int) -> Interval:
+    """The 95 % interval for a share of which `right` of `total` were found (Wilson, JASA 1927); 0..1 for none."""
+    if not total:
+        return Interval(0.0, 1.0)
+    share, spread = right / total, _Z**2 / total
+    middle = share + spread / 2
+    half = sqrt(spread * (share * (1 - share) + spread / 4))
+    return Interval(max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread)))
+
+
+def calibration_error(confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> float:
+    """The expected difference between confidence and accuracy (Guo et al., ICML 2017), 0..1; 0 without pictures.
+
+    Args:
+        confidence: [P], probability of the predicted class.
+        correct: [P], whether it is the true one.
+    """
+    return float(_errors(confidence, correct[None])[0]) if len(confidence) else 0.0
+
+
+def error_by_chance(confidence: NDArray[np.floating], share: float = 0.95) -> float:
+    """The calibration error that perfectly calibrated predictions of these confidences [P] stay below in `share` of
+    samples: with few pictures it is far from 0 (Broecker, Smith, Weather and Forecasting 2007). 1 without pictures.
+    """
+    if not len(confidence):
+        return 1.0
+    draws = max(_MIN_DRAWS, min(_MAX_DRAWS, _NUMBERS // len(confidence)))
+    drawn = np.random.default_rng(0).random((draws, len(confidence))) < confidence
+    return float(np.quantile(_errors(confidence, drawn), share))
+
+
+def _errors(confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The calibration error [N] of each of N outcomes [N, P]."""
+    edges = np.linspace(0, 1, BINS + 1, dtype=np.float32)
+    places = np.searchsorted(edges, confidence.astype(np.float32), side="right")
+    member = np.zeros((len(confidence), BINS + 2))
+    member[np.arange(len(confidence)), places] = 1
+    surplus = (correct - confidence[None].astype(np.float64)) @ member
+    return np.asarray(np.abs(surplus).sum(axis=1) / len(confidence))
