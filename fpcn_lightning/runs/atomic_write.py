@@ -102,6 +102,11 @@ def leftovers(path: Path) -> list[Path]:
     return [found for found in temporary if found.suffix[1:].isdecimal()]
 
 
+def leftovers_in(folder: Path) -> list[Path]:
+    """Temporary files of all that lies in `folder`; only to be used while no other process writes there."""
+    return [found for found in folder.glob(".*.*") if found.suffix[1:].isdecimal() and found.is_file()]
+
+
 @contextlib.contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """An empty folder to fill, which replaces `folder` in a single step when the block is over; its parents are made.

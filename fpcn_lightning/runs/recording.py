@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
 from fpcn_lightning.errors import ANOTHER_CONFIG, UserError, explain
-from fpcn_lightning.runs.atomic_write import write_text_atomically
+from fpcn_lightning.runs.atomic_write import leftovers_in, write_text_atomically
 from fpcn_lightning.runs.damaged import set_aside
 from fpcn_lightning.runs.folders import PAGE_NAME
 from fpcn_lightning.runs.invocation import Invocation, command_line
@@ -124,6 +124,8 @@ class RunRecord:
     def locked(self) -> Iterator[None]:
         """Lock the run folder; the lock is released at the latest when the process ends, also after a crash.
 
+        Temporary files that a killed process left in the folder are removed.
+
         Raises:
             RunInUse: another process holds it.
         """
@@ -131,6 +133,8 @@ class RunRecord:
             yield
             return
         with hold_lock(self.folder):
+            for left in leftovers_in(self.folder):
+                left.unlink(missing_ok=True)
             yield
 
     def is_finished(self, *, overwrite: bool) -> bool:
