@@ -15,7 +15,7 @@ MODULES = sorted(
 )
 # From the lowest layer to the highest. A folder imports folders of lower layers and itself, none of its own layer.
 LAYERS = (
-    {"errors", "config", "plain_config", "distributed", "library_warnings", "allocator", "stopping"},
+    {"errors", "config", "plain_config", "distributed", "library_warnings", "allocator", "stopping", "intervals"},
     {"runs"},
     {"plotting", "html_pages"},
     {"losses", "data", "report"},
@@ -36,6 +36,7 @@ FIELD_DATA = ("augment", "files", "folders", "images", "index", "layout", "lists
 FIELD_KNOWS = (
     "errors",
     "stopping",
+    "intervals",
     "plotting",
     "html_pages",
     "runs.atomic_write",

@@ -1,32 +1,11 @@
-"""How good predictions with known labels are: an interval for the accuracy, and how far confidence is from it."""
-
-from math import sqrt
-from typing import NamedTuple
+"""How far the confidence of predictions with known labels is from their accuracy."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 BINS = 15  # of confidence, in the calibration error
-_Z = 1.959964  # standard deviations on each side that hold 95 % of a normal distribution
 _MAX_DRAWS, _MIN_DRAWS = 1000, 20
 _NUMBERS = 2_000_000  # drawn at once, which bounds memory
-
-
-class Interval(NamedTuple):
-    """Limits of a share, 0..1."""
-
-    low: float
-    high: float
-
-
-def wilson_interval(right: int, total: int) -> Interval:
-    """The 95 % interval for a share of which `right` of `total` were found (Wilson, JASA 1927); 0..1 for none."""
-    if not total:
-        return Interval(0.0, 1.0)
-    share, spread = right / total, _Z**2 / total
-    middle = share + spread / 2
-    half = sqrt(spread * (share * (1 - share) + spread / 4))
-    return Interval(max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread)))
 
 
 def calibration_error(confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> float:

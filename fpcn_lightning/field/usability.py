@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fpcn_lightning.field.measures import calibration_error, error_by_chance, wilson_interval
+from fpcn_lightning.field.measures import calibration_error, error_by_chance
+from fpcn_lightning.intervals import wilson_interval
 
 MIN_VALIDATION_PICTURES = 20
 MAX_CALIBRATION_ERROR = 0.15

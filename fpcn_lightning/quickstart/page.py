@@ -4,14 +4,14 @@ import shlex
 from pathlib import Path
 
 from fpcn_lightning.field.bundle import read_bundle
-from fpcn_lightning.field.measures import Interval, wilson_interval
 from fpcn_lightning.html_pages import templates
+from fpcn_lightning.intervals import Interval, wilson_interval
 from fpcn_lightning.quickstart.candidates import Candidate
 from fpcn_lightning.quickstart.options import TrainOptions
 from fpcn_lightning.quickstart.photographs import PhotographFacts
 from fpcn_lightning.runs.atomic_write import write_text_atomically
+from fpcn_lightning.runs.folders import PAGE_NAME
 
-PAGE_NAME = "index.html"
 MAX_MATRIX = 40  # classes; a larger matrix of confusions cannot be read
 
 

@@ -11,11 +11,11 @@ is paired by picture and seed, and that of a row with itself is exactly zero.
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import sqrt
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fpcn_lightning.intervals import wilson_interval
 
 REPLICATES = 4000
 LEVEL = 0.95
@@ -72,17 +72,8 @@ def share_of_right(sample: OutcomeSample) -> Estimate:
     found = mean(sample)
     if sample.outcomes.min() < sample.outcomes.max():
         return found
-    return Estimate(found.value, *wilson(found.value, len(np.unique(sample.clusters))))
-
-
-def wilson(share: float, trials: int) -> tuple[float, float]:
-    """The ends of Wilson's score interval of a share, 0..1, of so many independent trials (Wilson, 1927)."""
-    if trials == 0:
-        return 0.0, 1.0
-    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
-    middle, scale = share + z**2 / (2 * trials), 1 + z**2 / trials
-    half = z * sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
-    return max((middle - half) / scale, 0.0), min((middle + half) / scale, 1.0)
+    clusters = len(np.unique(sample.clusters))
+    return Estimate(found.value, *wilson_interval(found.value * clusters, clusters))
 
 
 def difference(sample: OutcomeSample, reference: OutcomeSample) -> Estimate:

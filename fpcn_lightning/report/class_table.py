@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fpcn_lightning.report.bootstrap import wilson
+from fpcn_lightning.intervals import wilson_interval
 from fpcn_lightning.report.formats import NOT_KNOWN, percent
 from fpcn_lightning.report.text_table import Kind, TextTable
 
@@ -36,7 +36,7 @@ def _line(counts: np.ndarray, classes: Sequence[str], number: int) -> list[str]:
     wrong = counts[number].copy()
     wrong[number] = 0
     other = int(wrong.argmax())
-    low, high = wilson(right / total, int(total))
+    low, high = wilson_interval(int(right), int(total))
     return [
         classes[number],
         f"{total:,}",

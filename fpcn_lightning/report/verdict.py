@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.intervals import wilson_interval
 from fpcn_lightning.report import bootstrap
 from fpcn_lightning.report.bootstrap import Estimate
 from fpcn_lightning.report.experiments import Experiment
@@ -70,7 +71,7 @@ def run_accuracy(run: Run) -> Estimate:
         return bootstrap.share_of_right(read_variant_predictions(sort_into_variants([run])[0]).sample)
     except UserError:
         accuracy = min(tested["accuracy"], 1.0)
-        return Estimate(accuracy, *bootstrap.wilson(accuracy, tested["images"]))
+        return Estimate(accuracy, *wilson_interval(accuracy * tested["images"], tested["images"]))
 
 
 def run_title(result: Result) -> str:

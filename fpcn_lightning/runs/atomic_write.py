@@ -98,13 +98,12 @@ def write_text_atomically(path: Path, text: str, errors: str = "strict") -> Path
 
 def leftovers(path: Path) -> list[Path]:
     """Temporary files of `path` that killed processes left behind; only to be used while no other process writes it."""
-    temporary = path.parent.glob(f".{glob.escape(path.name)}.*")
-    return [found for found in temporary if found.suffix[1:].isdecimal()]
+    return leftovers_in(path.parent, glob.escape(path.name))
 
 
-def leftovers_in(folder: Path) -> list[Path]:
-    """Temporary files of all that lies in `folder`; only to be used while no other process writes there."""
-    return [found for found in folder.glob(".*.*") if found.suffix[1:].isdecimal() and found.is_file()]
+def leftovers_in(folder: Path, name: str = "*") -> list[Path]:
+    """As `leftovers`, of all files in `folder` whose names match the pattern `name`."""
+    return [found for found in folder.glob(f".{name}.*") if found.suffix[1:].isdecimal() and found.is_file()]
 
 
 @contextlib.contextmanager

@@ -9,12 +9,13 @@ import pytest
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.command import main
-from fpcn_lightning.field.measures import calibration_error, error_by_chance, wilson_interval
+from fpcn_lightning.field.measures import calibration_error, error_by_chance
 from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.field.serving.about import about
 from fpcn_lightning.field.serving.page import rendered
 from fpcn_lightning.field.serving.pictures import csv_of
 from fpcn_lightning.field.usability import MIN_VALIDATION_PICTURES, Usability, judge
+from fpcn_lightning.intervals import wilson_interval
 from tests.field.conftest import MakeBundle, paint
 
 REASONS = ["accuracy 34 % is not above 33 %", "6 validation pictures are too few"]

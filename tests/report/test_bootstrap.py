@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 from scipy.stats import bootstrap as scipy_bootstrap
 
+from fpcn_lightning.intervals import wilson_interval
 from fpcn_lightning.report.bootstrap import (
     REPLICATES,
     Estimate,
@@ -13,7 +14,6 @@ from fpcn_lightning.report.bootstrap import (
     difference,
     mean,
     share_of_right,
-    wilson,
 )
 
 
@@ -134,19 +134,19 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 def test_wilson_agrees_with_scipy(share: float, trials: int) -> None:
     expected = binomtest(round(share * trials), trials).proportion_ci(method="wilson")
     if share * trials == round(share * trials):
-        assert wilson(share, trials) == pytest.approx((expected.low, expected.high))
-    low, high = wilson(share, trials)
+        assert wilson_interval(share * trials, trials) == pytest.approx((expected.low, expected.high))
+    low, high = wilson_interval(share * trials, trials)
     assert 0 <= low <= share <= high <= 1
 
 
 def test_nothing_is_known_without_trials() -> None:
-    assert wilson(0.0, 0) == (0.0, 1.0)
+    assert wilson_interval(0.0, 0) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("right", [0.0, 1.0])
 def test_equal_outcomes_are_not_certain_and_clusters_count_once(right: float) -> None:
     found = share_of_right(sample_of([right] * 8, [0, 0, 1, 1, 2, 2, 3, 3]))
-    assert ends(found) == wilson(right, 4)
+    assert ends(found) == wilson_interval(right * 4, 4)
     assert found.high - found.low > 0.4
 
 

@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from fpcn_lightning.field.classify import Prediction
-from fpcn_lightning.field.measures import Interval, calibration_error, error_by_chance, wilson_interval
+from fpcn_lightning.field.measures import calibration_error, error_by_chance
+from fpcn_lightning.intervals import Interval, wilson_interval
 
 UNKNOWN = "(unknown)"
 """The column of a matrix of confusions for photographs that the model calls unknown."""
