@@ -189,3 +189,15 @@ def test_a_class_name_means_one_thing() -> None:
         for name in re.findall(r"^class ([A-Za-z]\w*)", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE):
             places.setdefault(name, []).append(str(path))
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_progress_bars_of_tqdm_are_silent_without_a_terminal() -> None:
+    bars = [
+        (path, call)
+        for path in MODULES
+        for call in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "tqdm"
+    ]
+    assert bars
+    loud = [f"{path}:{call.lineno}" for path, call in bars if "disable" not in {word.arg for word in call.keywords}]
+    assert loud == []

@@ -65,7 +65,7 @@ def write_int8_pte(deployed: DeployedNetwork, pictures: NDArray[np.uint8], path:
         quantiser = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
         prepared: nn.Module = prepare_pt2e(torch.export.export(_WithoutMask(deployed), example).module(), quantiser)
         with torch.no_grad():
-            for picture in tqdm(torch.from_numpy(pictures), desc="ranges of int8", leave=False):
+            for picture in tqdm(torch.from_numpy(pictures), desc="ranges of int8", disable=None, leave=False):
                 prepared(picture[None])
         _lower(torch.export.export(convert_pt2e(prepared), example), path)
 

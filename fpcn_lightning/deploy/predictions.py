@@ -64,7 +64,7 @@ def view_logits(deployed: DeployedNetwork, loader: Iterable[Batch], description:
     """Run PyTorch over a split; `description` is shown next to the progress bar."""
     batches = []
     with torch.inference_mode():
-        for batch in tqdm(loader, desc=description, leave=False):
+        for batch in tqdm(loader, desc=description, disable=None, leave=False):
             views, positions, labels = _without_padding(batch)
             batches.append(ViewLogits(positions, labels, deployed.logits(views)))
     return ViewLogits(*(torch.cat(column) for column in zip(*batches, strict=True)))
@@ -73,7 +73,7 @@ def view_logits(deployed: DeployedNetwork, loader: Iterable[Batch], description:
 def picture_predictions(predict: PredictViews, loader: Iterable[Batch], description: str) -> PicturePredictions:
     """Run a file of a bundle over a split; `description` is shown next to the progress bar."""
     batches = []
-    for batch in tqdm(loader, desc=description, leave=False):
+    for batch in tqdm(loader, desc=description, disable=None, leave=False):
         views, positions, labels = _without_padding(batch)
         outputs = predict(views.numpy())
         batches.append((positions, labels, *map(torch.from_numpy, outputs[:2])))

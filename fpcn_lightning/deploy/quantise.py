@@ -69,7 +69,7 @@ def _calibration_reader(pictures: NDArray[np.uint8]) -> Any:
 
 
 def _batches(pictures: NDArray[np.uint8], description: str) -> Iterator[dict[str, NDArray[np.uint8]]]:
-    for start in tqdm(range(0, len(pictures), BATCH), desc=description, leave=False):
+    for start in tqdm(range(0, len(pictures), BATCH), desc=description, disable=None, leave=False):
         yield {"images": pictures[start : start + BATCH]}
 
 

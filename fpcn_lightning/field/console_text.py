@@ -10,11 +10,17 @@ from fpcn_lightning.field.predict import PredictionSummary
 from fpcn_lightning.field.results import PredictionTable, shown
 from fpcn_lightning.field.usability import NOT_USABLE, USABLE, Usability
 
+_CLASSES = 20  # that are printed, the most frequent ones
+
 
 def summary_text(summary: PredictionSummary) -> str:
     """How many pictures of each kind there are, and where the predictions are."""
     # Pairs, because a class may be called (unknown).
-    counts = [*summary.classes.items(), ("(unknown)", summary.unknown), ("(not readable)", summary.unreadable)]
+    counts = list(summary.classes.items())
+    if len(counts) > _CLASSES + 1:  # the line that stands for the rest is worth more than one class
+        rest = counts[_CLASSES:]
+        counts[_CLASSES:] = [(f"({len(rest)} other classes)", sum(count for _, count in rest))]
+    counts += [("(unknown)", summary.unknown), ("(not readable)", summary.unreadable)]
     lines = _aligned((name, str(count)) for name, count in counts if count)
     return f"{_stamp(summary.usability)}{summary.pictures} pictures in {shown(summary.output)}\n{lines}"
 

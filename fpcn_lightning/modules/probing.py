@@ -168,7 +168,7 @@ def _computed(network: OnBackbone, data: RockDataModule, images: Sequence[int], 
     device = next(network.parameters()).device
     normalise = Normalisation(network).to(device)
     found = []
-    for batch in tqdm(data.every_view(images, mirrored=mirrored), desc="features", leave=False):
+    for batch in tqdm(data.every_view(images, mirrored=mirrored), desc="features", disable=None, leave=False):
         views = batch.images[batch.positions != PADDING].to(device)
         maps = network.backbone(normalise(views).contiguous(memory_format=torch.channels_last)).last
         found.append(average(maps).float().cpu())

@@ -215,6 +215,15 @@ def test_a_class_may_be_called_like_a_line_of_the_summary(tmp_path: Path) -> Non
     ]
 
 
+def test_only_the_most_frequent_of_many_classes_are_printed(tmp_path: Path) -> None:
+    many = {f"class {number}": 1000 - number for number in range(1000)}
+    text = summary_text(PredictionSummary(tmp_path / "found.csv", many, unknown=7, unreadable=0)).splitlines()
+    assert len(text) == 1 + 20 + 2
+    assert text[20].split() == ["class", "19", "981"]
+    assert text[21].split() == ["(980", "other", "classes)", str(sum(many.values()) - sum(range(981, 1001)))]
+    assert text[22].split() == ["(unknown)", "7"]
+
+
 def test_ctrl_c_says_how_to_resume(
     bundle_folder: Path,
     photographs: Path,
