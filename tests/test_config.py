@@ -258,7 +258,7 @@ def test_the_presets_of_fpcn_differ_in_these_keys(name: str) -> None:
 def test_what_is_ours_is_off_in_the_faithful_presets(name: str) -> None:
     config = config_of(f"model={name}")
     ours = {key: config.model[key] for key in ("mask_kind", "mask_from_epoch", "mask_view")}
-    assert ours == {"mask_kind": "hard", "mask_from_epoch": 0, "mask_view": "none"}
+    assert ours == {"mask_kind": "hard", "mask_from_epoch": 1, "mask_view": "none"}
     for term in ("own", "mask_view", "supervised_contrastive"):
         assert config.loss[term]["weight"] == 0
 

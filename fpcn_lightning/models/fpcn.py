@@ -113,7 +113,7 @@ class FPCN(OnBackbone):
         mask, theta, alpha, strict_threshold, largest_component, previous_block: see
             `fpcn_lightning.models.positioning.Positioning`.
         mask_kind: `hard`, or `soft` (see the same place).
-        mask_from_epoch: the first epoch, counted from 0, that trains with mask and alpha; the epochs before train the
+        mask_from_epoch: the first epoch, counted from 1, that trains with mask and alpha; the epochs before train the
             mean of the whole map, without closer views. Inference always uses both.
         pool_over: what the masked sum is divided by: the area of the `map`, the sum of the `mask` or of the `weights`,
             or `nothing`; see `fpcn_lightning.models.masked_pooling`.
@@ -141,7 +141,7 @@ class FPCN(OnBackbone):
         *,
         mask: bool = True,
         mask_kind: Literal["hard", "soft"] = "hard",
-        mask_from_epoch: int = 0,
+        mask_from_epoch: int = 1,
         theta: float = 0.0,
         alpha: Alpha = "soft",
         strict_threshold: bool = False,
@@ -165,8 +165,8 @@ class FPCN(OnBackbone):
             if not isinstance(value, bool):
                 raise UserError(f"model.{key}={value} must be true or false.")
         check_choice("model.mask_kind", mask_kind, ("hard", "soft"))
-        if mask_from_epoch < 0:
-            raise UserError(f"model.mask_from_epoch={mask_from_epoch} must not be negative.")
+        if mask_from_epoch < 1:
+            raise UserError(f"model.mask_from_epoch={mask_from_epoch} must be at least 1, the first epoch.")
         check_mask_view(mask_view, mask_view_share)
         super().__init__(image_size, backbone, pretrained, weights, previous_block=previous_block)
         channels = self.backbone.channels
@@ -204,8 +204,8 @@ class FPCN(OnBackbone):
         return self.head if self.inference_mode == "unmasked" else None
 
     def begin_epoch(self, epoch: int) -> None:
-        """Train without mask and alpha in the first epochs."""
-        self.trains_mask = epoch >= self.mask_from_epoch
+        """Train without mask and alpha in the first epochs; `epoch` counts from 0, as Lightning's does."""
+        self.trains_mask = epoch + 1 >= self.mask_from_epoch
 
     def predict(self, images: Tensor) -> NetworkOutput:
         """Logits [B, C] of all inference modes and the located object, also where the mask is off."""

@@ -290,7 +290,7 @@ def test_whole_features_are_those_of_the_map_without_mask() -> None:
 
 
 def test_the_first_epochs_train_without_mask_alpha_and_closer_views() -> None:
-    network = preset("fpcn_gated", mask_from_epoch=2, mask_view="window", inference_mode="masked").eval()
+    network = preset("fpcn_gated", mask_from_epoch=3, mask_view="window", inference_mode="masked").eval()
     labels = torch.tensor([0, 0, 1, 1])
     with_mask, predicted = network.views(pictures(4), labels), network(pictures(4))
     assert len(with_mask.mask_view) == 4
@@ -304,8 +304,8 @@ def test_the_first_epochs_train_without_mask_alpha_and_closer_views() -> None:
         assert torch.equal(network(pictures(4)), predicted)  # so that a checkpoint predicts as it did in validation
     network.begin_epoch(2)
     assert torch.equal(network.views(pictures(4), labels).logits, with_mask.logits)
-    with pytest.raises(UserError, match=r"model\.mask_from_epoch=-1"):
-        preset("fpcn_gated", mask_from_epoch=-1)
+    with pytest.raises(UserError, match=r"model\.mask_from_epoch=0"):
+        preset("fpcn_gated", mask_from_epoch=0)
 
 
 # --- gradients ------------------------------------------------------------------------------------------------------
