@@ -20,7 +20,7 @@ from pathlib import Path
 from scripts import api_pages, commands_page, keys_page
 
 ROOT = Path(__file__).resolve().parents[1]
-PICTURES = (".png", ".svg", ".jpg")
+COPIED = (".png", ".svg", ".jpg", ".css")
 # A block of code, or a link, or code in a line; only links are changed. A link may have code in its text.
 _PARTS = re.compile(
     r"^```.*?^```\s*?$|(?P<mark>!?)\[(?P<label>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^)\s]+)\)|`[^`\n]+`",
@@ -44,7 +44,7 @@ def main() -> int:
     except BrokenPage as error:
         print(f"docs: {error}", file=sys.stderr)
         return 1
-    print(ROOT / "build" / "site" / "index.html")
+    print(f"{ROOT / 'build' / 'site' / 'index.html'} (for the search: python -m http.server --directory build/site)")
     return 0
 
 
@@ -52,7 +52,7 @@ def sources() -> dict[str, str]:
     """Every page and picture that is copied: its path in the repository, and its path in the site."""
     found = {name: name for name in ("CONTRIBUTING.md", "CHANGELOG.md")} | {"README.md": "index.md"}
     for path in sorted((ROOT / "docs").rglob("*")):
-        if path.suffix in (".md", ".ipynb", *PICTURES) and ".ipynb_checkpoints" not in path.parts:
+        if path.suffix in (".md", ".ipynb", *COPIED) and ".ipynb_checkpoints" not in path.parts:
             place = path.relative_to(ROOT / "docs")
             found[f"docs/{place.as_posix()}"] = (
                 place.with_suffix(".md") if path.suffix == ".ipynb" else place

@@ -199,15 +199,10 @@ def _group_text(group: str) -> str:
 
 def _table(keys: list[Key]) -> str:
     return _TITLE + "".join(
-        f"| `{_cell(key.name)}` | {f'`{_cell(key.default)}`' if key.default else ''} | {_plain(_cell(key.meaning))} |\n"
-        for key in keys
+        f"| `{key.name}` | {f'`{key.default}`' if key.default else ''} | {_text_cell(key.meaning)} |\n" for key in keys
     )
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _plain(text: str) -> str:
-    """Text whose brackets are no links."""
-    return text.replace("[", "\\[").replace("]", "\\]")
+def _text_cell(text: str) -> str:
+    """Text in a table: outside code, a bar is no border and brackets are no links."""
+    return re.sub(r"`[^`]*`|[|\[\]]", lambda found: found[0] if len(found[0]) > 1 else f"\\{found[0]}", text)

@@ -39,7 +39,7 @@ def test_every_key_of_the_schema_is_described() -> None:
     for key in sections["DataConfig"].keys:
         assert f"| `data.{key.name}` |" in page
     assert "| `data.split.published.train` |" in page
-    assert "| `training.budget` | `str \\| None = None` | 600steps \\| 12epochs \\| 20min: replaces" in page
+    assert "| `training.budget` | `str | None = None` | 600steps \\| 12epochs \\| 20min: replaces" in page
 
 
 def test_every_key_of_every_file_is_listed_with_its_value_and_comment() -> None:
