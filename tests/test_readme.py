@@ -1,12 +1,15 @@
 """What README, guides and lab notebook say: every command composes or parses, every path, key and number stands."""
 
 import argparse
+import io
 import re
 import runpy
 import shlex
 import subprocess
-from collections import defaultdict
+from contextlib import redirect_stdout, suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -14,8 +17,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from fpcn_lightning.cli.invocation import seeds_as_sweep
 from fpcn_lightning.cli.renamed import CHOICES, HINTS, renamed
-from fpcn_lightning.field.command_line import FurtherCommand, make_parser
-from fpcn_lightning.quickstart import options
+from fpcn_lightning.field import command
+from fpcn_lightning.field.command_line import make_parser
+from fpcn_lightning.quickstart.command import main
 from fpcn_lightning.runs.upgrade import RENAMED_CONFIG_KEYS
 from tests.conftest import composed
 
@@ -32,23 +36,22 @@ NOTEBOOK = texts(*(ROOT / "experiments").rglob("*.md"))
 GROUPS = "model|loss|data|recipe|start|optimizer|lr_scheduler|training|trainer|logger|callbacks"
 
 
-def found(pattern: str, pages: dict[str, str] = PAGES) -> list[tuple[str, str]]:
-    """Each page and each text in it that matches, once."""
-    pairs = ((place, match) for place, text in pages.items() for match in re.findall(pattern, text, re.MULTILINE))
-    return list(dict.fromkeys(pairs))
+def found(pattern: str) -> list[str]:
+    """Each text in the pages that matches, once."""
+    return list(dict.fromkeys(match for text in PAGES.values() for match in re.findall(pattern, text, re.MULTILINE)))
 
 
-def commands(pages: dict[str, str]) -> list[tuple[str, str]]:
-    """The arguments of each command for this program in the code blocks of a page, with continued lines joined."""
-    listed = []
-    for place, text in pages.items():
+def commands(pages: dict[str, str]) -> list[str]:
+    """The arguments of each command for this program in the code blocks of the pages, with continued lines joined."""
+    listed: list[str] = []
+    for text in pages.values():
         joined = text.replace("\\\n", " ")
         variables = dict(re.findall(r'^([A-Z]+)="([^"]*)"$', joined, re.MULTILINE))
         lines = re.findall(r"^python -m fpcn_lightning (.+)$", joined, re.MULTILINE)
         for name, value in variables.items():
             lines = [line.replace(f"${name}", value) for line in lines]
-        listed += [(place, line) for line in lines if "--config-dir" not in line]  # run in test_documentation.py
-    return listed
+        listed += [line for line in lines if "--config-dir" not in line]  # run in test_documentation.py
+    return list(dict.fromkeys(listed))
 
 
 def words_of(command: str) -> list[str]:
@@ -64,32 +67,42 @@ def jobs_of(words: list[str]) -> list[list[str]]:
     return jobs
 
 
+@cache
 def fpcn_parser() -> argparse.ArgumentParser:
-    train = FurtherCommand("train", "", "", "", options.add_options, lambda _: 0)
-    return make_parser(defaultdict(lambda: lambda _: 0), [train])
+    """The parser of `fpcn` with all its commands, as its entry makes it."""
+    made: list[argparse.ArgumentParser] = []
+
+    def kept(*arguments: Any) -> argparse.ArgumentParser:
+        made.append(make_parser(*arguments))
+        return made[0]
+
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()), suppress(SystemExit):
+        patch.setattr(command, "make_parser", kept)
+        main(["--version"])
+    return made[0]
 
 
-@pytest.mark.parametrize(("place", "command"), commands(PAGES))
-def test_a_command_of_the_documentation_composes(place: str, command: str) -> None:
+@pytest.mark.parametrize("command", commands(PAGES))
+def test_a_command_of_the_documentation_composes(command: str) -> None:
     for job in jobs_of(words_of(command)):
         composed(*job)
 
 
-@pytest.mark.parametrize(("place", "command"), commands(NOTEBOOK))
-def test_a_command_of_the_notebook_composes(place: str, command: str) -> None:
+@pytest.mark.parametrize("command", commands(NOTEBOOK))
+def test_a_command_of_the_notebook_composes(command: str) -> None:
     words = words_of(command)
     assert [renamed(word) for word in words if renamed(word)] == []
     composed(*jobs_of(words)[-1])
 
 
-@pytest.mark.parametrize(("place", "command"), [*found(r"^fpcn (.+)$"), *found(r"`fpcn ([a-z]+ [^`]+)`")])
-def test_a_field_command_of_the_documentation_parses(place: str, command: str) -> None:
-    parser = fpcn_parser()
-    if command.endswith("--help"):
+@pytest.mark.parametrize("line", [*found(r"^fpcn (.+)$"), *found(r"`fpcn ([a-z]+ [^`]+)`")])
+def test_a_field_command_of_the_documentation_parses(line: str) -> None:
+    words = shlex.split(line, comments=True)
+    if words[-1] == "--help":
         with pytest.raises(SystemExit, match="0"):
-            parser.parse_args(shlex.split(command))
+            fpcn_parser().parse_args(words)
     else:
-        assert parser.parse_args(shlex.split(command)).run
+        assert fpcn_parser().parse_args(words).run
 
 
 def test_the_changelog_lists_every_renamed_key_and_choice() -> None:
@@ -105,8 +118,8 @@ def test_a_script_of_the_notebook_finds_what_it_imports(script: Path) -> None:
     assert callable(runpy.run_path(str(script), run_name="notebook")["main"])
 
 
-@pytest.mark.parametrize(("place", "choice"), found(rf"`((?:{GROUPS})[\w.]*=[a-z\d_.]+)`"))
-def test_a_choice_of_the_documentation_exists(place: str, choice: str) -> None:
+@pytest.mark.parametrize("choice", found(rf"`((?:{GROUPS})[\w.]*=[a-z\d_.]+)`"))
+def test_a_choice_of_the_documentation_exists(choice: str) -> None:
     composed(choice)
 
 
@@ -116,20 +129,20 @@ def test_the_keys_in_the_documentation_are_current(place: str) -> None:
     assert [sentence for word in words if (sentence := renamed(word))] == []
 
 
-@pytest.mark.parametrize(("place", "extension"), found(r"^\| an? .*`([^`]*_target_[^`]*)` \|$"))
-def test_an_extension_of_the_documentation_composes(place: str, extension: str) -> None:
+@pytest.mark.parametrize("extension", found(r"^\| an? .*`([^`]*_target_[^`]*)` \|$"))
+def test_an_extension_of_the_documentation_composes(extension: str) -> None:
     composed(*words_of(extension))
 
 
 @pytest.mark.parametrize(
-    ("place", "path"), found(r"`((?:fpcn_lightning|hydra_plugins|conf|docs|experiments|scripts|tests)/[\w/.]*)`")
+    "path", found(r"`((?:fpcn_lightning|hydra_plugins|conf|docs|experiments|scripts|tests)/[\w/.]*)`")
 )
-def test_a_path_in_the_documentation_exists(place: str, path: str) -> None:
+def test_a_path_in_the_documentation_exists(path: str) -> None:
     assert (ROOT / path).exists() or "NAME" in path
 
 
-@pytest.mark.parametrize(("place", "target"), found(r"(?:^|`)make ([a-z-]+)"))
-def test_a_target_of_the_documentation_is_in_the_makefile(place: str, target: str) -> None:
+@pytest.mark.parametrize("target", found(r"(?:^|`)make ([a-z-]+)"))
+def test_a_target_of_the_documentation_is_in_the_makefile(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
