@@ -5,10 +5,10 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all reliability audit-dependencies fuzz lint format clean
+.PHONY: help setup demo test test-all docs figure reliability audit-dependencies fuzz lint format clean
 
 help:  ## what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 20
 
 setup: .venv/installed  ## install everything into .venv
 
@@ -25,6 +25,12 @@ test: setup  ## the fast tests (under three minutes on two cores, no network)
 
 test-all: setup  ## all tests, whole runs and several processes included, on all cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+docs: setup  ## the documentation as a site, build/site, with every link checked
+	$(BIN)/python -m scripts.build_docs
+
+figure: setup  ## docs/figure.png: trains two small networks on synthetic pictures, and draws what they predict
+	$(BIN)/python -m scripts.figure
 
 reliability: setup  ## kill commands at random moments and damage pictures (30 minutes), writes experiments/reliability
 	$(BIN)/python experiments/reliability/run.py
@@ -46,4 +52,4 @@ format: setup  ## let ruff correct what it can
 	$(BIN)/ruff format .
 
 clean:  ## remove outputs and caches, keep .venv
-	rm -rf outputs .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf outputs .cache .pytest_cache .mypy_cache .ruff_cache build dist

@@ -108,7 +108,7 @@ class DataConfig:
 
 @dataclass
 class LRSchedulerConfig:
-    """The learning-rate schedule, in the words of Lightning's `configure_optimizers`."""
+    """The learning-rate schedule, with the names of Lightning's `configure_optimizers`."""
 
     scheduler: Target | None = None  # a class of torch.optim.lr_scheduler; null: the rate stays as it is
     interval: str = "epoch"  # step | epoch
@@ -117,7 +117,7 @@ class LRSchedulerConfig:
 
 @dataclass
 class TrainingConfig:
-    """What is trained when, and how fast beside `optimizer.lr`; one value for all networks."""
+    """What is trained when, and with which learning rates besides `optimizer.lr`; one value for all networks."""
 
     budget: str | None = None  # 600steps | 12epochs | 20min: replaces trainer.max_epochs or data.epoch_length
     min_steps: int = 0  # of the whole training: epochs are made longer where there are fewer

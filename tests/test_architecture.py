@@ -100,6 +100,14 @@ def folders_imported(path: Path) -> set[str]:
     return found
 
 
+def test_the_layers_are_those_of_the_design() -> None:
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    written: dict[int, set[str]] = {}
+    for number, cell in re.findall(r"^\| (\d+) \| (.*?) \|", page, re.MULTILINE):
+        written.setdefault(int(number), set()).update(name.strip("/") for name in re.findall(r"`([^`]+)`", cell))
+    assert written == dict(enumerate(LAYERS, start=1))
+
+
 def test_every_folder_has_a_layer() -> None:
     assert {top_level(path) for path in MODULES} - {"__init__"} == LAYER_OF.keys()
 
