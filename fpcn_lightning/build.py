@@ -17,7 +17,8 @@ from omegaconf.errors import MissingMandatoryValue
 
 from fpcn_lightning.config import CONF, SHORTCUTS, Config, DataConfig, LRSchedulerConfig, Target
 from fpcn_lightning.data.files import with_home
-from fpcn_lightning.errors import UserError, closest
+from fpcn_lightning.errors import MissingPackage, UserError, closest
+from fpcn_lightning.installation import extra_of, lacking
 from fpcn_lightning.runs.sameness import flatten
 
 if TYPE_CHECKING:
@@ -242,6 +243,11 @@ def _instantiate(section: Mapping[str, Any], key: str, **extra: Any) -> Any:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         reason = error.__cause__ or error
+        if isinstance(reason, ModuleNotFoundError):
+            # Lightning's own errors do not say in a way for programs which package is missing.
+            module = reason.name or key.rpartition(".")[2]
+            if (extra := extra_of(module)) is not None:
+                raise MissingPackage(f"{lacking(key, [module], extra)}.") from error
         raise UserError(f"{key} cannot be built: {type(reason).__name__}: {reason}") from error
 
 

@@ -10,7 +10,6 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from fpcn_lightning.errors import UserError, explain
@@ -53,7 +52,7 @@ def main(arguments: Sequence[str] | None = None, further: Sequence[FurtherComman
     except BrokenPipeError:  # of `| head`, which has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python prints an error when it exits
         return 0
-    except OSError as error:
+    except (OSError, ModuleNotFoundError) as error:
         explained = explain(error)
         if explained is None:
             raise
@@ -117,8 +116,6 @@ def _limits(options: argparse.Namespace) -> "ImageLimits":
 
 
 def _check(options: argparse.Namespace) -> int:
-    if find_spec("jinja2") is None:
-        raise UserError("fpcn check writes a page, which needs one more package: pip install jinja2.")
     from fpcn_lightning.field.bundle import read_bundle
     from fpcn_lightning.field.checking.check import check
     from fpcn_lightning.field.checking.write import check_text

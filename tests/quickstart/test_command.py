@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fpcn_lightning.quickstart import command
+from fpcn_lightning.installation import MODULES
 from fpcn_lightning.quickstart.command import main
 from fpcn_lightning.runs.lock import hold_lock
 from tests.quickstart.conftest import draw
@@ -71,13 +71,13 @@ def test_an_empty_folder_and_one_class_are_one_sentence(tmp_path: Path, capsys: 
 
 def test_missing_packages_are_named(photographs: Path) -> None:
     """Where only `fpcn` on a bundle was installed."""
-    absent = (*command.TRAINING_PACKAGES, "onnx", "onnxscript", "matplotlib", "jinja2")
+    absent = (*MODULES["train"], *MODULES["export"])
     blocked = f"import sys\nfor name in {absent!r}:\n    sys.modules[name] = None\n"
     line = [sys.executable, "-c", blocked + PROGRAM, "train", str(photographs), "--dry-run"]
     done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
-    assert "of which torch, torchvision, lightning, timm" in done.stderr
-    assert "are missing: pip install 'fpcn-lightning[export,weights]'" in done.stderr
+    assert done.stderr.startswith("fpcn: fpcn train needs torch, torchvision, lightning, timm")
+    assert done.stderr.endswith("which are not installed: pip install 'fpcn-lightning[train]'.\n")
 
 
 @pytest.mark.parametrize("extra", ["--paper", "--compare", "--budget=5min"])
