@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 OWN = "fpcn-lightning"
+FEW = ["trainer=smoke", "data.synthetic.images_per_class=6", "data.synthetic.size=48"]
 TEXTS = sorted(
     path
     for pattern in ("README.md", "Makefile", ".ci/run", "docs/**/*.md", "conf/**/*.yaml", "fpcn_lightning/**/*")
@@ -109,8 +110,8 @@ def test_a_loaded_module_without_a_spec_counts_as_installed(monkeypatch: pytest.
     ("absent", "words"),
     [
         (MODULES["train"], ["+experiment=demo"]),  # the light installation
-        (("torch", "lightning"), ["data.synthetic.size=32", "data.synthetic.images_per_class=3"]),
-        (("tensorboard", "tensorboardX"), ["trainer=smoke", "logger=tensorboard", "model=majority"]),
+        (("torch", "lightning"), FEW),
+        pytest.param(("tensorboard",), [*FEW, "logger=tensorboard", "model=majority"], marks=pytest.mark.slow),
     ],
 )
 def test_experiments_without_their_packages_are_one_sentence(
@@ -118,8 +119,8 @@ def test_experiments_without_their_packages_are_one_sentence(
 ) -> None:
     """`python -m fpcn_lightning`, where packages are missing."""
     program = (
-        f"import sys\nfor name in {absent!r}:\n    sys.modules[name] = None\n"
-        f"import runpy\nsys.argv[1:] = {words!r}\nrunpy.run_module('fpcn_lightning', run_name='__main__', alter_sys=True)"
+        f"import runpy, sys\nfor name in {absent!r}:\n    sys.modules[name] = None\n"
+        f"sys.argv[1:] = {words!r}\nrunpy.run_module('fpcn_lightning', run_name='__main__', alter_sys=True)"
     )
     line = [sys.executable, "-c", program]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)

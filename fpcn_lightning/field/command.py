@@ -7,6 +7,7 @@ import argparse
 import io
 import logging
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -38,7 +39,14 @@ def main(arguments: Sequence[str] | None = None, further: Sequence[FurtherComman
     use_agg()
     warnings.filterwarnings("ignore", module="PIL")  # the result says what is wrong with a damaged file
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # likewise
-    run = {"predict": _predict, "check": _check, "map": _map, "serve": _serve, "info": _info}
+    run = {
+        "predict": _predict,
+        "check": _check,
+        "map": _map,
+        "serve": _serve,
+        "info": _info,
+        "demo-photos": _demo_photos,
+    }
     options = make_parser(run, further).parse_args(arguments)
     try:
         with signals_interrupt():
@@ -169,6 +177,15 @@ def _info(options: argparse.Namespace) -> int:
     from fpcn_lightning.field.console_text import bundle_text
 
     print(bundle_text(read_bundle(options.bundle)))
+    return 0
+
+
+def _demo_photos(options: argparse.Namespace) -> int:
+    from fpcn_lightning.field.demo import copy_photographs
+    from fpcn_lightning.field.results import shown
+
+    print(f"{copy_photographs(options.folder)} drawn photographs in {shown(options.folder)}")
+    print(f"next: fpcn check demo {shlex.quote(str(options.folder))}")
     return 0
 
 
