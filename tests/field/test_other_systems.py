@@ -59,13 +59,13 @@ def test_the_simulation_reaches_the_process(tmp_path: Path, elsewhere: dict[str,
 
 def test_predict_check_and_info_run(bundle_folder: Path, tmp_path: Path, elsewhere: dict[str, str]) -> None:
     for colour in ("red", "green", "blue"):
-        paint(tmp_path / "photographs" / colour.upper() / "1.png", colour)
-    (tmp_path / "photographs" / "RED" / "2.jpg").write_text("no picture")
+        paint(tmp_path / "photographs" / colour / "1.png", colour)
+    (tmp_path / "photographs" / "red" / "2.jpg").write_text("no picture")
     done = fpcn("predict", bundle_folder, "photographs", folder=tmp_path, environment=elsewhere)
     assert (done.returncode, done.stderr) == (0, "")
     assert "4 pictures in predictions.csv" in done.stdout
     written = (tmp_path / "predictions.csv").read_text(encoding="utf-8")
-    assert "RED/1.png" in written.replace("\\", "/")
+    assert "red/1.png" in written.replace("\\", "/")
     done = fpcn("check", bundle_folder, "photographs", folder=tmp_path, environment=elsewhere)
     assert (done.returncode, done.stderr) == (0, "")
     done = fpcn("info", bundle_folder, folder=tmp_path, environment=elsewhere)
