@@ -20,7 +20,7 @@ setup: .venv/installed  ## install everything into .venv
 demo: setup  ## train the plain baseline and the FPCN teacher on synthetic rocks, test both, print one table
 	$(BIN)/python -m fpcn_lightning +experiment=demo
 
-demo-bundle: setup  ## train and export the bundle that is installed as `demo`, seed 0 (five minutes of one core)
+demo-bundle: setup  ## train and export the bundle that is installed as `demo`, seed 0 (seven minutes of one core)
 	$(BIN)/python experiments/demo_bundle/run.py
 
 test: setup  ## the fast tests (under three minutes on two cores, no network)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from fpcn_lightning import installation
 from fpcn_lightning.errors import MissingPackage, explain
 from fpcn_lightning.installation import LIGHT, MODULES, extra_of, install_command
 
@@ -72,7 +71,7 @@ def test_the_light_installation_has_nothing_of_a_training() -> None:
     ],
 )
 def test_the_command(monkeypatch: pytest.MonkeyPatch, system: str, extras: tuple[str, ...], command: str) -> None:
-    monkeypatch.setattr(installation.os, "name", system)
+    monkeypatch.setattr("fpcn_lightning.installation.os.name", system)
     assert install_command(*extras) == command
 
 
