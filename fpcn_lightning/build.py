@@ -17,7 +17,8 @@ from omegaconf.errors import MissingMandatoryValue
 
 from fpcn_lightning.config import CONF, SHORTCUTS, Config, DataConfig, LRSchedulerConfig, Target
 from fpcn_lightning.data.files import with_home
-from fpcn_lightning.errors import UserError, closest
+from fpcn_lightning.errors import MissingPackage, UserError, closest
+from fpcn_lightning.installation import MODULES, extra_of, lacking
 from fpcn_lightning.runs.sameness import flatten
 
 if TYPE_CHECKING:
@@ -215,7 +216,10 @@ def _called(key: str, make: Any, *arguments: Any) -> Any:
 
 def loggers(section: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> "list[Logger]":
     """The loggers of a section `logger`, without those that are null; the hyperparameters are logged with each."""
-    made = [_instantiate(node, f"logger.{name}") for name, node in section.items() if node is not None]
+    wanted = {name: node for name, node in section.items() if node is not None}
+    for name in wanted.keys() & MODULES.keys():  # now, not with the first value that is logged
+        MissingPackage.check(f"logger={name}", name)
+    made = [_instantiate(node, f"logger.{name}") for name, node in wanted.items()]
     for logger in made:
         logger.log_hyperparams(dict(hyperparameters))
     return made
@@ -242,6 +246,8 @@ def _instantiate(section: Mapping[str, Any], key: str, **extra: Any) -> Any:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         reason = error.__cause__ or error
+        if isinstance(reason, ModuleNotFoundError) and (extra := extra_of(reason.name or "")) is not None:
+            raise MissingPackage(f"{lacking(key, [str(reason.name)], extra)}.") from error
         raise UserError(f"{key} cannot be built: {type(reason).__name__}: {reason}") from error
 
 

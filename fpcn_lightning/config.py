@@ -214,6 +214,7 @@ class ExportConfig:
     executorch: bool = False  # files for ExecuTorch with XNNPACK as well
     micrometres_per_pixel: float | None = None  # of the photographs, where all have one scale; `fpcn map` keeps to it
     opset: int = 18  # of ONNX
+    notice: str | None = None  # a sentence that everybody who uses the model must read, shown before its results
 
 
 @dataclass

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from fpcn_lightning.installation import MODULES, extra_of, install_command, lacking, missing_modules
+
 # Parts of a job's error message, by which the sweep recognises it.
 ANOTHER_CONFIG = "holds a run of another config"
 OTHER_IMAGES = "holds a run with other images"
@@ -21,6 +23,25 @@ class UserError(Exception):
     """
 
     exit_code = 2
+
+
+class MissingPackage(UserError):  # noqa: N818 - named after the state of the installation
+    """A package of an extra is not installed; the message has the command that installs it."""
+
+    @classmethod
+    def check(cls, what: str, extra: str, alternative: str = "") -> None:
+        """Check that the packages of an extra are installed, without importing them: before a long work, not after it.
+
+        Args:
+            what: needs them, for the message.
+            extra: one of `fpcn_lightning.installation.MODULES`.
+            alternative: what else the user can do, with the comma before it.
+
+        Raises:
+            MissingPackage: names those that are not.
+        """
+        if missing := missing_modules(MODULES[extra]):
+            raise cls(f"{lacking(what, missing, extra)}{alternative}.")
 
 
 class RunInUse(UserError):  # noqa: N818 - named after the state of the run
@@ -99,6 +120,8 @@ def explain(error: BaseException) -> Explanation | None:
         return Explanation(text, error.exit_code)
     if isinstance(error, OSError):
         return _explain_os_error(error)
+    if isinstance(error, ModuleNotFoundError) and (extra := extra_of(error.name or "")) is not None:
+        return Explanation(f"{error.name} is not installed: {install_command(extra)}.", MissingPackage.exit_code)
     if isinstance(error, RuntimeError) and re.match(r"DataLoader (worker|timed out)", text):
         return Explanation(
             f"a process that reads images has ended or hangs ({text.splitlines()[0].rstrip('. ')}): it may have run "

@@ -15,6 +15,7 @@ MODULES = sorted(
 )
 # From the lowest layer to the highest. A folder imports folders of lower layers and itself, none of its own layer.
 LAYERS = (
+    {"installation"},
     {"errors", "config", "plain_config", "distributed", "library_warnings", "allocator", "stopping", "intervals"},
     {"runs"},
     {"plotting", "html_pages"},
@@ -34,6 +35,7 @@ LAYER_OF = {name: number for number, folders in enumerate(LAYERS) for name in fo
 # `fpcn check` finds labelled pictures as a training does: `index`, `layout`.
 FIELD_DATA = ("augment", "files", "folders", "images", "index", "layout", "lists", "names", "tiles")
 FIELD_KNOWS = (
+    "installation",
     "errors",
     "stopping",
     "intervals",

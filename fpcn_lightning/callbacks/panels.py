@@ -1,7 +1,6 @@
 """Explanations during training: rows of panels of the same few validation images, every few epochs."""
 
 import copy
-import importlib.util
 from pathlib import Path
 from typing import cast
 
@@ -10,7 +9,7 @@ import numpy as np
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from fpcn_lightning.data.datamodule import RockDataModule
-from fpcn_lightning.errors import UserError, check_choice
+from fpcn_lightning.errors import MissingPackage, UserError, check_choice
 from fpcn_lightning.explain.drawing import draw, save
 from fpcn_lightning.explain.methods import METHODS
 from fpcn_lightning.explain.panels import Panel, PanelInput, panels_of
@@ -41,8 +40,7 @@ class Panels(lightning.Callback):
         for key, number in (("every", every), ("pictures", pictures)):
             if not isinstance(number, int) or number < 1:
                 raise UserError(f"callbacks.panels.{key}={number} must be a whole number of at least 1.")
-        if importlib.util.find_spec("pytorch_grad_cam") is None:  # now, not after the first epochs
-            raise UserError("callbacks=panels needs one more package: pip install 'fpcn-lightning[explain]'.")
+        MissingPackage.check("callbacks=panels", "explain")  # now, not after the first epochs
         self.folder = Path(folder)
         self.every, self.pictures, self.method = every, pictures, method
         self._finished = 0  # epochs

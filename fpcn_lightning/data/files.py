@@ -10,6 +10,14 @@ def with_home(path: str) -> str:
     return os.path.expanduser(path)  # noqa: PTH111 - pathlib raises an error where the folder is not known
 
 
+def relative_name(path: Path | str, root: Path) -> str:
+    """The path from `root`, with slashes; the whole path where none leads there, as from one drive to another."""
+    try:
+        return Path(os.path.relpath(path, root)).as_posix()
+    except ValueError:
+        return Path(path).as_posix()
+
+
 def why_no_file(path: Path) -> str | None:
     """The reason why a path is not a file that can be opened, a link followed; None if it is one.
 

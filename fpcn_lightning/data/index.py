@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fpcn_lightning.data.files import why_no_file
+from fpcn_lightning.data.files import relative_name, why_no_file
 from fpcn_lightning.data.folders import Skipped, picture_files, subfolders
 from fpcn_lightning.data.lists import ListRow, is_list, located, read_list
 from fpcn_lightning.data.names import MAX_CLASSES, class_key, class_problem, escaped, spellings
@@ -128,7 +128,7 @@ def find(
 
 
 def _listed(path: Path, root: Path, label: str, group: str | None = None, published: str | None = None) -> ListedFile:
-    name = Path(os.path.relpath(path, root)).as_posix()
+    name = relative_name(path, root)
     stat = path.stat() if why_no_file(path) is None else None
     size, mtime_ns = (stat.st_size, stat.st_mtime_ns) if stat else (0, 0)
     return ListedFile(name, path, label, group, published, size, mtime_ns)

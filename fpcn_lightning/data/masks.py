@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from fpcn_lightning.data.files import relative_name
 from fpcn_lightning.data.folders import Skipped, subfolders
 from fpcn_lightning.data.images import Shape, read_resized
 from fpcn_lightning.data.index import MASKS, REGIONS
@@ -66,4 +67,4 @@ def _named(root: Path, name: str) -> Path:
 
 
 def _name(path: str, folder: Path) -> str:
-    return Path(os.path.relpath(os.path.normpath(located(folder, path)), folder)).as_posix()
+    return relative_name(os.path.normpath(located(folder, path)), folder)

@@ -143,11 +143,15 @@ def _read_all(
             on_pixels(position, decoded.pixels)
         return decoded.digest, decoded.width, decoded.height
 
-    threads = min(os.cpu_count() or 1, 1 + unread // _PICTURES_A_PROCESS)
-    with ImageReader(limits) as reader, ThreadPoolExecutor(threads) as pool:
+    with ImageReader(limits) as reader, ThreadPoolExecutor(reading_processes(unread)) as pool:
         results = pool.map(read, range(len(found)))
         # No bar without a terminal, and none for a short scan.
         return list(tqdm(results, "reading pictures", len(found), unit="file", delay=2, disable=None, leave=False))
+
+
+def reading_processes(files: int) -> int:
+    """How many processes read this number of files at the same time."""
+    return min(os.cpu_count() or 1, 1 + files // _PICTURES_A_PROCESS)
 
 
 def _examples(refused: Sequence[RefusedFile]) -> str:

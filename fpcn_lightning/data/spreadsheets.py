@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import ParseError
 
-from fpcn_lightning.errors import UserError, megabytes
+from fpcn_lightning.errors import MissingPackage, UserError, megabytes
 
 SUFFIX = ".xlsx"
 MAX_ROWS = 2**20  # of a sheet of Excel
@@ -25,12 +25,9 @@ def spreadsheet_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     Raises:
         UserError: openpyxl is missing, or the file is damaged, too large or protected by a password.
     """
-    try:
-        from openpyxl import load_workbook
-    except ImportError as error:
-        raise UserError(
-            f"{path} needs one more package: pip install 'fpcn-lightning[excel]', or save the list as CSV UTF-8."
-        ) from error
+    MissingPackage.check(str(path), "excel", ", or save the list as CSV UTF-8")
+    from openpyxl import load_workbook
+
     _check_size(path)
     try:
         with warnings.catch_warnings():

@@ -1,6 +1,7 @@
 """Makes a bundle from a checkpoint: calibrates the network, writes all its forms, measures them, describes them."""
 
 import logging
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from fpcn_lightning.config import ExportConfig
 from fpcn_lightning.data.datamodule import RockDataModule
+from fpcn_lightning.data.names import is_printable
 from fpcn_lightning.deploy import calibration, executorch_files, manifests
 from fpcn_lightning.deploy.card import CalibrationErrors, model_card
 from fpcn_lightning.deploy.manifests import FLOAT, INT8, PHONE_FLOAT, PHONE_INT8
@@ -19,6 +21,7 @@ from fpcn_lightning.deploy.quantise import write_int8
 from fpcn_lightning.deploy.wrapper import DeployedNetwork
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.manifest import CARD_NAME
+from fpcn_lightning.field.untrusted import MAX_TEXT
 from fpcn_lightning.field.usability import Usability, judge
 from fpcn_lightning.modules.checkpoints import Loaded
 
@@ -44,6 +47,10 @@ def check_config(config: ExportConfig) -> None:
     scale = config.micrometres_per_pixel
     if scale is not None and not scale > 0:
         raise UserError(f"export.micrometres_per_pixel={scale} is the size of a pixel: it must be above 0.")
+    if config.notice is not None and (not config.notice.strip() or len(config.notice) > MAX_TEXT):
+        raise UserError(f"export.notice must be a sentence of at most {MAX_TEXT} characters, or null for none.")
+    if config.notice is not None and not is_printable(config.notice):
+        raise UserError("export.notice has a line break or another character that is not printable: remove it.")
     if config.executorch:
         executorch_files.check_installed()
 
@@ -69,7 +76,7 @@ def write_bundle(
     shapes = ((picture.height, picture.width) for picture in data.index.pictures)
     scale = manifests.scale_of_views(data.augmentation, shapes, config.micrometres_per_pixel)
     reference, errors = _calibrate(deployed, data, evaluate_test=evaluate_test)
-    usability = judged(reference)
+    usability = replace(judged(reference), notice=config.notice or "")
     if not usability.usable:
         logger.warning("the model is %s. The bundle states it wherever it is used.", usability.sentence)
     pictures = _calibration_pictures(data, config.calibration_pictures)

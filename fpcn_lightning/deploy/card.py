@@ -12,6 +12,7 @@ from fpcn_lightning.deploy.manifests import BundleLineage
 from fpcn_lightning.deploy.wrapper import DeployedNetwork
 from fpcn_lightning.field.manifest import ModelFile, PhotographCounts
 from fpcn_lightning.field.usability import Usability
+from fpcn_lightning.installation import install_command
 from fpcn_lightning.report.text_table import markdown_text
 
 CalibrationErrors = dict[str, tuple[float, float]]
@@ -77,6 +78,7 @@ def model_card(
         pictures=pictures,
         config=config,
         at_a_limit=at_a_limit(deployed.temperature),
+        install=install_command(),
     )
 
 

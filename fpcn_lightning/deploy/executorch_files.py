@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from fpcn_lightning.deploy.predictions import PredictViews
 from fpcn_lightning.deploy.wrapper import OUTPUTS, DeployedNetwork
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import MissingPackage, UserError
 from fpcn_lightning.library_warnings import silenced
 
 
@@ -24,13 +24,7 @@ def check_installed() -> None:
     Raises:
         UserError: the extra is missing.
     """
-    try:
-        import executorch.exir  # noqa: F401
-        import torchao  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"export.executorch=true needs {error.name}: pip install 'fpcn-lightning[executorch]', or set it to false."
-        ) from error
+    MissingPackage.check("export.executorch=true", "executorch", ", or set it to false")
 
 
 def write_pte(deployed: DeployedNetwork, size: int, path: Path) -> None:

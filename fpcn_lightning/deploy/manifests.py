@@ -194,6 +194,8 @@ def write_manifest(
         not_usable=list(usability.reasons),
         labels_sha256=hashlib.sha256((folder / LABELS_NAME).read_bytes()).hexdigest(),
     )
+    if usability.notice:
+        manifest["notice"] = usability.notice
     _write_json(folder / MANIFEST_NAME, manifest)
 
 

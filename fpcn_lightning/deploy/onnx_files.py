@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from fpcn_lightning.deploy.wrapper import OUTPUTS, DeployedNetwork
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import MissingPackage, UserError
 from fpcn_lightning.library_warnings import silenced
 
 EXAMPLES = 2  # torch.export specialises to a batch of one
@@ -21,12 +21,10 @@ def write_onnx(deployed: DeployedNetwork, size: int, path: Path, opset: int) -> 
     Raises:
         UserError: a package is missing, or ONNX does not support the network.
     """
+    MissingPackage.check("task=export", "export")  # torch, which needs onnxscript, would raise an error of its own
+    import onnx
+
     images = torch.zeros(EXAMPLES, size, size, 3, dtype=torch.uint8)
-    try:
-        import onnx
-        import onnxscript  # noqa: F401 - torch needs it later and would raise an error of its own
-    except ImportError as error:
-        raise UserError(f"task=export needs {error.name}: pip install 'fpcn-lightning[export]'.") from error
     with torch.no_grad():
         outputs = OUTPUTS[: len(deployed(images))]
     try:

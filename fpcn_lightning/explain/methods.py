@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fpcn_lightning.errors import UserError, check_choice
+from fpcn_lightning.errors import MissingPackage, UserError, check_choice
 from fpcn_lightning.models import positioning
 from fpcn_lightning.models.network import Network
 
@@ -194,10 +194,8 @@ def _full_precision(images: Tensor) -> torch.autocast:
 
 def _cam(method: HeatMapMethod) -> Any:
     """The class of a method."""
+    MissingPackage.check("task=explain", "explain")
     try:
         return resolve_name(method.cam)
     except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"{method.cam} cannot be imported ({error}): heat maps need the package grad-cam, "
-            "pip install 'fpcn-lightning[explain]'."
-        ) from error
+        raise UserError(f"{method.cam} cannot be imported ({error}).") from error

@@ -9,6 +9,7 @@ from fpcn_lightning.data.augment import Augmentation, Squashing
 from fpcn_lightning.data.names import MAX_CLASSES, class_problem
 from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.errors import UserError, closest
+from fpcn_lightning.field.demo import resolved
 from fpcn_lightning.field.manifest import (
     CARD_NAME,
     LABELS_NAME,
@@ -107,9 +108,12 @@ class Bundle:
 def read_bundle(folder: Path) -> Bundle:
     """Read and check all of a bundle except its model files, which are checked when they are opened.
 
+    `demo` is the one that is installed with the command (`fpcn_lightning.field.demo`).
+
     Raises:
         UserError: the folder is missing or no bundle, or anything in it breaks the contract.
     """
+    folder = resolved(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: pass the folder of a bundle, which contains {MANIFEST_NAME}.")
     path = folder / MANIFEST_NAME
@@ -181,8 +185,10 @@ def _photographs(manifest: CheckedMapping, classes: int) -> PhotographCounts | N
 
 
 def _usability(manifest: CheckedMapping) -> Usability:
-    key = "not_usable"
-    return Usability(manifest.texts(key, 0, MAX_REASONS) if key in manifest else ())
+    return Usability(
+        reasons=manifest.texts("not_usable", 0, MAX_REASONS) if "not_usable" in manifest else (),
+        notice=manifest.text("notice") if "notice" in manifest else "",
+    )
 
 
 def _files(files: CheckedMapping, path: Path, classes: int) -> dict[str, ModelFile]:

@@ -7,10 +7,10 @@ import argparse
 import io
 import logging
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from fpcn_lightning.errors import UserError, explain
@@ -39,7 +39,14 @@ def main(arguments: Sequence[str] | None = None, further: Sequence[FurtherComman
     use_agg()
     warnings.filterwarnings("ignore", module="PIL")  # the result says what is wrong with a damaged file
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # likewise
-    run = {"predict": _predict, "check": _check, "map": _map, "serve": _serve, "info": _info}
+    run = {
+        "predict": _predict,
+        "check": _check,
+        "map": _map,
+        "serve": _serve,
+        "info": _info,
+        "demo-photos": _demo_photos,
+    }
     options = make_parser(run, further).parse_args(arguments)
     try:
         with signals_interrupt():
@@ -53,7 +60,7 @@ def main(arguments: Sequence[str] | None = None, further: Sequence[FurtherComman
     except BrokenPipeError:  # of `| head`, which has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python prints an error when it exits
         return 0
-    except OSError as error:
+    except (OSError, ModuleNotFoundError) as error:
         explained = explain(error)
         if explained is None:
             raise
@@ -117,8 +124,6 @@ def _limits(options: argparse.Namespace) -> "ImageLimits":
 
 
 def _check(options: argparse.Namespace) -> int:
-    if find_spec("jinja2") is None:
-        raise UserError("fpcn check writes a page, which needs one more package: pip install jinja2.")
     from fpcn_lightning.field.bundle import read_bundle
     from fpcn_lightning.field.checking.check import check
     from fpcn_lightning.field.checking.write import check_text
@@ -172,6 +177,15 @@ def _info(options: argparse.Namespace) -> int:
     from fpcn_lightning.field.console_text import bundle_text
 
     print(bundle_text(read_bundle(options.bundle)))
+    return 0
+
+
+def _demo_photos(options: argparse.Namespace) -> int:
+    from fpcn_lightning.field.demo import copy_photographs
+    from fpcn_lightning.field.results import shown
+
+    print(f"{copy_photographs(options.folder)} drawn photographs in {shown(options.folder)}")
+    print(f"next: fpcn check demo {shlex.quote(str(options.folder))}")
     return 0
 
 

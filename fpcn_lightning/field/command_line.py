@@ -12,6 +12,7 @@ from fpcn_lightning.data.files import with_home
 DESCRIPTION = """\
 Name the rocks on photographs, on this computer alone: no network, no GPU.
 You need a bundle: a folder with a trained model, which you received, or which `fpcn train` or `task=export` wrote.
+The bundle `demo` is installed: it knows three kinds of drawn rocks, to try the commands.
 """
 
 EXAMPLES = """\
@@ -22,6 +23,7 @@ examples:
   fpcn check rocks-bundle labelled           how good is it on photographs whose classes you know?
   fpcn map rocks-bundle section.tif          a whole thin section or slab: which mineral is where, and how much of it
   fpcn serve rocks-bundle                    a page in your browser to drop photographs on
+  fpcn demo-photos photographs               drawn photographs to try the bundle demo: fpcn check demo photographs
 """
 
 PREDICT = """\
@@ -86,6 +88,12 @@ Open a page in your browser to drop photographs on. It works without a network; 
 
 INFO = "Print what a bundle knows, and how well."
 
+DEMO_PHOTOS = """\
+Copy drawn photographs of three kinds of rocks to a folder, with a folder for each class. The bundle demo knows them:
+  fpcn predict demo FOLDER
+  fpcn check demo FOLDER
+"""
+
 _LIMITS = (  # as `fpcn_lightning.data.images.ImageLimits`, which is too heavy to import here
     ("megapixels", 120, "with more millions of pixels"),
     ("megabytes", 1000, "with larger files"),
@@ -130,7 +138,7 @@ def make_parser(run: Mapping[str, Run], further: Sequence[FurtherCommand] = ()) 
 
     def add_command(name: str, help: str, description: str, epilog: str = "") -> AddArgument:
         added = add_parser(name, run[name], help, description, epilog)
-        added.add_argument("bundle", type=_path, metavar="BUNDLE", help="folder of the bundle")
+        added.add_argument("bundle", type=_path, metavar="BUNDLE", help="folder of the bundle, or demo")
         return added.add_argument
 
     for each in further:
@@ -140,6 +148,10 @@ def make_parser(run: Mapping[str, Run], further: Sequence[FurtherCommand] = ()) 
     _add_map_options(add_command("map", "map a whole section: areas, grains, contacts", MAP, MAP_EXAMPLES))
     _add_serve_options(add_command("serve", "open a page to drop photographs on", SERVE))
     add_command("info", "print what a bundle knows, and how well", INFO)
+    photographs = add_parser(
+        "demo-photos", run["demo-photos"], "copy drawn photographs for the bundle demo", DEMO_PHOTOS, ""
+    )
+    photographs.add_argument("folder", type=_path, metavar="FOLDER", help="a new folder")
     return parser
 
 

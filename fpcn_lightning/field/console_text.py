@@ -1,11 +1,11 @@
 """The text that `fpcn predict` and `fpcn info` print."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.field.bundle import Bundle
 from fpcn_lightning.field.classify import Prediction
-from fpcn_lightning.field.manifest import ModelFile
+from fpcn_lightning.field.manifest import ModelFile, PhotographCounts
 from fpcn_lightning.field.predict import PredictionSummary
 from fpcn_lightning.field.results import PredictionTable, shown
 from fpcn_lightning.field.usability import NOT_USABLE, USABLE, Usability
@@ -46,18 +46,35 @@ def bundle_text(bundle: Bundle) -> str:
         UserError: it has no model card.
     """
     facts = {
+        **({"notice": bundle.usability.notice} if bundle.usability.notice else {}),
         **({} if bundle.usability.usable else {NOT_USABLE.upper(): "; ".join(bundle.usability.reasons)}),
         "classes": ", ".join(bundle.classes),
+        **({} if bundle.photographs is None else {"photographs": _counts_text(bundle.photographs)}),
         "input": _views_text(bundle),
         "unknown": f"a picture whose score ({bundle.score}) is below that of {bundle.coverage:.0%} of known pictures",
         **{name: _file_text(file) for name, file in bundle.files.items()},
         "default": bundle.default,
     }
-    return f"{bundle.name}\n{_aligned(facts.items())}\n\n{bundle.card()}"
+    counts = "" if bundle.photographs is None else f"\n\n{_counts_table(bundle.classes, bundle.photographs)}"
+    return f"{bundle.name}\n{_aligned(facts.items())}{counts}\n\n{bundle.card()}"
+
+
+def _counts_text(counts: PhotographCounts) -> str:
+    train, val, test = (sum(counts[split]) for split in ("train", "val", "test"))
+    return f"{train:,} to train, {val:,} to validate, {test:,} to test"
+
+
+def _counts_table(classes: Sequence[str], counts: PhotographCounts) -> str:
+    """A line for each class, with its photographs by split."""
+    width = max(len("class"), *map(len, classes))
+    lines = [f"  {'class':{width}}  {'train':>9}  {'validate':>9}  {'test':>9}"]
+    rows = zip(classes, counts["train"], counts["val"], counts["test"], strict=True)
+    lines += [f"  {name:{width}}  {train:9,}  {val:9,}  {test:9,}" for name, train, val, test in rows]
+    return "\n".join(lines)
 
 
 def _stamp(usability: Usability) -> str:
-    return "" if usability.usable else f"The model is {usability.sentence}.\n"
+    return "".join(f"{sentence}\n" for sentence in usability.warnings)
 
 
 def _views_text(bundle: Bundle) -> str:

@@ -6,14 +6,13 @@ it holds the settings of the run. A run with the same settings resumes; one with
 """
 
 import csv
-import importlib.util
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import MissingPackage, UserError
 from fpcn_lightning.field.concurrency import acquire_output_lock, release_output_lock
 from fpcn_lightning.field.results import TableRow, csv_line, json_line, write_json, write_parquet
 from fpcn_lightning.runs.atomic_write import atomic_write, leftovers, write_text_atomically
@@ -102,8 +101,8 @@ class Journal:
             raise UserError(
                 f"{self.output}: results are written as {', '.join((*APPENDED, *CONVERTED))}: choose such a file."
             )
-        if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-            raise UserError(f"{self.output} needs one more package: pip install 'fpcn-lightning[parquet]'.")
+        if suffix == ".parquet":
+            MissingPackage.check(str(self.output), "parquet")
 
     def _check_settings(self, settings: Mapping[str, object]) -> None:
         try:

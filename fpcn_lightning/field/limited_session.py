@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fpcn_lightning.errors import UserError
-
 MAX_SECONDS = 600.0  # of one batch; a batch of the largest network takes a minute on an old laptop
 MEMORY_SHARE = 0.5  # of this computer's memory, for all sessions of this process together
 _UNKNOWN_MEMORY = 2**33  # bytes, where the system does not tell
@@ -50,10 +48,8 @@ class LimitedSession:
     """
 
     def __init__(self, model: bytes, threads: int | None = None, *, max_seconds: float = MAX_SECONDS) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise UserError("Bundles are run by onnxruntime: pip install 'fpcn-lightning[field]'.") from error
+        import onnxruntime
+
         self._max_seconds = max_seconds
         _limit_memory(onnxruntime)
         options = onnxruntime.SessionOptions()

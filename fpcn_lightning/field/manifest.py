@@ -89,4 +89,5 @@ class Manifest(TypedDict):
     micrometres_per_pixel: NotRequired[float | None]  # of the views, the network's input; None if unknown
     object_mask: NotRequired[bool]  # False where it is absent
     photographs: NotRequired[PhotographCounts]
+    notice: NotRequired[str]  # a sentence that everybody who uses the model must read
     not_usable: NotRequired[list[str]]  # why, by `fpcn_lightning.field.usability`; absent in earlier bundles

@@ -29,9 +29,11 @@ class Usability:
 
     Attributes:
         reasons: why it is not usable, each a part of a sentence; none if it is usable.
+        notice: a sentence of its author that everybody who uses it must read; empty if there is none.
     """
 
     reasons: tuple[str, ...] = ()
+    notice: str = ""
 
     @property
     def usable(self) -> bool:
@@ -42,6 +44,11 @@ class Usability:
     def sentence(self) -> str:
         """The verdict with its reasons, without a full stop; empty for a usable model."""
         return f"{NOT_USABLE}: {'; '.join(self.reasons)}" if self.reasons else ""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The sentences that precede every result of the model: the notice, and the verdict if it is not usable."""
+        return tuple(filter(None, (self.notice, f"The model is {self.sentence}." if self.reasons else "")))
 
 
 USABLE = Usability()

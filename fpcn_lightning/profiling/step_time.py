@@ -13,6 +13,7 @@ from fpcn_lightning.models.network import Network
 from fpcn_lightning.models.normalisation import normalised
 
 WARM_UP, MEASURED = 2, 5  # steps
+ENOUGH = 20.0  # seconds of measuring, for networks of which one step takes longer than others of a whole epoch
 
 
 def seconds_per_step(network: Network, terms: nn.ModuleDict, batch: Batch, device: torch.device) -> float:
@@ -51,11 +52,13 @@ def seconds_per_image(network: Network, image_size: int, images: int, device: to
 
 
 def _median_seconds(run: Callable[[], None], device: torch.device) -> float:
-    seconds = []
+    seconds: list[float] = []
     for _ in range(WARM_UP + MEASURED):
+        if sum(seconds) > ENOUGH:
+            break
         began = time.perf_counter()
         run()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds[WARM_UP:])
+    return statistics.median(seconds[WARM_UP:] or seconds[-1:])

@@ -7,27 +7,14 @@ checked.
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 
-from fpcn_lightning.errors import UserError, explain
+from fpcn_lightning.errors import MissingPackage, explain
 from fpcn_lightning.field import command
 from fpcn_lightning.field.command_line import FurtherCommand
 from fpcn_lightning.quickstart import options
 from fpcn_lightning.stopping import stopped
 
 EXIT_NOT_USABLE = 1
-TRAINING_PACKAGES = (
-    "torch",
-    "torchvision",
-    "lightning",
-    "timm",
-    "torchmetrics",
-    "hydra",
-    "omegaconf",
-    "sklearn",
-    "scipy",
-)
-EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +29,8 @@ def _train(parsed: argparse.Namespace) -> int:
         from fpcn_lightning.quickstart.listing import list_photographs
 
         list_photographs(chosen)
-        check_packages()
+        for extra in ("train", "export"):
+            MissingPackage.check("fpcn train", extra)
         from fpcn_lightning.quickstart.pipeline import make_model
 
         return 0 if make_model(chosen).usable else EXIT_NOT_USABLE
@@ -57,20 +45,6 @@ def _train(parsed: argparse.Namespace) -> int:
             raise
         print(f"fpcn: {explained.text}", file=sys.stderr)
         return explained.exit_code
-
-
-def check_packages() -> None:
-    """Check that the packages of a training are installed, without importing them.
-
-    Raises:
-        UserError: names those that are missing, and the command that installs them.
-    """
-    missing = [name for name in (*TRAINING_PACKAGES, *EXPORT_PACKAGES) if find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"fpcn train needs the packages of the training, of which {', '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} missing: pip install 'fpcn-lightning[export,weights]'."
-        )
 
 
 if __name__ == "__main__":

@@ -14,8 +14,6 @@ from fpcn_lightning.quickstart.options import TrainOptions
 
 FEW = 10  # photographs of a class
 _SHOWN = 5  # unreadable files
-SECONDS_A_PICTURE = 0.15  # of a linear probe, on two cores
-SECONDS_OF_EXPORT = 60.0  # likewise
 
 
 @dataclass(frozen=True)
@@ -103,16 +101,6 @@ def _counted(index: Index, split: Split) -> dict[str, SplitCounts]:
     return {name: SplitCounts(*(count[name] for count in counts)) for name in index.classes}
 
 
-def expected_minutes(options: TrainOptions, facts: PhotographFacts) -> float | None:
-    """About how many minutes the whole command takes; None where nothing limits the training in time."""
-    rest = SECONDS_A_PICTURE * facts.counts.total + SECONDS_OF_EXPORT
-    if options.quick:
-        return rest / 60
-    if options.budget is None or options.budget.seconds is None:
-        return None
-    return (rest + options.budget.seconds) / 60
-
-
 def facts_text(options: TrainOptions, facts: PhotographFacts) -> str:
     """What was found, as printed."""
     counts = facts.counts
@@ -121,10 +109,4 @@ def facts_text(options: TrainOptions, facts: PhotographFacts) -> str:
     lines += [f"  {name:{width}}  {count.total:,}" for name, count in facts.classes.items()]
     lines.append(f"  {counts.train:,} to train, {counts.val:,} to validate, {counts.test:,} to test")
     lines += [f"  note: {remark}." for remark in facts.remarks]
-    minutes = expected_minutes(options, facts)
-    if minutes is None:
-        given = "the paper's 100 epochs: hours with a GPU, days without" if options.budget is None else "its budget"
-        lines.append(f"Expected time: {given}.")
-    else:
-        lines.append(f"Expected time: about {max(1, round(minutes))} minutes.")
     return "\n".join(lines)

@@ -3,17 +3,21 @@
 import contextlib
 import logging
 import shlex
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from fpcn_lightning.field.usability import Usability
 from fpcn_lightning.quickstart import configs, state
 from fpcn_lightning.quickstart.candidates import Candidate, best
+from fpcn_lightning.quickstart.expected_time import ExpectedTime, duration_text, expected_time, seconds_of_reading
 from fpcn_lightning.quickstart.listing import list_photographs
 from fpcn_lightning.quickstart.options import TrainOptions
 from fpcn_lightning.quickstart.photographs import PhotographFacts, check_photographs, facts_text
 from fpcn_lightning.runs.lock import hold_lock
 from fpcn_lightning.runs.results import RESULT_NAME, read_result
+
+LONG = 30.0  # seconds of reading that are announced
 
 
 def make_model(options: TrainOptions) -> Usability:
@@ -23,23 +27,34 @@ def make_model(options: TrainOptions) -> Usability:
         RunInUse: another process is making this model.
         UserError: the photographs, the folder of the model or the pretrained weights cannot be used.
     """
+    began = time.monotonic()
     state.check_free(options)
     listed = list_photographs(options)
     validation = configs.validation_share(len(listed), len({file.label for file in listed}))
     first = configs.training(options, configs.PROBE, validation, gpu=False)
     logging.getLogger("fpcn_lightning.data.scan").setLevel(logging.ERROR)  # `facts_text` says which files are not used
+    if (reading := seconds_of_reading(listed, first.config.data)) >= LONG:
+        print(f"Reading {len(listed):,} photographs: about {duration_text(reading)}.", flush=True)
     facts = check_photographs(first.config.data)
     print(facts_text(options, facts), flush=True)
+    expected = expected_time(options, facts, validation, time.monotonic() - began)
+    print(expected.text, flush=True)
     if options.dry_run:
         return Usability()
     with hold_lock(options.work, "choose another --out"), _logging_to_terminal():
-        state.begin(options, state.Settings.of(options, facts.fingerprint))
+        resumed = state.begin(options, state.Settings.of(options, facts.fingerprint))
         candidates = _trained(options, validation)
         chosen = best(candidates)
         usability = _exported(options, facts, candidates, chosen)
         state.finish(options)
+    took = duration_text(time.monotonic() - began)
+    print(f"\nIt took {took} since it was resumed." if resumed else f"\n{_compared(expected, took)}")
     print(_last_words(options, chosen, usability))
     return usability
+
+
+def _compared(expected: ExpectedTime, took: str) -> str:
+    return f"It took {took}; expected were {duration_text(expected.seconds)}."
 
 
 def _trained(options: TrainOptions, validation: float) -> list[Candidate]:

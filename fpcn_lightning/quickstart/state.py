@@ -57,8 +57,11 @@ def check_free(options: TrainOptions) -> None:
         raise UserError(f"{work}, where the trainings would be kept, has other files: choose another --out.")
 
 
-def begin(options: TrainOptions, settings: Settings) -> None:
+def begin(options: TrainOptions, settings: Settings) -> bool:
     """Begin the trainings of a model, or go on with those under the same settings; the caller holds the lock.
+
+    Returns:
+        Whether there were unfinished ones, which go on.
 
     Raises:
         UserError: the unfinished trainings have other settings.
@@ -75,6 +78,7 @@ def begin(options: TrainOptions, settings: Settings) -> None:
             f"{options.work} holds unfinished trainings with another value of {' and '.join(different)}: run the same "
             "command as before, start again with --overwrite, or choose another --out."
         )
+    return before is not None
 
 
 def finish(options: TrainOptions) -> None:

@@ -11,6 +11,7 @@ import torch
 from fpcn_lightning.config import Config
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.models.network import Network
 from fpcn_lightning.modules.classifier import Classifier
 from fpcn_lightning.profiling.step_time import seconds_per_image, seconds_per_step
 from fpcn_lightning.runs.atomic_write import write_text_atomically
@@ -30,6 +31,21 @@ class TrainingPlan:
     steps: int
 
 
+@dataclass(frozen=True)
+class MeasuredTimes:
+    """What was measured on this machine, in seconds.
+
+    Attributes:
+        step: of the training.
+        view: of one view in validation.
+        validation: of all views of the validation images.
+    """
+
+    step: float
+    view: float
+    validation: float
+
+
 def plan_training(config: Config, module: Classifier, data: RockDataModule, folder: Path) -> TrainingPlan:
     """The length of a training, and an entry `training_plan.json` of the run folder where a time decides it.
 
@@ -40,40 +56,79 @@ def plan_training(config: Config, module: Classifier, data: RockDataModule, fold
     Raises:
         UserError: the budget is none.
     """
-    epochs, steps = int(config.trainer["max_epochs"]), len(data.train_dataloader())
-    budget = None if config.training.budget is None else Budget.parsed(config.training.budget)
-    if budget is not None and budget.unit == "epochs":
-        epochs = max(1, round(budget.amount))
-    if budget is not None and budget.unit == "steps":
-        steps = math.ceil(budget.amount / epochs)
+    budget = _budget(config)
     if budget is None or budget.seconds is None:
-        return TrainingPlan(epochs, max(steps, math.ceil(config.training.min_steps / epochs)))
+        return _counted_plan(config, data, budget)
     earlier = _read(folder / TRAINING_PLAN)
     if earlier is not None:
         return earlier
-    plan = TrainingPlan(epochs, _steps_in(budget.seconds, epochs, config, module, data))
+    times = measure_times(config, module, data)
+    plan = _timed_plan(config, budget.seconds, times)
+    logger.info(
+        "training.budget=%s: %d epochs of %d steps, about %.0f minutes (%.2f s a step, %.0f s a validation)",
+        config.training.budget,
+        plan.epochs,
+        plan.steps,
+        expected_seconds(plan, times) / 60,
+        times.step,
+        times.validation,
+    )
     write_text_atomically(folder / TRAINING_PLAN, json.dumps(asdict(plan)) + "\n")
     return plan
 
 
-def _steps_in(seconds: float, epochs: int, config: Config, module: Classifier, data: RockDataModule) -> int:
-    """Steps of each of the epochs that fit a time on this machine, validations included."""
-    device = torch.device("cuda" if config.trainer["accelerator"] != "cpu" and torch.cuda.is_available() else "cpu")
-    step = seconds_per_step(module.network, module.terms, next(iter(data.train_dataloader())), device)
-    image = seconds_per_image(module.network, data.augmentation.evaluation_size, EVALUATION_BATCH, device)
-    validation = image * len(data.split.val) * data.pictures.rows_a_picture
-    steps = max(1, math.ceil(config.training.min_steps / epochs), int((seconds / epochs - validation) / step))
-    expected = epochs * (steps * step + validation) / 60
-    logger.info(
-        "training.budget=%s: %d epochs of %d steps, about %.0f minutes (%.2f s a step, %.0f s a validation)",
-        config.training.budget,
-        epochs,
-        steps,
-        expected,
-        step,
-        validation,
-    )
-    return steps
+def measure_times(config: Config, module: Classifier, data: RockDataModule) -> MeasuredTimes:
+    """Measure a few steps of the training and of its validation on this machine; the module is not changed."""
+    step = seconds_per_step(module.network, module.terms, next(iter(data.train_dataloader())), _device(config))
+    view = seconds_of_view(config, module.network, data)
+    return MeasuredTimes(step, view, view * len(data.split.val) * data.pictures.rows_a_picture)
+
+
+def seconds_of_view(config: Config, network: Network, data: RockDataModule) -> float:
+    """Measure the seconds of one view in validation; the network is not changed."""
+    return seconds_per_image(network, data.augmentation.evaluation_size, EVALUATION_BATCH, _device(config))
+
+
+def _device(config: Config) -> torch.device:
+    return torch.device("cuda" if config.trainer["accelerator"] != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def planned(config: Config, data: RockDataModule, times: MeasuredTimes) -> TrainingPlan:
+    """The length that a training of measured times will have, which nothing is written about.
+
+    Raises:
+        UserError: the budget is none.
+    """
+    budget = _budget(config)
+    if budget is None or budget.seconds is None:
+        return _counted_plan(config, data, budget)
+    return _timed_plan(config, budget.seconds, times)
+
+
+def expected_seconds(plan: TrainingPlan, times: MeasuredTimes) -> float:
+    """How long a training takes, validations included."""
+    return plan.epochs * (plan.steps * times.step + times.validation)
+
+
+def _budget(config: Config) -> Budget | None:
+    return None if config.training.budget is None else Budget.parsed(config.training.budget)
+
+
+def _counted_plan(config: Config, data: RockDataModule, budget: Budget | None) -> TrainingPlan:
+    """The length by epochs and steps."""
+    epochs, steps = int(config.trainer["max_epochs"]), len(data.train_dataloader())
+    if budget is not None and budget.unit == "epochs":
+        epochs = max(1, round(budget.amount))
+    if budget is not None and budget.unit == "steps":
+        steps = math.ceil(budget.amount / epochs)
+    return TrainingPlan(epochs, max(steps, math.ceil(config.training.min_steps / epochs)))
+
+
+def _timed_plan(config: Config, seconds: float, times: MeasuredTimes) -> TrainingPlan:
+    """The length that fits a time."""
+    epochs = int(config.trainer["max_epochs"])
+    least = math.ceil(config.training.min_steps / epochs)
+    return TrainingPlan(epochs, max(1, least, int((seconds / epochs - times.validation) / times.step)))
 
 
 def _read(path: Path) -> TrainingPlan | None:

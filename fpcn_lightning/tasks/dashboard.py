@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fpcn_lightning.config import Config
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import MissingPackage, UserError
 from fpcn_lightning.runs.atomic_write import write_text_atomically
 from fpcn_lightning.runs.invocation import Invocation
 from fpcn_lightning.tracking.wandb_run import wandb_mode
@@ -19,11 +19,10 @@ def run(config: Config, invocation: Invocation) -> None:  # noqa: ARG001 - the s
     if section is None:
         raise UserError("task=dashboard reads the project from logger.wandb.project: use it with logger=wandb.")
     online = wandb_mode() == "online"
-    try:
-        from fpcn_lightning.tracking import dashboards
-    except ImportError as error:
-        raise UserError("task=dashboard needs wandb-workspaces: pip install 'fpcn-lightning[dashboards]'.") from error
+    MissingPackage.check("task=dashboard", "dashboards")
     import wandb
+
+    from fpcn_lightning.tracking import dashboards
 
     folder = Path(config.output) / "dashboards"
     try:

@@ -3,13 +3,12 @@
 import re
 import signal
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fpcn_lightning import build
 from fpcn_lightning.config import Config
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import MissingPackage, UserError
 from fpcn_lightning.report.search import Trial, ranked, write_search
 from fpcn_lightning.runs.folders import experiment_folder, trial_name
 from fpcn_lightning.runs.invocation import Invocation, command_line
@@ -41,8 +40,7 @@ def run(config: Config, invocation: Invocation) -> None:
         UserError: Optuna is not installed, the space is invalid, the folder holds another search, or the trial with
             the config's own values fails.
     """
-    if find_spec("optuna") is None:
-        raise UserError("a search needs the package optuna: pip install 'fpcn-lightning[search]'.")
+    MissingPackage.check("task=search", "search")
     trials, folder = config.search.trials, experiment_folder(Path(config.output), config.name).resolve()
     if trials < 1:
         raise UserError(f"search.trials={trials} must be at least 1.")

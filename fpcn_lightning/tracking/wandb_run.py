@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import MissingPackage, UserError
 from fpcn_lightning.runs.atomic_write import write_text_atomically
 from fpcn_lightning.runs.recording import is_first_process
 
@@ -24,10 +24,9 @@ def wandb_mode() -> str:
     Raises:
         UserError: wandb is not installed, or the API key is invalid.
     """
-    try:
-        import wandb
-    except ImportError as error:
-        raise UserError("logger=wandb needs the package wandb: pip install 'fpcn-lightning[wandb]'.") from error
+    MissingPackage.check("logger=wandb", "wandb")
+    import wandb
+
     named = os.environ.get("WANDB_MODE")
     if named:
         return named

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from fpcn_lightning.cli.invocation import sweep_invocation
 from fpcn_lightning.cli.sweep_jobs import compose_jobs
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import MissingPackage
 from fpcn_lightning.sweep.command import job_command
 from fpcn_lightning.sweep.jobs import ComposedJob, Ended, Job
 
@@ -114,10 +114,9 @@ class RayLauncher(ProcessLauncher):
         Raises:
             UserError: Ray is not installed, or does not start with these arguments.
         """
-        try:
-            from fpcn_lightning.sweep.on_ray import run_on_ray
-        except ImportError as error:
-            raise UserError("hydra/launcher=ray is an extra: pip install 'fpcn-lightning[ray]'.") from error
+        MissingPackage.check("hydra/launcher=ray", "ray")
+        from fpcn_lightning.sweep.on_ray import run_on_ray
+
         return run_on_ray(jobs, overview, self.init, num_cpus=self.num_cpus, num_gpus=self.num_gpus)
 
 
@@ -143,9 +142,8 @@ class SlurmLauncher(ProcessLauncher):
         Raises:
             UserError: submitit is not installed, does not know a parameter, or finds no Slurm.
         """
-        try:
-            from fpcn_lightning.sweep.on_slurm import make_executor, run_on_slurm
-        except ImportError as error:
-            raise UserError("hydra/launcher=slurm is an extra: pip install 'fpcn-lightning[slurm]'.") from error
+        MissingPackage.check("hydra/launcher=slurm", "slurm")
+        from fpcn_lightning.sweep.on_slurm import make_executor, run_on_slurm
+
         executor = make_executor(self.cluster, self.folder, self.max_num_timeout, self.parameters)
         return run_on_slurm(jobs, overview, executor)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -76,6 +77,8 @@ def test_from_photographs_to_a_page_after_a_kill(rocks_with_a_name: Path, tmp_pa
     assert (training / "probe" / "seed-0" / "result.json").read_bytes() == probe_before
     assert output.splitlines()[-1] == "next: fpcn serve 'model = 1'"
     assert "15 validation pictures are too few" in output
+    assert re.search(r"^Expected time, measured on this machine: about ", output, re.MULTILINE)
+    assert re.search(r"^It took \d+ (seconds|minutes) since it was resumed\.$", output, re.MULTILINE)
     model = tmp_path / "model = 1"
     assert not read_bundle(model).usability.usable
     assert "not usable" in (model / "card.md").read_text(encoding="utf-8")

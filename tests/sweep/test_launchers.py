@@ -49,11 +49,11 @@ def test_a_launcher_can_be_built_from_its_file(launcher: str, hydra_context: Hyd
     assert type(built).__module__.startswith("hydra_plugins.")
 
 
-@pytest.mark.parametrize(("launcher", "module"), [("ray", "on_ray"), ("slurm", "on_slurm")])
+@pytest.mark.parametrize(("launcher", "module"), [("ray", "ray"), ("slurm", "submitit")])
 def test_a_launcher_whose_extra_is_missing_names_it(
     launcher: str, module: str, sweep_here: SweepHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, f"fpcn_lightning.sweep.{module}", None)
+    monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UserError, match=rf"pip install 'fpcn-lightning\[{launcher}\]'"):
         sweep_here(print, launcher=launcher)
 

@@ -137,9 +137,6 @@ def test_without_the_logger_the_error_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_error_of_a_missing_package_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fpcn_lightning import tracking
-
-    monkeypatch.delattr(tracking, "dashboards", raising=False)
-    monkeypatch.setitem(sys.modules, "fpcn_lightning.tracking.dashboards", None)
+    monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     with pytest.raises(UserError, match=r"pip install 'fpcn-lightning\[dashboards\]'"):
         run_task(composed("task=dashboard", f"output={tmp_path}"))

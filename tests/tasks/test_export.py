@@ -170,7 +170,7 @@ def test_files_for_phones_have_the_same_predictions(lenet_run: Path, tmp_path: P
 
 
 def test_missing_packages_for_phones_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "executorch.exir", None)
+    monkeypatch.setitem(__import__("sys").modules, "executorch", None)
     with pytest.raises(UserError, match=r"pip install 'fpcn-lightning\[executorch\]'"):
         export(tmp_path, tmp_path, "export.executorch=true")
 

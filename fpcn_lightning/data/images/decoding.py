@@ -25,6 +25,7 @@ from fpcn_lightning.data.images.tiff import (
     check_tiff,
     read_deep_tiff,
 )
+from fpcn_lightning.installation import lacking
 
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
@@ -191,7 +192,7 @@ def _registered_heif() -> str:
     try:
         import pillow_heif
     except ImportError:
-        raise UnreadableImage("HEIC needs one more package: pip install pillow-heif") from None
+        raise UnreadableImage(lacking("HEIC", ["pillow_heif"], "heif")) from None
     pillow_heif.register_heif_opener()
     pillow_heif.options.DECODE_THREADS = 1  # pictures are decoded in parallel instead
     return "HEIF"
@@ -227,5 +228,5 @@ def _is_deep_tiff(image: ImageFile.ImageFile) -> bool:
 def _reason(error: Exception) -> str:
     text = str(error) or type(error).__name__
     if "imagecodecs" in text:
-        return "this compression of TIFF needs one more package: pip install imagecodecs"
+        return lacking("this compression of TIFF", ["imagecodecs"], "tiff")
     return f"damaged or unsupported: {text.splitlines()[0][:120]}"

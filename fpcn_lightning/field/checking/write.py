@@ -94,8 +94,7 @@ def sentences(summary: CheckSummary) -> list[str]:
 
 def check_text(summary: CheckSummary, usability: Usability, page: Path) -> str:
     """What is printed."""
-    lines = [] if usability.usable else [f"The model is {usability.sentence}."]
-    lines += [headline(summary), *sentences(summary)]
+    lines = [*usability.warnings, headline(summary), *sentences(summary)]
     width = max((len(count.label) for count in summary.labels), default=0)
     if summary.labels:
         lines.append(f"  {'label':{width}}  photographs    right  unknown")

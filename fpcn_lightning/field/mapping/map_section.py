@@ -1,7 +1,6 @@
 """Maps a whole section: what `fpcn map` does."""
 
 import contextlib
-import importlib.util
 import os
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fpcn_lightning.errors import UserError, WriteError
+from fpcn_lightning.errors import MissingPackage, UserError, WriteError
 from fpcn_lightning.field.bundle import Bundle, read_bundle
 from fpcn_lightning.field.mapping.classify.grid import WindowGrid, WindowSize, window_size
 from fpcn_lightning.field.mapping.classify.prediction_store import WindowPredictions
@@ -27,7 +26,6 @@ from fpcn_lightning.field.model import BundleModel
 if TYPE_CHECKING:  # needs packages that may be missing
     from fpcn_lightning.field.mapping.measure.tables import MapMeasurements
 
-_PACKAGES = ("tifffile", "scipy", "skimage", "matplotlib", "jinja2")
 _PHOTOGRAPH_SIZE = 1600  # pixels along the longer edge of the section's copy for the overview
 _MAX_WINDOW = 4  # times the section's longer edge: most of a larger window would be the mirrored section
 
@@ -82,7 +80,7 @@ def map_section(
         UserError: a bundle, section, output or number that cannot be used; damaged parts of a section are no error.
     """
     began = time.monotonic()
-    _check_packages()
+    MissingPackage.check("fpcn map", "map")
     from fpcn_lightning.field.mapping.measure.corrections import with_corrections
     from fpcn_lightning.field.mapping.measure.tables import measure
     from fpcn_lightning.field.mapping.write.page import write_page
@@ -190,13 +188,6 @@ def _summary(
         grain_sizes=measured.grain_sizes,
         seconds=round(seconds, 3),
     )
-
-
-def _check_packages() -> None:
-    """At the start, not after hours of classifying."""
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(f"Maps need more packages ({', '.join(missing)}): pip install 'fpcn-lightning[map]'.")
 
 
 def _check_numbers(overlap: float, **counts: int) -> None:

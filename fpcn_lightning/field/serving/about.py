@@ -43,6 +43,7 @@ class About:
         coverage: share of validation photographs that are not `unknown`, 0..1.
         set_coverage: of the prediction sets; None if the bundle has none.
         card: the model card; empty if there is none.
+        notice: a sentence of its author that must be read; empty if there is none.
         not_usable: the verdict on a model that is not usable; empty for any other.
     """
 
@@ -58,6 +59,7 @@ class About:
     coverage: float
     set_coverage: float | None
     card: str
+    notice: str = ""
     not_usable: str = ""
 
     @property
@@ -89,6 +91,7 @@ def about(model: BundleModel) -> About:
         coverage=bundle.coverage,
         set_coverage=usual_coverage(model),
         card=card,
+        notice=bundle.usability.notice,
         not_usable=bundle.usability.sentence,
     )
 

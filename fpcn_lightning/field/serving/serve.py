@@ -7,11 +7,10 @@ import threading
 import webbrowser
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 
 from fpcn_lightning.data.images import ImageReader
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import MissingPackage, UserError
 from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.model import BundleModel
 
@@ -47,8 +46,7 @@ def serve(
     Raises:
         UserError: NiceGUI is missing, the bundle cannot be used, or the address cannot be listened on.
     """
-    if find_spec("nicegui") is None:
-        raise UserError("The page needs NiceGUI: pip install 'fpcn-lightning[serve]'.")
+    MissingPackage.check("fpcn serve", "serve")
     model = BundleModel(read_bundle(bundle_folder), file, max_seconds=_MAX_BATCH_SECONDS)
     model.try_out()
     with _listener(host, port) as listener:

@@ -116,9 +116,11 @@ def test_the_command_needs_no_package_of_the_training(bundle_folder: Path, label
     assert "photographs are classified correctly (95 % interval" in done.stdout
 
 
-def test_a_missing_package_is_named(
-    bundle_folder: Path, labelled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("fpcn_lightning.field.command.find_spec", lambda _: None)
-    assert main(["check", str(bundle_folder), str(labelled)]) == 2
-    assert "pip install jinja2" in capsys.readouterr().err
+@pytest.mark.parametrize("module", ["jinja2", "onnxruntime", "PIL"])
+def test_a_missing_package_is_one_sentence(bundle_folder: Path, labelled: Path, tmp_path: Path, module: str) -> None:
+    """Where the package was installed without its dependencies."""
+    program = f"import sys; sys.modules[{module!r}] = None\n{PROGRAM}"
+    command = [sys.executable, "-c", program, "check", str(bundle_folder), str(labelled)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == f"fpcn: {module} is not installed: pip install fpcn-lightning.\n"

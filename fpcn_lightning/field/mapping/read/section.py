@@ -206,10 +206,8 @@ class _WholePicture:
 
 def _open_tiff(path: Path) -> Any:
     """The file as `tifffile.TiffFile`; None if it is no TIFF."""
-    try:
-        import tifffile
-    except ImportError as error:
-        raise UserError("Sections are read with one more package: pip install 'fpcn-lightning[map]'.") from error
+    import tifffile
+
     if (reason := why_no_file(path)) is not None:
         raise UserError(f"{path} cannot be read: {reason}.")
     try:

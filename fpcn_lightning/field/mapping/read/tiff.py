@@ -21,6 +21,7 @@ from fpcn_lightning.field.mapping.read.tiff_tags import (
     ColourConversion,
     Samples,
 )
+from fpcn_lightning.installation import lacking
 
 MAPPED_BYTES = 2**22  # of the piece of a strip that is read at once where a strip is too large for the cache
 
@@ -268,7 +269,7 @@ def reason_of(error: Exception) -> str:
     """Why `tifffile` could not read a picture, for an error message."""
     text = str(error)
     if "imagecodecs" in text:
-        return "needs one more package: pip install imagecodecs"
+        return lacking("this compression", ["imagecodecs"], "tiff")
     internal = isinstance(error, ArithmeticError | LookupError | TypeError | AttributeError)
     return "the header is damaged" if internal or not text else text.splitlines()[0][:120]
 
