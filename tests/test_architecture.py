@@ -32,7 +32,7 @@ LAYER_OF = {name: number for number, folders in enumerate(LAYERS) for name in fo
 # What `field` may import, as prefixes of the dotted name below fpcn_lightning.
 # Those of `data` find, read and prepare pictures for training and for `fpcn` alike; they load neither torch nor Hydra.
 # `fpcn check` finds labelled pictures as a training does: `index`, `layout`.
-FIELD_DATA = ("augment", "files", "folders", "images", "index", "layout", "lists", "names", "tiles")
+FIELD_DATA = ("augment", "files", "folders", "images", "index", "layout", "lists", "names", "squares", "tiles")
 FIELD_KNOWS = (
     "errors",
     "stopping",

@@ -125,15 +125,20 @@ class RockDataModule(lightning.LightningDataModule):
         return self._pictures
 
     def thumbnail(self, position: int, side: int) -> Image.Image:
-        """The image at `position` of the index, in its own proportions, its longer side of `side` pixels.
+        """What views show of the image at `position` of the index, in its own proportions, the longer side of `side`.
 
         Raises:
             UserError: it could be read when the run began, but not any more.
         """
-        item = self.index.pictures[position]
-        scale = side / max(item.width, item.height)
-        size = (max(1, round(item.width * scale)), max(1, round(item.height * scale)))
-        return Image.fromarray(self.pictures.whole(position)).resize(size, Image.Resampling.BILINEAR)
+        item, whole = self.index.pictures[position], Image.fromarray(self.pictures.whole(position))
+        area = self.augmentation.area(item.height, item.width)
+        shown = area.inside
+        width, height = shown.width * item.width, shown.height * item.height
+        scale = side / max(width, height)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        top, left, tall, wide = shown.relative_to(area)
+        box = (left * whole.width, top * whole.height, (left + wide) * whole.width, (top + tall) * whole.height)
+        return whole.resize(size, Image.Resampling.BILINEAR, box)
 
     def set_epoch_length(self, steps: int) -> None:
         """Set the number of steps of an epoch, in place of `data.epoch_length`."""
@@ -224,7 +229,7 @@ class RockDataModule(lightning.LightningDataModule):
         if path is None:
             return None
         shape = self.pictures.pictures[position].shape
-        mask, views = read_mask(path, shape), self.augmentation.evaluation_views(shape)
+        mask, views = read_mask(path, self.augmentation.square or shape), self.augmentation.evaluation_views(shape)
         return self.augmentation.cut(mask, views[0]) if len(views) == 1 else mask
 
     def centre_masks(self, position: int) -> dict[str, NDArray[np.bool_]]:
@@ -236,7 +241,8 @@ class RockDataModule(lightning.LightningDataModule):
         name, shape = self.index.pictures[position].name, self.pictures.pictures[position].shape
         view = self.augmentation.centre(shape, self.augmentation.evaluation_size)
         files = {kind: paths[name] for kind, paths in self.marked.items() if name in paths}
-        return {kind: self.augmentation.cut(read_mask(path, shape), view) for kind, path in files.items()}
+        form = self.augmentation.square or shape
+        return {kind: self.augmentation.cut(read_mask(path, form), view) for kind, path in files.items()}
 
     @property
     def cache_directory(self) -> Path | None:

@@ -10,17 +10,19 @@ from typing import Any, Literal, cast
 from fpcn_lightning.config import DataConfig, SyntheticConfig
 from fpcn_lightning.data.augment import Augment, Augmentation, Squashing
 from fpcn_lightning.data.cache import PictureCache, cache_key, default_directory
-from fpcn_lightning.data.images import ImageLimits, Shape
+from fpcn_lightning.data.images import Fill, ImageLimits, Shape, SquareFit
 from fpcn_lightning.data.index import Index, ListedFile, find
 from fpcn_lightning.data.layout import published_folders
 from fpcn_lightning.data.scan import read_digests, scan
+from fpcn_lightning.data.squares import Cropping, Letterboxing
 from fpcn_lightning.data.synthetic.dataset import folder_name, make_synthetic
 from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.errors import UserError, check_choice
 
 logger = logging.getLogger(__name__)
 
-_WHOLE = "whole"  # instead of a size: images that are not resized to a square
+FITS = ("squash", "crop", "letterbox")
+_WHOLE = "whole"  # instead of a size: images that do not become squares
 
 
 def check_data_config(config: DataConfig, seed: int) -> None:
@@ -40,6 +42,7 @@ def check_data_config(config: DataConfig, seed: int) -> None:
         raise UserError(f"data.crop_scale={config.crop_scale} must be two factors, such as [0.8,1.25].")
     if config.batch_size is not None and config.batch_size < 2:
         raise UserError(f"data.batch_size={config.batch_size} must be at least 2.")
+    check_choice("data.fit", config.fit, FITS)
     check_choice("data.sampling", config.sampling, ("balanced", "shuffled"))
     check_choice("data.conflicting_labels", config.conflicting_labels, ("refuse", "keep"))
 
@@ -69,7 +72,9 @@ def make_augmentation(config: DataConfig, further: Sequence[Augment] = ()) -> Au
     }
     if config.tiles:
         return Tiling(tile_scale=config.tile_scale, max_tiles=config.max_tiles, **views)
-    return Squashing(resize=config.resize, **views)
+    if config.fit == "letterbox":
+        return Letterboxing(resize=config.resize, fill=cast(Fill, tuple(config.fill)), **views)
+    return (Cropping if config.fit == "crop" else Squashing)(resize=config.resize, **views)
 
 
 def image_limits(config: DataConfig) -> ImageLimits:
@@ -116,8 +121,7 @@ def list_images(config: DataConfig) -> list[ListedFile]:
 
 def known_digests(config: DataConfig, found: Sequence[ListedFile]) -> dict[str, str]:
     """The hashes of images by name, as far as a scan of exactly these files has stored them."""
-    squashed = make_augmentation(config).squashed
-    path = _cache_path(config, found, _WHOLE if squashed is None else squashed[0])
+    path = _cache_path(config, found, _form(make_augmentation(config).square))
     return {} if path is None else read_digests(_memo(path), found)
 
 
@@ -133,8 +137,8 @@ def prepare(
 ) -> tuple[Index, PictureCache | None]:
     """Scan the files and open their cache.
 
-    The scan fills the cache of images that are resized to a square. The sizes of the others are known only after it:
-    their cache is filled when they are first used.
+    The scan fills the cache of images that become squares. The sizes of the others are known only after it: their
+    cache is filled when they are first used.
 
     Returns:
         The index, and the cache by position in `found`; None where it is disabled.
@@ -142,14 +146,14 @@ def prepare(
     Raises:
         UserError: what `scan` and `PictureCache` raise.
     """
-    squashed = augmentation.squashed
-    if squashed is not None:
-        pixels = _cache(config, found, [squashed] * len(found), squashed[0])
+    square = augmentation.square
+    if square is not None:
+        pixels = _cache(config, found, [(square.side, square.side)] * len(found), _form(square))
         # Without rows the folder of the cache may not be writable.
         memo = _memo(pixels.path) if pixels and pixels.rows else None
         on_pixels = pixels.put if pixels else None
-        return _scanned(config, found, root, minimum_classes, on_pixels=on_pixels, shape=squashed, memo=memo), pixels
-    whole = _cache_path(config, found, _WHOLE)
+        return _scanned(config, found, root, minimum_classes, on_pixels=on_pixels, shape=square, memo=memo), pixels
+    whole = _cache_path(config, found, _form(None))
     memo = None if whole is None else _memo(whole)
     index = _scanned(config, found, root, minimum_classes, memo=memo)
     known = {item.name: augmentation.shape(item.height, item.width) for item in index.pictures}
@@ -176,6 +180,11 @@ def _cache(
 ) -> PictureCache | None:
     path = _cache_path(config, found, form)
     return None if path is None else PictureCache(path, shapes, config.cache.max_gigabytes)
+
+
+def _form(square: SquareFit | None) -> object:
+    """What distinguishes the caches of the same files."""
+    return _WHOLE if square is None else square.key
 
 
 def _memo(cache_path: Path) -> Path:
