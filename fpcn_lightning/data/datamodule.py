@@ -1,9 +1,11 @@
 """From a folder of photographs to loaders of balanced batches: index, split, cache."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as lightning
 import numpy as np
@@ -15,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from fpcn_lightning.config import DataConfig
 from fpcn_lightning.data.augment import Augment
+from fpcn_lightning.data.images.fit import in_proportion
 from fpcn_lightning.data.index import Index, find
 from fpcn_lightning.data.loading import make_loader
 from fpcn_lightning.data.masks import OBJECT, marked_paths, read_mask
@@ -25,6 +28,7 @@ from fpcn_lightning.data.preparation import (
     image_limits,
     location,
     make_augmentation,
+    make_data_config,
     prepare,
     published_split,
 )
@@ -37,13 +41,17 @@ from fpcn_lightning.errors import UserError
 class RockDataModule(lightning.LightningDataModule):
     """The one data module of teacher and student.
 
+    `RockDataModule(root="photographs")` is enough in a notebook: 256 px, crops of 224 px, batches of 32.
+
     Args:
-        config: the section `data` of the config.
+        config: the section `data` of the config; None makes it of the keywords.
+        root: folder of class folders, or a list with the columns `path` and `label`, in the place of `config`.
         seed: of the run; decides order and views, not the split.
         classes: number the labels in this order instead of alphabetically, and refuse images of any other class.
         only_test: all images are the test split (a checkpoint is tested on another folder).
         augmentations: functions that change a view in training, after brightness and contrast: those of
             `data.augmentations`, which `fpcn_lightning.build.datamodule` builds.
+        **options: further keys of the section `data`, such as `crop=160, fit="letterbox", split={"test": 0.3}`.
 
     Attributes:
         index: the images, after `setup`.
@@ -63,14 +71,20 @@ class RockDataModule(lightning.LightningDataModule):
 
     def __init__(
         self,
-        config: DataConfig,
+        config: DataConfig | None = None,
         *,
-        seed: int,
+        root: str | os.PathLike[str] | None = None,
+        seed: int = 0,
         classes: Sequence[str] | None = None,
         only_test: bool = False,
         augmentations: Sequence[Augment] = (),
+        **options: Any,
     ) -> None:
         super().__init__()
+        if config is None:
+            config = make_data_config(root, options)
+        elif root is not None or options:
+            raise TypeError("RockDataModule takes a config or its keys, not both")
         check_data_config(config, seed)
         self.config = config
         self.seed = seed
@@ -131,14 +145,7 @@ class RockDataModule(lightning.LightningDataModule):
             UserError: it could be read when the run began, but not any more.
         """
         item, whole = self.index.pictures[position], Image.fromarray(self.pictures.whole(position))
-        area = self.augmentation.area(item.height, item.width)
-        shown = area.inside
-        width, height = shown.width * item.width, shown.height * item.height
-        scale = side / max(width, height)
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        top, left, tall, wide = shown.relative_to(area)
-        box = (left * whole.width, top * whole.height, (left + wide) * whole.width, (top + tall) * whole.height)
-        return whole.resize(size, Image.Resampling.BILINEAR, box)
+        return in_proportion(whole, self.augmentation.area(item.height, item.width), item.height, item.width, side)
 
     def set_epoch_length(self, steps: int) -> None:
         """Set the number of steps of an epoch, in place of `data.epoch_length`."""

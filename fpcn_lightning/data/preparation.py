@@ -1,8 +1,9 @@
 """From the section `data` of the config to what all loaders share: augmentation, index, and cache of the images."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -10,6 +11,7 @@ from typing import Any, Literal, cast
 from fpcn_lightning.config import DataConfig, SyntheticConfig
 from fpcn_lightning.data.augment import Augment, Augmentation, Squashing
 from fpcn_lightning.data.cache import PictureCache, cache_key, default_directory
+from fpcn_lightning.data.files import with_home
 from fpcn_lightning.data.images import Fill, ImageLimits, Shape, SquareFit
 from fpcn_lightning.data.index import Index, ListedFile, find
 from fpcn_lightning.data.layout import published_folders
@@ -17,9 +19,13 @@ from fpcn_lightning.data.scan import read_digests, scan
 from fpcn_lightning.data.squares import Cropping, Letterboxing
 from fpcn_lightning.data.synthetic.dataset import folder_name, make_synthetic
 from fpcn_lightning.data.tiles import Tiling
-from fpcn_lightning.errors import UserError, check_choice
+from fpcn_lightning.errors import UserError, check_choice, closest
+from fpcn_lightning.plain_config import from_plain
 
 logger = logging.getLogger(__name__)
+
+SMALL: Mapping[str, object] = {"resize": 256, "crop": 224, "batch_size": 32}
+"""What a data module without a config has instead of the sizes of the paper, which need a GPU."""
 
 FITS = ("squash", "crop", "letterbox")
 _WHOLE = "whole"  # instead of a size: images that do not become squares
@@ -45,6 +51,27 @@ def check_data_config(config: DataConfig, seed: int) -> None:
     check_choice("data.fit", config.fit, FITS)
     check_choice("data.sampling", config.sampling, ("balanced", "shuffled"))
     check_choice("data.conflicting_labels", config.conflicting_labels, ("refuse", "keep"))
+
+
+def make_data_config(root: str | os.PathLike[str] | None, options: Mapping[str, object]) -> DataConfig:
+    """The section `data` from keywords; `SMALL` where nothing else is given.
+
+    Args:
+        root: folder or list of the images.
+        options: keys of the section; sections in it are mappings.
+
+    Raises:
+        UserError: a key is unknown, or its value has another type.
+    """
+    keys = {field.name for field in fields(DataConfig)}
+    for key in options:
+        if key not in keys:
+            raise UserError(f"data.{key} is unknown{closest(key, keys)}.")
+    place = None if root is None else with_home(os.fspath(root))
+    try:
+        return from_plain(DataConfig, {**SMALL, **options, "root": place}, "data")
+    except ValueError as error:
+        raise UserError(f"{error}.") from error
 
 
 def make_augmentation(config: DataConfig, further: Sequence[Augment] = ()) -> Augmentation:

@@ -89,13 +89,31 @@ class SquareFit:
             square = Image.new(image.mode, size, self.fill)
             square.paste(image.resize((columns, rows), Image.Resampling.BILINEAR), (left, top))
             return square
-        area = self.area(height, width)
-        left, right = area.left * image.width, (area.left + area.width) * image.width
-        top, bottom = area.top * image.height, (area.top + area.height) * image.height
-        box = (left, top, min(right, image.width), min(bottom, image.height))
-        return image.resize(size, Image.Resampling.BILINEAR, box)
+        return image.resize(size, Image.Resampling.BILINEAR, _box(self.area(height, width), image))
 
     def _content(self, height: int, width: int) -> tuple[Shape, tuple[int, int]]:
         """Of a letterbox: height and width of the image in it, and row and column where it begins, in pixels."""
         rows, columns = (max(1, round(self.side * length / max(height, width))) for length in (height, width))
         return (rows, columns), (round((self.side - rows) / 2), round((self.side - columns) / 2))
+
+
+def in_proportion(resized: Image.Image, area: Area, height: int, width: int, side: int) -> Image.Image:
+    """What a resized image shows of an image of this height and width in pixels, in the proportions of that.
+
+    Args:
+        resized: of any proportions.
+        area: the part of the image that it shows; what extends beyond the image is cut off.
+        height, width: of the image.
+        side: length in pixels of the longer side of the result.
+    """
+    shown = area.inside
+    rows, columns = shown.height * height, shown.width * width
+    size = (max(1, round(columns * side / max(rows, columns))), max(1, round(rows * side / max(rows, columns))))
+    return resized.resize(size, Image.Resampling.BILINEAR, _box(shown.relative_to(area), resized))
+
+
+def _box(area: Area, image: Image.Image) -> tuple[float, float, float, float]:
+    """A rectangle in an image as left, top, right and bottom in its pixels."""
+    left, top = area.left * image.width, area.top * image.height
+    right, bottom = (area.left + area.width) * image.width, (area.top + area.height) * image.height
+    return left, top, min(right, image.width), min(bottom, image.height)  # a rounding error would be outside
