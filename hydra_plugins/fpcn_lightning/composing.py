@@ -3,11 +3,16 @@
 Hydra imports this when it is initialised, on the command line and for its compose API alike.
 """
 
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from fpcn_lightning.config import Config
+from fpcn_lightning.config import CONF, PACKAGE, Config
+
+CONF_MODULE = "fpcn_lightning.conf"
 
 
 def chosen(group: str) -> str | None:
@@ -27,6 +32,16 @@ def run_folder() -> str:
     return str(HydraConfig.get().runtime.output_dir) if HydraConfig.initialized() else "."
 
 
+def make_importable() -> None:
+    """Let Hydra import `conf/` under the name that it has in a wheel; in a checkout it lies beside the package."""
+    if CONF.parent == PACKAGE or CONF_MODULE in sys.modules:
+        return
+    spec = spec_from_file_location(CONF_MODULE, CONF / "__init__.py", submodule_search_locations=[str(CONF)])
+    assert spec is not None
+    sys.modules[CONF_MODULE] = module_from_spec(spec)  # nothing in it needs to be run
+
+
+make_importable()
 # The first entry of the defaults in `conf/config.yaml`; other programs with Hydra have this store, too.
 ConfigStore.instance().store(name="fpcn_lightning_schema", node=Config)
 OmegaConf.register_new_resolver("choice", chosen, replace=True)

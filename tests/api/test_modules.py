@@ -114,11 +114,10 @@ def test_an_experiment_is_composed_outside_a_run(experiment: str) -> None:
 
 
 def test_hydra_finds_the_schema_without_the_command_line() -> None:
-    """In a process that has imported nothing of this package but its folder of configs."""
+    """In a process that has imported nothing of this package."""
     program = """
-from fpcn_lightning.config import CONF
-from hydra import compose, initialize_config_dir
-with initialize_config_dir(str(CONF), version_base="1.3"):
+from hydra import compose, initialize_config_module
+with initialize_config_module("fpcn_lightning.conf", version_base="1.3"):
     print(compose("config", overrides=["model=plain", "recipe=fpcn_paper"]).variant)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
