@@ -12,6 +12,8 @@ from fpcn_lightning.field.manifest import MANIFEST_NAME
 from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.runs.results import RESULT_NAME, read_result
 
+__all__ = ["LoadedModel", "load"]
+
 NEEDED = ("torch", "lightning", "timm", "hydra")
 
 

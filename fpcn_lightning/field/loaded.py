@@ -81,8 +81,8 @@ class LoadedModel:
         Returns:
             The columns are `path`; `class_1`, `probability_1` and so on; `unknown`, true for a photograph unlike those
             of the training; `score`; `prediction_set`, a list, with `coverage`; `error`, why a file could not be read,
-            which is no exception; and `not_usable`, the reasons, if the model is not usable. Missing values are None in
-            columns of text, and NaN in columns of numbers.
+            which is no exception; and `not_usable`, the reasons, if the model is not usable. A cell without a value is
+            missing by `pandas.isna`.
 
         Raises:
             UserError: pandas is missing, there is no such folder or list, or a number cannot be used.

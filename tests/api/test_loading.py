@@ -83,7 +83,12 @@ def test_the_columns_of_a_list_and_a_verdict_are_kept(tmp_path: Path) -> None:
 
 
 def test_paths_are_classified_in_their_order_and_once(bundle: Path, photographs: Path) -> None:
-    paths = [photographs / "a" / "3.png", str(photographs / "gone.png"), photographs / "1.png", photographs / "1.png"]
+    paths: list[str | Path] = [
+        photographs / "a" / "3.png",
+        str(photographs / "gone.png"),
+        photographs / "1.png",
+        photographs / "1.png",
+    ]
     model = fpcn_lightning.load(bundle)
     frame = model.predict(paths)
     assert frame["path"].tolist() == [str(path) for path in paths[:3]]
@@ -98,7 +103,7 @@ def test_paths_are_classified_in_their_order_and_once(bundle: Path, photographs:
 @pytest.mark.parametrize("option", ["top", "batch_size"])
 def test_a_number_below_one_is_one_sentence(bundle: Path, photographs: Path, option: str) -> None:
     with pytest.raises(UserError, match=f"{option}=0 must be at least 1"):
-        fpcn_lightning.load(bundle).predict(photographs, **{option: 0})
+        fpcn_lightning.load(bundle).predict(photographs, **{option: 0})  # type: ignore[arg-type]  # one of two integers
 
 
 def test_a_bundle_needs_no_package_of_the_training_and_pandas_only_for_a_frame(bundle: Path, photographs: Path) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,8 +18,8 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.modules.checkpoints import load
 
-SMALL = {"resize": 72, "crop": 64, "batch_size": 9, "epoch_length": 2}
-TINY = {"backbone": "test_resnet", "pretrained": False}
+SMALL: dict[str, Any] = {"resize": 72, "crop": 64, "batch_size": 9, "epoch_length": 2}
+TINY: dict[str, Any] = {"backbone": "test_resnet", "pretrained": False}
 RECIPES = sorted(path.stem for path in (config.CONF / "recipe").glob("*.yaml"))
 EXPERIMENTS = sorted(path.stem for path in (config.CONF / "experiment").glob("*.yaml"))
 
@@ -42,7 +43,7 @@ def test_a_folder_is_enough_for_a_data_module(rocks: Path) -> None:
         ({"split": {"tset": 0.1}}, r"'data\.split\.tset' is unknown"),
     ],
 )
-def test_a_wrong_keyword_is_one_sentence(rocks: Path, options: dict[str, object], message: str) -> None:
+def test_a_wrong_keyword_is_one_sentence(rocks: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         RockDataModule(root=rocks, **options)
 

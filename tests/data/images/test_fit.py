@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from fpcn_lightning.data.images import Area, ImageReader, SquareFit, read_resized
-from fpcn_lightning.data.images.decoding import ORIENTATION
+from fpcn_lightning.data.images.tiff import ORIENTATION
 
 SIDE = 32
 FILL = (10, 200, 90)
