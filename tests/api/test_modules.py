@@ -24,6 +24,12 @@ RECIPES = sorted(path.stem for path in (config.CONF / "recipe").glob("*.yaml"))
 EXPERIMENTS = sorted(path.stem for path in (config.CONF / "experiment").glob("*.yaml"))
 
 
+@pytest.fixture(autouse=True)
+def outside_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests in this process set Hydra's config as a run does."""
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+
+
 def test_a_folder_is_enough_for_a_data_module(rocks: Path) -> None:
     data = RockDataModule(root=str(rocks))
     data.setup()
