@@ -80,8 +80,10 @@ class DataConfig:
     split: SplitConfig = field(default_factory=SplitConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
-    resize: int = 512  # pixels, both sides: the papers squash; not used with `tiles`
-    tiles: bool = False  # do not squash: cut tiles, a random one in training, a grid that votes otherwise
+    resize: int = 512  # pixels of the square that an image becomes, and that crops are cut from; not used with `tiles`
+    fit: str = "squash"  # squash | crop | letterbox (`fpcn_lightning.data.images.fit`): how it becomes one
+    fill: list[int] = field(default_factory=lambda: [124, 116, 104])  # RGB, 0..255: what a letterbox is filled with
+    tiles: bool = False  # no square: cut tiles, a random one in training, a grid that votes otherwise
     tile_scale: float = 1.0  # images are resized by this factor before tiles are cut
     max_tiles: int = 16  # of one image in validation and test
     crop: int = 448  # pixels, both sides: random in training, centred otherwise

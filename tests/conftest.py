@@ -14,7 +14,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from fpcn_lightning import build, config
-from fpcn_lightning.cli.main import register
 from fpcn_lightning.data.synthetic.dataset import make_synthetic
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 def composed(*overrides: str, folder: Path = Path("run-folder")) -> DictConfig:
     """The config that the command line would compose for a run in `folder`; also set as Hydra's current one."""
-    register()
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         whole = compose("config", overrides=list(overrides), return_hydra_config=True)
     with open_dict(whole):

@@ -79,8 +79,8 @@ def audit(config: DataConfig, network: OnBackbone, folder: Path) -> Audit:
         UserError: there are no images of two classes, or the section is invalid.
     """
     shown = replace(
-        config, tiles=False, resize=PROBE, crop=PROBE, evaluation_crop=None, random_crop=False, mirrored_views=False,
-        max_unreadable_share=1.0, conflicting_labels="keep",
+        config, tiles=False, fit="squash", resize=PROBE, crop=PROBE, evaluation_crop=None, random_crop=False,
+        mirrored_views=False, max_unreadable_share=1.0, conflicting_labels="keep",
     )  # fmt: skip
     data = RockDataModule(shown, seed=0, only_test=True)
     data.setup()

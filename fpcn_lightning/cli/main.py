@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import hydra
-from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -31,11 +30,6 @@ from fpcn_lightning.errors import Explanation, UserError, check_choice, explain
 from fpcn_lightning.plotting import use_agg
 from fpcn_lightning.runs.recording import is_first_process
 from fpcn_lightning.stopping import Stopped, signals_interrupt, stopped
-
-
-def register() -> None:
-    """Register the schema with Hydra under the name that is first in the defaults of `conf/config.yaml`."""
-    ConfigStore.instance().store(name="schema", node=config.Config)
 
 
 def run_task(cfg: DictConfig) -> None:
@@ -65,7 +59,6 @@ def main() -> None:
         sys.path += [str(folder) for folder in config_folders(words)]  # last: no installed module is replaced
     except UserError as error:
         sys.exit(_complain(str(error)))
-    register()
     # Without this Hydra prints a shortened stack trace and exits; with it the error is raised, and handled below.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:

@@ -1,9 +1,10 @@
 """Which part of an image a network sees, and how it is changed: a pure function of (seed, epoch, image).
 
-The papers' recipe: both sides are resized to `resize`, then a `crop` is cut, at random and perhaps mirrored in
-training, from the centre otherwise. Because nothing else enters, a killed run resumes with the same views, the number
-of loader workers changes nothing, and a teacher's logits for a view can be stored. For images that must keep their
-aspect ratio, see `fpcn_lightning.data.tiles`.
+The papers' recipe: an image is squashed into a square of `resize` pixels, then a `crop` is cut from that, at random and
+perhaps mirrored in training, from the centre otherwise; `fpcn_lightning.data.squares` has squares that keep the
+proportions. Because nothing else enters, a killed run resumes with the same views, the number of loader workers changes
+nothing, and a teacher's logits for a view can be stored. For images that are too large for one square, see
+`fpcn_lightning.data.tiles`.
 
 Further options, off in the papers' recipe, vary the scale of the crop and turn it by quarter turns; `mirrored_views`
 adds the mirrored copy of each view in validation and test, whose predictions are averaged.
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fpcn_lightning.data.images import Shape
+from fpcn_lightning.data.images import Area, Shape, SquareFit
 from fpcn_lightning.errors import UserError
 
 Values = TypeVar("Values", bound=np.generic)
@@ -108,13 +109,17 @@ class Augmentation(ABC):
         return self.crop if self.evaluation_crop is None else self.evaluation_crop
 
     @property
-    @abstractmethod
-    def squashed(self) -> Shape | None:
-        """The shape that all images are resized to; None where each keeps its own."""
+    def square(self) -> SquareFit | None:
+        """How all images become squares of one size; None where each keeps its own shape."""
+        return None
 
     @abstractmethod
     def shape(self, height: int, width: int) -> Shape:
         """The shape that views are cut from, of an image of this height and width in pixels."""
+
+    def area(self, height: int, width: int) -> Area:  # noqa: ARG002 - all of it, unless a square shows a part
+        """The part of an image of this height and width in pixels that views are cut from."""
+        return Area()
 
     def evaluation_views(self, shape: Shape) -> tuple[View, ...]:
         """The views of an image of this shape in validation and test, at least one."""
@@ -192,19 +197,26 @@ class Augmentation(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Squashing(Augmentation):
-    """Views of images that are resized to a square of `resize` pixels; no crop may be larger."""
+class Square(Augmentation):
+    """Views of images that become squares of `resize` pixels first; no crop may be larger.
+
+    In training a crop is drawn from anywhere in the square, so that it never shows more of an image than the square.
+    """
 
     resize: int
 
     @property
-    def squashed(self) -> Shape:
-        """A square of `resize` pixels."""
-        return self.resize, self.resize
+    @abstractmethod
+    def square(self) -> SquareFit:
+        """How an image becomes the square."""
 
     def shape(self, height: int, width: int) -> Shape:  # noqa: ARG002 - one shape for all
-        """The square, for every image."""
-        return self.squashed
+        """That of the square, for every image."""
+        return self.resize, self.resize
+
+    def area(self, height: int, width: int) -> Area:
+        """What the square shows of an image; it may extend beyond the image."""
+        return self.square.area(height, width)
 
     def _evaluation_views(self, shape: Shape) -> tuple[View, ...]:
         return (self.centre(shape, self.evaluation_size),)
@@ -213,6 +225,16 @@ class Squashing(Augmentation):
         for key, side in (("crop", self.crop), ("evaluation_crop", self.evaluation_size)):
             if not 0 < side <= self.resize:
                 raise UserError(f"data.{key}={side} must be in 1..data.resize={self.resize}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Squashing(Square):
+    """Both sides are resized to `resize`, as in the papers: the proportions change."""
+
+    @property
+    def square(self) -> SquareFit:
+        """The whole image."""
+        return SquareFit(self.resize)
 
 
 def change_brightness(pixels: NDArray[np.uint8], random: np.random.Generator, *, reach: float) -> NDArray[np.uint8]:

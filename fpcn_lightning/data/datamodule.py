@@ -1,9 +1,11 @@
 """From a folder of photographs to loaders of balanced batches: index, split, cache."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as lightning
 import numpy as np
@@ -15,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from fpcn_lightning.config import DataConfig
 from fpcn_lightning.data.augment import Augment
+from fpcn_lightning.data.images.fit import in_proportion
 from fpcn_lightning.data.index import Index, find
 from fpcn_lightning.data.loading import make_loader
 from fpcn_lightning.data.masks import OBJECT, marked_paths, read_mask
@@ -25,6 +28,7 @@ from fpcn_lightning.data.preparation import (
     image_limits,
     location,
     make_augmentation,
+    make_data_config,
     prepare,
     published_split,
 )
@@ -37,13 +41,17 @@ from fpcn_lightning.errors import UserError
 class RockDataModule(lightning.LightningDataModule):
     """The one data module of teacher and student.
 
+    `RockDataModule(root="photographs")` is enough in a notebook: 256 px, crops of 224 px, batches of 32.
+
     Args:
-        config: the section `data` of the config.
+        config: the section `data` of the config; None makes it of the keywords.
+        root: folder of class folders, or a list with the columns `path` and `label`, in the place of `config`.
         seed: of the run; decides order and views, not the split.
         classes: number the labels in this order instead of alphabetically, and refuse images of any other class.
         only_test: all images are the test split (a checkpoint is tested on another folder).
         augmentations: functions that change a view in training, after brightness and contrast: those of
             `data.augmentations`, which `fpcn_lightning.build.datamodule` builds.
+        **options: further keys of the section `data`, such as `crop=160, fit="letterbox", split={"test": 0.3}`.
 
     Attributes:
         index: the images, after `setup`.
@@ -63,14 +71,20 @@ class RockDataModule(lightning.LightningDataModule):
 
     def __init__(
         self,
-        config: DataConfig,
+        config: DataConfig | None = None,
         *,
-        seed: int,
+        root: str | os.PathLike[str] | None = None,
+        seed: int = 0,
         classes: Sequence[str] | None = None,
         only_test: bool = False,
         augmentations: Sequence[Augment] = (),
+        **options: Any,
     ) -> None:
         super().__init__()
+        if config is None:
+            config = make_data_config(root, options)
+        elif root is not None or options:
+            raise TypeError("RockDataModule takes a config or its keys, not both")
         check_data_config(config, seed)
         self.config = config
         self.seed = seed
@@ -125,15 +139,13 @@ class RockDataModule(lightning.LightningDataModule):
         return self._pictures
 
     def thumbnail(self, position: int, side: int) -> Image.Image:
-        """The image at `position` of the index, in its own proportions, its longer side of `side` pixels.
+        """What views show of the image at `position` of the index, in its own proportions, the longer side of `side`.
 
         Raises:
             UserError: it could be read when the run began, but not any more.
         """
-        item = self.index.pictures[position]
-        scale = side / max(item.width, item.height)
-        size = (max(1, round(item.width * scale)), max(1, round(item.height * scale)))
-        return Image.fromarray(self.pictures.whole(position)).resize(size, Image.Resampling.BILINEAR)
+        item, whole = self.index.pictures[position], Image.fromarray(self.pictures.whole(position))
+        return in_proportion(whole, self.augmentation.area(item.height, item.width), item.height, item.width, side)
 
     def set_epoch_length(self, steps: int) -> None:
         """Set the number of steps of an epoch, in place of `data.epoch_length`."""
@@ -224,7 +236,7 @@ class RockDataModule(lightning.LightningDataModule):
         if path is None:
             return None
         shape = self.pictures.pictures[position].shape
-        mask, views = read_mask(path, shape), self.augmentation.evaluation_views(shape)
+        mask, views = read_mask(path, self.augmentation.square or shape), self.augmentation.evaluation_views(shape)
         return self.augmentation.cut(mask, views[0]) if len(views) == 1 else mask
 
     def centre_masks(self, position: int) -> dict[str, NDArray[np.bool_]]:
@@ -236,7 +248,8 @@ class RockDataModule(lightning.LightningDataModule):
         name, shape = self.index.pictures[position].name, self.pictures.pictures[position].shape
         view = self.augmentation.centre(shape, self.augmentation.evaluation_size)
         files = {kind: paths[name] for kind, paths in self.marked.items() if name in paths}
-        return {kind: self.augmentation.cut(read_mask(path, shape), view) for kind, path in files.items()}
+        form = self.augmentation.square or shape
+        return {kind: self.augmentation.cut(read_mask(path, form), view) for kind, path in files.items()}
 
     @property
     def cache_directory(self) -> Path | None:

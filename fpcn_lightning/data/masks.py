@@ -7,6 +7,7 @@ the name of its image with the suffix .png.
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from fpcn_lightning.data.files import relative_name
 from fpcn_lightning.data.folders import Skipped, subfolders
-from fpcn_lightning.data.images import Shape, read_resized
+from fpcn_lightning.data.images import Shape, SquareFit, read_resized
 from fpcn_lightning.data.index import MASKS, REGIONS
 from fpcn_lightning.data.lists import is_list, located, read_list
 
@@ -44,13 +45,14 @@ def marked_paths(root: Path, names: Sequence[str]) -> dict[str, dict[str, Path]]
     }
 
 
-def read_mask(path: Path, shape: Shape) -> NDArray[np.bool_]:
-    """A mask resized to bool [H, W], `shape`, as its image is.
+def read_mask(path: Path, shape: Shape | SquareFit) -> NDArray[np.bool_]:
+    """A mask resized to bool [H, W] as its image is; False where a square extends beyond the image.
 
     Raises:
         UnreadableImage: the file cannot be read as an image.
     """
-    return np.asarray(read_resized(path, shape)[..., 0] > 127)
+    wanted = replace(shape, fill=(0, 0, 0)) if isinstance(shape, SquareFit) else shape
+    return np.asarray(read_resized(path, wanted)[..., 0] > 127)
 
 
 def _in_folder(folder: Path, names: Sequence[str]) -> dict[str, Path]:

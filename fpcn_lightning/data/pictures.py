@@ -114,7 +114,7 @@ class RockPictures(Dataset[Batch]):
 
         def decode() -> NDArray[np.uint8]:
             try:
-                return read_resized(picture.path, picture.shape, self.limits)
+                return read_resized(picture.path, self.augmentation.square or picture.shape, self.limits)
             except UnreadableImage as error:
                 raise UserError(
                     f"{picture.path} could be read when the run began, but not any more ({error}): put it back, or "

@@ -1,8 +1,9 @@
 """From the section `data` of the config to what all loaders share: augmentation, index, and cache of the images."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -10,17 +11,24 @@ from typing import Any, Literal, cast
 from fpcn_lightning.config import DataConfig, SyntheticConfig
 from fpcn_lightning.data.augment import Augment, Augmentation, Squashing
 from fpcn_lightning.data.cache import PictureCache, cache_key, default_directory
-from fpcn_lightning.data.images import ImageLimits, Shape
+from fpcn_lightning.data.files import with_home
+from fpcn_lightning.data.images import Fill, ImageLimits, Shape, SquareFit
 from fpcn_lightning.data.index import Index, ListedFile, find
 from fpcn_lightning.data.layout import published_folders
 from fpcn_lightning.data.scan import read_digests, scan
+from fpcn_lightning.data.squares import Cropping, Letterboxing
 from fpcn_lightning.data.synthetic.dataset import folder_name, make_synthetic
 from fpcn_lightning.data.tiles import Tiling
-from fpcn_lightning.errors import UserError, check_choice
+from fpcn_lightning.errors import UserError, check_choice, closest
+from fpcn_lightning.plain_config import from_plain
 
 logger = logging.getLogger(__name__)
 
-_WHOLE = "whole"  # instead of a size: images that are not resized to a square
+SMALL: Mapping[str, object] = {"resize": 256, "crop": 224, "batch_size": 32}
+"""What a data module without a config has instead of the sizes of the paper, which need a GPU."""
+
+FITS = ("squash", "crop", "letterbox")
+_WHOLE = "whole"  # instead of a size: images that do not become squares
 
 
 def check_data_config(config: DataConfig, seed: int) -> None:
@@ -40,8 +48,30 @@ def check_data_config(config: DataConfig, seed: int) -> None:
         raise UserError(f"data.crop_scale={config.crop_scale} must be two factors, such as [0.8,1.25].")
     if config.batch_size is not None and config.batch_size < 2:
         raise UserError(f"data.batch_size={config.batch_size} must be at least 2.")
+    check_choice("data.fit", config.fit, FITS)
     check_choice("data.sampling", config.sampling, ("balanced", "shuffled"))
     check_choice("data.conflicting_labels", config.conflicting_labels, ("refuse", "keep"))
+
+
+def make_data_config(root: str | os.PathLike[str] | None, options: Mapping[str, object]) -> DataConfig:
+    """The section `data` from keywords; `SMALL` where nothing else is given.
+
+    Args:
+        root: folder or list of the images.
+        options: keys of the section; sections in it are mappings.
+
+    Raises:
+        UserError: a key is unknown, or its value has another type.
+    """
+    keys = {field.name for field in fields(DataConfig)}
+    for key in options:
+        if key not in keys:
+            raise UserError(f"data.{key} is unknown{closest(key, keys)}.")
+    place = None if root is None else with_home(os.fspath(root))
+    try:
+        return from_plain(DataConfig, {**SMALL, **options, "root": place}, "data")
+    except ValueError as error:
+        raise UserError(f"{error}.") from error
 
 
 def make_augmentation(config: DataConfig, further: Sequence[Augment] = ()) -> Augmentation:
@@ -69,7 +99,9 @@ def make_augmentation(config: DataConfig, further: Sequence[Augment] = ()) -> Au
     }
     if config.tiles:
         return Tiling(tile_scale=config.tile_scale, max_tiles=config.max_tiles, **views)
-    return Squashing(resize=config.resize, **views)
+    if config.fit == "letterbox":
+        return Letterboxing(resize=config.resize, fill=cast(Fill, tuple(config.fill)), **views)
+    return (Cropping if config.fit == "crop" else Squashing)(resize=config.resize, **views)
 
 
 def image_limits(config: DataConfig) -> ImageLimits:
@@ -116,8 +148,7 @@ def list_images(config: DataConfig) -> list[ListedFile]:
 
 def known_digests(config: DataConfig, found: Sequence[ListedFile]) -> dict[str, str]:
     """The hashes of images by name, as far as a scan of exactly these files has stored them."""
-    squashed = make_augmentation(config).squashed
-    path = _cache_path(config, found, _WHOLE if squashed is None else squashed[0])
+    path = _cache_path(config, found, _form(make_augmentation(config).square))
     return {} if path is None else read_digests(_memo(path), found)
 
 
@@ -133,8 +164,8 @@ def prepare(
 ) -> tuple[Index, PictureCache | None]:
     """Scan the files and open their cache.
 
-    The scan fills the cache of images that are resized to a square. The sizes of the others are known only after it:
-    their cache is filled when they are first used.
+    The scan fills the cache of images that become squares. The sizes of the others are known only after it: their
+    cache is filled when they are first used.
 
     Returns:
         The index, and the cache by position in `found`; None where it is disabled.
@@ -142,14 +173,14 @@ def prepare(
     Raises:
         UserError: what `scan` and `PictureCache` raise.
     """
-    squashed = augmentation.squashed
-    if squashed is not None:
-        pixels = _cache(config, found, [squashed] * len(found), squashed[0])
+    square = augmentation.square
+    if square is not None:
+        pixels = _cache(config, found, [(square.side, square.side)] * len(found), _form(square))
         # Without rows the folder of the cache may not be writable.
         memo = _memo(pixels.path) if pixels and pixels.rows else None
         on_pixels = pixels.put if pixels else None
-        return _scanned(config, found, root, minimum_classes, on_pixels=on_pixels, shape=squashed, memo=memo), pixels
-    whole = _cache_path(config, found, _WHOLE)
+        return _scanned(config, found, root, minimum_classes, on_pixels=on_pixels, shape=square, memo=memo), pixels
+    whole = _cache_path(config, found, _form(None))
     memo = None if whole is None else _memo(whole)
     index = _scanned(config, found, root, minimum_classes, memo=memo)
     known = {item.name: augmentation.shape(item.height, item.width) for item in index.pictures}
@@ -176,6 +207,11 @@ def _cache(
 ) -> PictureCache | None:
     path = _cache_path(config, found, form)
     return None if path is None else PictureCache(path, shapes, config.cache.max_gigabytes)
+
+
+def _form(square: SquareFit | None) -> object:
+    """What distinguishes the caches of the same files."""
+    return _WHOLE if square is None else square.key
 
 
 def _memo(cache_path: Path) -> Path:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fpcn_lightning.data.images import DEFAULT_LIMITS, ImageLimits, ImageReader, Shape, UnreadableImage
+from fpcn_lightning.data.images import DEFAULT_LIMITS, ImageLimits, ImageReader, Shape, SquareFit, UnreadableImage
 from fpcn_lightning.data.index import FOREIGN_NAMES, Index, IndexedImage, ListedFile, RefusedFile
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.atomic_write import atomic_write, write_text_atomically
@@ -39,7 +39,7 @@ def scan(
     root: Path,
     *,
     on_pixels: OnPixels | None = None,
-    shape: Shape | None = None,
+    shape: Shape | SquareFit | None = None,
     memo: Path | None = None,
     max_unreadable_share: float = 0.05,
     conflicting_labels: Literal["refuse", "keep"] = "refuse",
@@ -53,7 +53,7 @@ def scan(
         root: the root that `find` was given.
         on_pixels: called with a position in `found` and the pixels of `read_resized` there (uint8 [H, W, 3]), once for
             each file that is decoded now; from several threads at once, in no fixed order.
-        shape: height and width of those pixels; None keeps the size of each image.
+        shape: height and width of those pixels, or how they become a square; None keeps the size of each image.
         memo: JSON file of what earlier scans found; unchanged files (same name, size and time) are not decoded again.
             Refused files are tried again each time, because a missing package may have been installed.
         max_unreadable_share: 0 to 1; a larger share of unreadable files is an error.
@@ -125,7 +125,11 @@ def write_refused(index: Index, path: Path) -> None:
 
 
 def _read_all(
-    found: Sequence[ListedFile], known: Memo, on_pixels: OnPixels | None, shape: Shape | None, limits: ImageLimits
+    found: Sequence[ListedFile],
+    known: Memo,
+    on_pixels: OnPixels | None,
+    shape: Shape | SquareFit | None,
+    limits: ImageLimits,
 ) -> list[Facts | str]:
     """The facts of each file, or the reason why it cannot be used."""
     wanted = shape if on_pixels is not None else _SMALL

@@ -32,11 +32,6 @@ class Tiling(Augmentation):
     tile_scale: float = 1.0
     max_tiles: int = 16
 
-    @property
-    def squashed(self) -> None:
-        """Each image keeps its own shape."""
-        return
-
     def shape(self, height: int, width: int) -> Shape:
         """Height and width times `tile_scale`, or times what makes the shorter one as long as a tile."""
         factor = max(self.tile_scale, max(self.crop, self.evaluation_size) / min(height, width))

@@ -11,6 +11,7 @@ from typing import Any
 from fpcn_lightning.data.augment import Augmentation, Squashing
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.images import Shape
+from fpcn_lightning.data.squares import Cropping, Letterboxing
 from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.deploy.wrapper import DeployedNetwork
 from fpcn_lightning.errors import UserError
@@ -18,11 +19,14 @@ from fpcn_lightning.field.manifest import (
     LABELS_NAME,
     MANIFEST_NAME,
     SCHEMA,
+    CroppingViews,
+    LetterboxingViews,
     Manifest,
     ModelFile,
     PhotographCounts,
     SquashingViews,
     TilingViews,
+    ViewsEntry,
 )
 from fpcn_lightning.field.usability import Usability
 from fpcn_lightning.modules.checkpoints import CheckpointRecord
@@ -85,16 +89,20 @@ def describe_lineage(record: CheckpointRecord, checkpoint: Path) -> BundleLineag
     )
 
 
-def describe_views(augmentation: Augmentation) -> SquashingViews | TilingViews:
+def describe_views(augmentation: Augmentation) -> ViewsEntry:
     """How pictures are prepared outside the graph.
 
     Raises:
         UserError: `fpcn` would prepare small pictures in another way.
     """
-    side = augmentation.evaluation_size
+    side, mirrored = augmentation.evaluation_size, augmentation.mirrored_views
     if isinstance(augmentation, Squashing):
-        return SquashingViews(
-            kind="squashing", resize=augmentation.resize, side=side, mirrored=augmentation.mirrored_views
+        return SquashingViews(kind="squashing", resize=augmentation.resize, side=side, mirrored=mirrored)
+    if isinstance(augmentation, Cropping):
+        return CroppingViews(kind="cropping", resize=augmentation.resize, side=side, mirrored=mirrored)
+    if isinstance(augmentation, Letterboxing):
+        return LetterboxingViews(
+            kind="letterboxing", resize=augmentation.resize, side=side, fill=list(augmentation.fill), mirrored=mirrored
         )
     assert isinstance(augmentation, Tiling)
     if augmentation.crop > side:
@@ -107,7 +115,7 @@ def describe_views(augmentation: Augmentation) -> SquashingViews | TilingViews:
         tile_scale=augmentation.tile_scale,
         most_tiles=augmentation.max_tiles,
         side=side,
-        mirrored=augmentation.mirrored_views,
+        mirrored=mirrored,
     )
 
 
@@ -127,7 +135,9 @@ def scale_of_views(
     if micrometres_per_pixel is None:
         return None
     factors = [
-        prepared / own for shape in set(shapes) for prepared, own in zip(augmentation.shape(*shape), shape, strict=True)
+        prepared / (own * share)
+        for shape in set(shapes)
+        for prepared, own, share in zip(augmentation.shape(*shape), shape, augmentation.area(*shape)[2:], strict=True)
     ]
     if max(factors) > min(factors) * (1 + MAX_SCALE_DIFFERENCE):
         raise UserError(

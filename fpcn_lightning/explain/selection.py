@@ -42,7 +42,7 @@ def centre_views(paths: Sequence[Path], augmentation: Augmentation, limits: Imag
     seen = []
     with ImageReader(limits) as reader:
         for path in paths:
-            whole = reader.read(path, augmentation.shape).pixels
+            whole = reader.read(path, augmentation.square or augmentation.shape).pixels
             view = augmentation.centre(whole.shape[:2], augmentation.evaluation_size)
             seen.append(augmentation.cut(whole, view))
     return torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2)

@@ -4,9 +4,12 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from fpcn_lightning.data.augment import Augmentation, Squashing
+from fpcn_lightning.data.images import Fill
 from fpcn_lightning.data.names import MAX_CLASSES, class_problem
+from fpcn_lightning.data.squares import Cropping, Letterboxing
 from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.errors import UserError, closest
 from fpcn_lightning.field.demo import resolved
@@ -161,14 +164,19 @@ def _classes(labels: bytes, path: Path) -> tuple[str, ...]:
 
 def _views(views: CheckedMapping) -> Augmentation:
     side, mirrored = views.integer("side", 1, MAX_SIDE), "mirrored" in views and views.boolean("mirrored")
-    if views.choice("kind", "squashing", "tiling") == "squashing":
-        return Squashing(crop=side, resize=views.integer("resize", side, MAX_RESIZE), mirrored_views=mirrored)
-    return Tiling(
-        crop=side,
-        tile_scale=views.number("tile_scale", 1e-3, MAX_TILE_SCALE),
-        max_tiles=views.integer("most_tiles", 1, MAX_TILES),
-        mirrored_views=mirrored,
-    )
+    kind = views.choice("kind", "squashing", "cropping", "letterboxing", "tiling")
+    if kind == "tiling":
+        return Tiling(
+            crop=side,
+            tile_scale=views.number("tile_scale", 1e-3, MAX_TILE_SCALE),
+            max_tiles=views.integer("most_tiles", 1, MAX_TILES),
+            mirrored_views=mirrored,
+        )
+    resize = views.integer("resize", side, MAX_RESIZE)
+    if kind == "letterboxing":
+        fill = cast(Fill, tuple(views.integers("fill", 3, 0, 255)))
+        return Letterboxing(crop=side, resize=resize, fill=fill, mirrored_views=mirrored)
+    return (Cropping if kind == "cropping" else Squashing)(crop=side, resize=resize, mirrored_views=mirrored)
 
 
 def _scale(manifest: CheckedMapping) -> float | None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpcn_lightning.data.augment import Augmentation, View
-from fpcn_lightning.data.images import DEFAULT_LIMITS, ImageLimits, ImageReader, Shape, UnreadableImage
+from fpcn_lightning.data.images import DEFAULT_LIMITS, Area, ImageLimits, ImageReader, Shape, UnreadableImage
 from fpcn_lightning.field.concurrency import prefetch
 from fpcn_lightning.field.model import BundleModel, ModelOutputs
 
@@ -26,12 +26,14 @@ class ViewedPicture:
 
     Attributes:
         shape: height and width in pixels that the picture was resized to.
+        area: the part of the picture that this shows; a letterbox extends beyond the picture.
         views: the square parts of that which were classified.
         activation_maps: float32 [V, C, h, w], of each view; None if the network has none.
         object_masks: float32 [V, h, w], of each view; None if the network has none.
     """
 
     shape: Shape
+    area: Area
     views: tuple[View, ...]
     activation_maps: NDArray[np.float32] | None
     object_masks: NDArray[np.float32] | None
@@ -66,6 +68,7 @@ class _PreparedPicture(NamedTuple):
     path: Path
     error: str | None
     shape: Shape
+    area: Area
     views: tuple[View, ...]
     pixels: NDArray[np.uint8]  # [V, S, S, 3]
 
@@ -129,12 +132,13 @@ def classify(
 def _prepare(reader: ImageReader, views: Augmentation, path: Path) -> _PreparedPicture:
     """Read, resize and crop a picture as in validation and test."""
     try:
-        resized = reader.read(path, views.squashed or views.shape).pixels
+        decoded = reader.read(path, views.square or views.shape)
     except UnreadableImage as error:
-        return _PreparedPicture(path, str(error), (0, 0), (), np.empty((0, 0, 0, 3), np.uint8))
-    shape = resized.shape[0], resized.shape[1]
+        return _PreparedPicture(path, str(error), (0, 0), Area(), (), np.empty((0, 0, 0, 3), np.uint8))
+    resized = decoded.pixels
+    shape, area = (resized.shape[0], resized.shape[1]), views.area(decoded.height, decoded.width)
     cut = views.evaluation_views(shape)
-    return _PreparedPicture(path, None, shape, cut, np.stack([views.cut(resized, view) for view in cut]))
+    return _PreparedPicture(path, None, shape, area, cut, np.stack([views.cut(resized, view) for view in cut]))
 
 
 def _groups(pictures: Iterable[_PreparedPicture], batch_size: int) -> Iterator[list[_PreparedPicture]]:
@@ -187,6 +191,7 @@ def _prediction(
         prediction_set=None if quantile is None else _prediction_set(model.bundle.classes, probabilities, quantile),
         viewed=ViewedPicture(
             picture.shape,
+            picture.area,
             picture.views,
             _stacked([view.activation_map for view in views]),
             _stacked([view.object_mask for view in views]),

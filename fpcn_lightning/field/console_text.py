@@ -83,6 +83,8 @@ def _views_text(bundle: Bundle) -> str:
     if bundle.micrometres_per_pixel is not None:
         size += f" of {bundle.micrometres_per_pixel:.3g} micrometres"
     text = f"up to {views.max_tiles} tiles of {size}" if isinstance(views, Tiling) else f"one view of {size}"
+    if views.square is not None:
+        text += f" ({views.square.sentence})"
     return f"{text}, and the mirrored copies" if views.mirrored_views else text
 
 

@@ -38,6 +38,25 @@ class SquashingViews(TypedDict):
     mirrored: NotRequired[bool]  # the mirrored copy of each view is predicted, too; False where it is absent
 
 
+class CroppingViews(TypedDict):
+    """The shorter side resized to `resize`, the middle square of that, then its centre of `side` x `side`."""
+
+    kind: Literal["cropping"]
+    resize: int
+    side: int
+    mirrored: NotRequired[bool]  # likewise
+
+
+class LetterboxingViews(TypedDict):
+    """The longer side resized to `resize`, `fill` around it to a square, then its centre of `side` x `side`."""
+
+    kind: Literal["letterboxing"]
+    resize: int
+    side: int
+    fill: list[int]  # RGB, 0..255
+    mirrored: NotRequired[bool]  # likewise
+
+
 class TilingViews(TypedDict):
     """Tiles as `fpcn_lightning.data.tiles.Tiling` cuts them."""
 
@@ -46,6 +65,9 @@ class TilingViews(TypedDict):
     most_tiles: int
     side: int
     mirrored: NotRequired[bool]  # likewise
+
+
+ViewsEntry = SquashingViews | CroppingViews | LetterboxingViews | TilingViews
 
 
 class ModelFile(TypedDict):
@@ -78,7 +100,7 @@ class Manifest(TypedDict):
     schema: int
     name: str  # experiment and variant, for people
     labels_sha256: str  # of `labels.json`: with the names of another bundle, every prediction would be wrong
-    views: SquashingViews | TilingViews
+    views: ViewsEntry
     files: dict[str, ModelFile]  # by file name without a folder
     default: str  # name of the ONNX file that is used by default
     activation_map: bool

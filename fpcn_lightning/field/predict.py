@@ -1,7 +1,7 @@
 """Classifies a file, a folder or a list of photographs and writes a file of results: what `fpcn predict` does."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -14,8 +14,8 @@ from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.classify import Prediction, classify
 from fpcn_lightning.field.journal import Journal
 from fpcn_lightning.field.model import BundleModel
-from fpcn_lightning.field.results import PredictionTable, shown
-from fpcn_lightning.field.sources import read_source
+from fpcn_lightning.field.results import PredictionTable, TableRow, shown
+from fpcn_lightning.field.sources import PictureSource, read_source
 from fpcn_lightning.field.usability import USABLE, Usability
 
 DEFAULT_OUTPUT = "predictions.csv"
@@ -81,23 +81,13 @@ def predict(
     Raises:
         UserError: a bundle, source, output or number that cannot be used; an unreadable picture is no error.
     """
-    for name, number in (("top", top), ("batch_size", batch_size), ("threads", threads or 1)):
-        if number < 1:
-            raise UserError(f"{name}={number} must be at least 1.")
+    check_counts(top=top, batch_size=batch_size, threads=threads or 1)
     source, output = Path(source), Path(output)
     if output.exists() and source.exists() and output.samefile(source):
         raise UserError(f"{output} is the source itself: choose another file for the results.")
     found = read_source(source, recursive=recursive)
-    paths = found.paths
     model = BundleModel(read_bundle(Path(bundle)), file, threads)
-    usability = model.bundle.usability
-    table = PredictionTable(
-        model.bundle.classes,
-        top,
-        sets=coverage is not None,
-        others=found.columns,
-        not_usable="; ".join(usability.reasons),
-    )
+    table = table_of(model, found, top, coverage)
     settings = {
         "bundle": model.bundle.digest,
         "file": model.file,
@@ -110,17 +100,55 @@ def predict(
     try:
         with ImageReader(limits) as reader, Journal(output, table.columns, settings, overwrite=overwrite) as journal:
             counts = Counter(map(_category, journal.earlier))
-            done = {row["path"] for row in journal.earlier}
-            pending = [path for path in paths if shown(path) not in done]
-            predictions = classify(model, pending, batch_size=batch_size, coverage=coverage, reader=reader)
-            for prediction in _with_progress(predictions, len(paths), len(paths) - len(pending), progress):
-                row = table.row(prediction, found.cells.get(prediction.path, ()))
+            done = {str(row["path"]) for row in journal.earlier}
+            rows = prediction_rows(
+                model, found, table, reader, done=done, batch_size=batch_size, coverage=coverage, progress=progress
+            )
+            for row in rows:
                 journal.write(row)
                 counts[_category(row)] += 1
     except OSError as error:
         raise WriteError.of(output, error) from error
     classes = {name: count for name, count in counts.most_common() if isinstance(name, str)}
-    return PredictionSummary(output, classes, counts[_NoClass.UNKNOWN], counts[_NoClass.UNREADABLE], usability)
+    unknown, unreadable = counts[_NoClass.UNKNOWN], counts[_NoClass.UNREADABLE]
+    return PredictionSummary(output, classes, unknown, unreadable, model.bundle.usability)
+
+
+def check_counts(**counts: int) -> None:
+    """Raise a UserError for an option that is below 1, by its name."""
+    for name, number in counts.items():
+        if number < 1:
+            raise UserError(f"{name}={number} must be at least 1.")
+
+
+def table_of(model: BundleModel, found: PictureSource, top: int, coverage: float | None) -> PredictionTable:
+    """The table of the predictions of a model for the pictures of a source; see `predict`."""
+    return PredictionTable(
+        model.bundle.classes,
+        top,
+        sets=coverage is not None,
+        others=found.columns,
+        not_usable="; ".join(model.bundle.usability.reasons),
+    )
+
+
+def prediction_rows(
+    model: BundleModel,
+    found: PictureSource,
+    table: PredictionTable,
+    reader: ImageReader,
+    *,
+    done: Collection[str] = (),
+    batch_size: int = 8,
+    coverage: float | None = None,
+    progress: bool = False,
+) -> Iterator[TableRow]:
+    """The row of each picture of a source, in its order, without those whose path in the table is in `done`."""
+    pending = [path for path in found.paths if shown(path) not in done]
+    predictions = classify(model, pending, batch_size=batch_size, coverage=coverage, reader=reader)
+    total = len(found.paths)
+    for prediction in _with_progress(predictions, total, total - len(pending), progress):
+        yield table.row(prediction, found.cells.get(prediction.path, ()))
 
 
 class _NoClass(Enum):

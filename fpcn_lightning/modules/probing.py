@@ -148,7 +148,10 @@ def _cuts(data: RockDataModule, images: Sequence[int], mirrored: bool) -> dict[s
     """The sizes of images and the views cut from them: what changes views in training alone changes no feature."""
     augmentation = replace(data.augmentation, mirrored_views=mirrored)
     shapes = [data.pictures.pictures[position].shape for position in images]
-    return {"shapes": shapes, "views": {str(shape): augmentation.evaluation_views(shape) for shape in shapes}}
+    square = augmentation.square
+    # Stores of squashed images are named as before there were other fits.
+    fit = {} if square is None or square.how == "squash" else {"fit": square.key}
+    return {"shapes": shapes, "views": {str(shape): augmentation.evaluation_views(shape) for shape in shapes}, **fit}
 
 
 def _weights_hash(module: nn.Module) -> str:

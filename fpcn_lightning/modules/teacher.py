@@ -17,7 +17,8 @@ from fpcn_lightning.runs.recording import file_hash
 # Keys of `data` in which teacher and student must agree.
 SAME_VIEWS = ("crop", "tiles")
 TEACHER = "distillation.teacher"
-SQUASHED, TILED = "resize", "tile_scale"
+SQUARE, TILED = ("resize", "fit"), ("tile_scale",)
+LETTERBOX = ("fill",)
 
 
 class Teacher:
@@ -88,7 +89,8 @@ def check_fits(record: CheckpointRecord, classes: Sequence[str], data: DataConfi
             f"distillation.teacher was trained on the classes {', '.join(record.classes)}, the data have "
             f"{', '.join(classes)}: teacher and student must have the same classes."
         )
-    for key in (*SAME_VIEWS, TILED if data.tiles else SQUASHED):
+    letterbox = LETTERBOX if data.fit == "letterbox" and not data.tiles else ()
+    for key in (*SAME_VIEWS, *(TILED if data.tiles else SQUARE), *letterbox):
         theirs, ours = getattr(record.data, key), getattr(data, key)
         if theirs != ours:
             raise UserError(

@@ -7,12 +7,16 @@ checked.
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fpcn_lightning.errors import MissingPackage, explain
 from fpcn_lightning.field import command
 from fpcn_lightning.field.command_line import FurtherCommand
 from fpcn_lightning.quickstart import options
 from fpcn_lightning.stopping import stopped
+
+if TYPE_CHECKING:
+    from fpcn_lightning.quickstart.pipeline import MadeModel
 
 EXIT_NOT_USABLE = 1
 
@@ -26,14 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(parsed: argparse.Namespace) -> int:
     chosen = options.TrainOptions.parsed(parsed)
     try:
-        from fpcn_lightning.quickstart.listing import list_photographs
-
-        list_photographs(chosen)
-        for extra in ("train", "export"):
-            MissingPackage.check("fpcn train", extra)
-        from fpcn_lightning.quickstart.pipeline import make_model
-
-        return 0 if make_model(chosen).usable else EXIT_NOT_USABLE
+        made = run(chosen)
+        return 0 if made is None or made.usability.usable else EXIT_NOT_USABLE
     except (KeyboardInterrupt, SystemExit) as error:
         signal = stopped(error)
         if signal is None:
@@ -45,6 +43,22 @@ def _train(parsed: argparse.Namespace) -> int:
             raise
         print(f"fpcn: {explained.text}", file=sys.stderr)
         return explained.exit_code
+
+
+def run(chosen: options.TrainOptions) -> "MadeModel | None":
+    """Make a model, after the photographs and the packages were checked; None for a dry run.
+
+    Raises:
+        UserError: packages are missing, or as `fpcn_lightning.quickstart.pipeline.make_model`.
+    """
+    from fpcn_lightning.quickstart.listing import list_photographs
+
+    list_photographs(chosen)
+    for extra in ("train", "export"):
+        MissingPackage.check("fpcn train", extra)
+    from fpcn_lightning.quickstart.pipeline import make_model
+
+    return make_model(chosen)
 
 
 if __name__ == "__main__":

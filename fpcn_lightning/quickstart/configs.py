@@ -10,7 +10,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 
 from fpcn_lightning import build
-from fpcn_lightning.cli.main import register
 from fpcn_lightning.config import CONF, Config
 from fpcn_lightning.field.usability import MIN_VALIDATION_PICTURES
 from fpcn_lightning.quickstart.options import TrainOptions
@@ -129,16 +128,20 @@ def composed(choices: Mapping[str, str], values: Values, folder: Path) -> Compos
         UserError: as `fpcn_lightning.build.config`.
     """
     words = overrides(choices, values)
-    register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         whole = compose("config", overrides=words, return_hydra_config=True)
-    with open_dict(whole):
-        whole.hydra.runtime.output_dir = str(folder)
-        HydraConfig.instance().set_config(whole)  # yaml files refer to the choices of others
-        picked = {group: str(name) for group, name in whole.hydra.runtime.choices.items() if name is not None}
-        del whole["hydra"]
-    invocation = Invocation(tuple(words), (), output_dir=folder, choices=picked)
-    return ComposedStep(build.config(whole), invocation)
+    hydra = HydraConfig.instance()
+    before = hydra.cfg
+    try:
+        with open_dict(whole):
+            whole.hydra.runtime.output_dir = str(folder)
+            hydra.set_config(whole)  # yaml files refer to the choices of others
+            picked = {group: str(name) for group, name in whole.hydra.runtime.choices.items() if name is not None}
+            del whole["hydra"]
+        config = build.config(whole)
+    finally:
+        hydra.cfg = before  # that of the caller, such as a notebook, which composes configs of its own
+    return ComposedStep(config, Invocation(tuple(words), (), output_dir=folder, choices=picked))
 
 
 def overrides(choices: Mapping[str, str], values: Values) -> list[str]:

@@ -64,14 +64,42 @@ class TrainOptions:
         """The options of a command line.
 
         Raises:
+            UserError: as `checked`.
+        """
+        return cls.checked(
+            options.photographs,
+            out=options.out,
+            budget=options.budget,
+            quick=options.quick,
+            paper=options.paper,
+            compare=options.compare,
+            overwrite=options.overwrite,
+            dry_run=options.dry_run,
+        )
+
+    @classmethod
+    def checked(
+        cls,
+        photographs: Path,
+        *,
+        out: Path | None = None,
+        budget: str | None = None,
+        quick: bool = False,
+        paper: bool = False,
+        compare: bool = False,
+        overwrite: bool = False,
+        dry_run: bool = False,
+    ) -> "TrainOptions":
+        """The options as the user writes them; `out` and `budget` have the defaults of the command.
+
+        Raises:
             UserError: they contradict each other, or the model would be among the photographs.
         """
-        if options.quick and (options.paper or options.compare or options.budget is not None):
+        if quick and (paper or compare or budget is not None):
             raise UserError("--quick trains nothing but a linear probe: leave out --paper, --compare and --budget.")
-        default = None if options.paper else DEFAULT_BUDGET
-        text = options.budget or default
-        photographs = options.photographs.absolute()
-        model = (options.out or Path(f"{photographs.resolve().stem}-model")).absolute()
+        text = budget or (None if paper else DEFAULT_BUDGET)
+        photographs = photographs.absolute()
+        model = (out or Path(f"{photographs.resolve().stem}-model")).absolute()
         for path in (photographs, model):
             if "${" in str(path):
                 raise UserError(f"{path} has ${{ in it, which stands for other values in a config: rename the folder.")
@@ -83,12 +111,12 @@ class TrainOptions:
         return cls(
             photographs=photographs,
             model=model,
-            budget=None if text is None or options.quick else Budget.parsed(text, "--budget"),
-            quick=options.quick,
-            paper=options.paper,
-            compare=options.compare,
-            overwrite=options.overwrite,
-            dry_run=options.dry_run,
+            budget=None if text is None or quick else Budget.parsed(text, "--budget"),
+            quick=quick,
+            paper=paper,
+            compare=compare,
+            overwrite=overwrite,
+            dry_run=dry_run,
         )
 
     @property

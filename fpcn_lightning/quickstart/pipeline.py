@@ -5,6 +5,7 @@ import logging
 import shlex
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from fpcn_lightning.field.usability import Usability
@@ -20,8 +21,23 @@ from fpcn_lightning.runs.results import RESULT_NAME, read_result
 LONG = 30.0  # seconds of reading that are announced
 
 
-def make_model(options: TrainOptions) -> Usability:
-    """Make the model; returns whether it may be used.
+@dataclass(frozen=True)
+class MadeModel:
+    """What a finished command leaves.
+
+    Attributes:
+        bundle: folder of the model.
+        chosen: the network that it holds.
+        usability: whether it may be used.
+    """
+
+    bundle: Path
+    chosen: Candidate
+    usability: Usability
+
+
+def make_model(options: TrainOptions) -> MadeModel | None:
+    """Make the model; returns None for a dry run.
 
     Raises:
         RunInUse: another process is making this model.
@@ -32,15 +48,20 @@ def make_model(options: TrainOptions) -> Usability:
     listed = list_photographs(options)
     validation = configs.validation_share(len(listed), len({file.label for file in listed}))
     first = configs.training(options, configs.PROBE, validation, gpu=False)
-    logging.getLogger("fpcn_lightning.data.scan").setLevel(logging.ERROR)  # `facts_text` says which files are not used
-    if (reading := seconds_of_reading(listed, first.config.data)) >= LONG:
-        print(f"Reading {len(listed):,} photographs: about {duration_text(reading)}.", flush=True)
-    facts = check_photographs(first.config.data)
-    print(facts_text(options, facts), flush=True)
-    expected = expected_time(options, facts, validation, time.monotonic() - began)
-    print(expected.text, flush=True)
-    if options.dry_run:
-        return Usability()
+    with _level("fpcn_lightning.data.scan", logging.ERROR):  # `facts_text` says which files are not used
+        if (reading := seconds_of_reading(listed, first.config.data)) >= LONG:
+            print(f"Reading {len(listed):,} photographs: about {duration_text(reading)}.", flush=True)
+        facts = check_photographs(first.config.data)
+        print(facts_text(options, facts), flush=True)
+        expected = expected_time(options, facts, validation, time.monotonic() - began)
+        print(expected.text, flush=True)
+        return None if options.dry_run else _made(options, facts, validation, expected, began)
+
+
+def _made(
+    options: TrainOptions, facts: PhotographFacts, validation: float, expected: ExpectedTime, began: float
+) -> MadeModel:
+    """Train, choose, export; `began` is the time.monotonic() at which the command began."""
     with hold_lock(options.work, "choose another --out"), _logging_to_terminal():
         resumed = state.begin(options, state.Settings.of(options, facts.fingerprint))
         candidates = _trained(options, validation)
@@ -50,7 +71,7 @@ def make_model(options: TrainOptions) -> Usability:
     took = duration_text(time.monotonic() - began)
     print(f"\nIt took {took} since it was resumed." if resumed else f"\n{_compared(expected, took)}")
     print(_last_words(options, chosen, usability))
-    return usability
+    return MadeModel(options.model, chosen, usability)
 
 
 def _compared(expected: ExpectedTime, took: str) -> str:
@@ -109,6 +130,18 @@ def _short(path: Path) -> str:
     """The path relative to the current folder, where it is below it."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+@contextlib.contextmanager
+def _level(name: str, level: int) -> Iterator[None]:
+    """Log only messages of this level or above."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextlib.contextmanager

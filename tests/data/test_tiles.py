@@ -78,7 +78,7 @@ def test_the_longer_side_of_the_grid_loses_tiles_first() -> None:
 def test_the_shape_of_a_picture(scale: float, original: tuple[int, int], resized: tuple[int, int]) -> None:
     """Scaled, then enlarged until the shorter side holds a tile; the aspect ratio stays."""
     assert Tiling(crop=SIDE, tile_scale=scale).shape(*original) == resized
-    assert Tiling(crop=SIDE, tile_scale=scale).squashed is None
+    assert Tiling(crop=SIDE, tile_scale=scale).square is None
 
 
 @settings(max_examples=100, deadline=None)

@@ -21,6 +21,8 @@ from fpcn_lightning.field.model import BundleModel, ModelOutputs
 from tests.field.conftest import COLOURS, SIDE, MakeBundle, paint
 
 TILES = {"kind": "tiling", "side": SIDE, "tile_scale": 0.75, "most_tiles": 6}
+CROPPED = {"kind": "cropping", "side": SIDE, "resize": 40}
+LETTERBOXED = {"kind": "letterboxing", "side": SIDE, "resize": 40, "fill": [9, 99, 199]}
 
 
 class RecordingModel(BundleModel):
@@ -50,7 +52,9 @@ def probabilities(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.asarray(exponentials / exponentials.sum())
 
 
-@pytest.mark.parametrize("views", [None, TILES], ids=["squashing", "tiling"])
+@pytest.mark.parametrize(
+    "views", [None, CROPPED, LETTERBOXED, TILES], ids=["squashing", "cropping", "letterboxing", "tiling"]
+)
 def test_the_network_sees_the_same_views_as_in_testing(
     make_bundle: MakeBundle, photographs: list[Path], views: dict[str, object] | None
 ) -> None:

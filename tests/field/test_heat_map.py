@@ -3,6 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fpcn_lightning.data.augment import Squashing, View
+from fpcn_lightning.data.images import SquareFit
 from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.field.heat_map import COLOURS, heat_map, object_area, outlined, overlaid
 
@@ -121,3 +122,37 @@ def test_colours_are_over_grey_and_only_where_there_is_heat() -> None:
 def test_more_heat_is_brighter_with_red_blindness_too(red: float) -> None:
     brightness = np.array(COLOURS) @ (red, 0.587, 0.114)
     assert (np.diff(brightness) > 10).all()
+
+
+def test_what_a_crop_did_not_see_stays_grey() -> None:
+    area = SquareFit(64, "crop").area(100, 200)
+    heat = heat_map(map_of((1,)), WHOLE, (64, 64), (50, 100), area)
+    seen = np.zeros((50, 100), bool)
+    seen[:, 25:75] = True
+    np.testing.assert_array_equal(np.isnan(heat), ~seen)
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_the_rim_of_a_letterbox_lies_outside_the_picture(flipped: bool) -> None:
+    """Four rows of places, of which the picture has the middle two."""
+    area = SquareFit(64, "letterbox").area(100, 200)
+    values = np.zeros((1, 4, 4), np.float32)
+    values[0, 2, 3] = 1
+    view = (View(0, 0, flipped, 64),)
+    heat = heat_map(values, view, (64, 64), (80, 160), area)
+    assert not np.isnan(heat).any()
+    row, column = hottest(heat)
+    assert 40 <= row < 80
+    assert column < 40 if flipped else column >= 120
+    inside = object_area(values, view, (64, 64), (80, 160), area)
+    assert inside[60, 20 if flipped else 140]
+    assert not inside[20].any()
+
+
+def test_a_crop_of_a_letterbox_lies_where_it_was_cut() -> None:
+    """The middle 32 of 64 pixels of the square show the middle half of the width, and all of the height."""
+    area = SquareFit(64, "letterbox").area(100, 200)
+    heat = heat_map(map_of((1,)), (View(16, 16, False, 32),), (64, 64), (80, 160), area)
+    seen = np.zeros((80, 160), bool)
+    seen[:, 40:120] = True
+    np.testing.assert_array_equal(np.isnan(heat), ~seen)

@@ -16,7 +16,6 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from fpcn_lightning import config
-from fpcn_lightning.cli.main import register
 
 SweepHere = Callable[..., None]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -48,7 +47,6 @@ sys.addaudithook(fail)
 
 @pytest.fixture
 def hydra_context() -> Iterator[HydraContext]:
-    register()
     with initialize_config_dir(str(config.CONF), version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None

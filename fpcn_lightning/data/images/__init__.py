@@ -15,12 +15,13 @@ a file of several pictures the first is read.
 **Limits.** `ImageLimits`: the size of the file is checked before it is read, the number of pixels before it is decoded.
 
 **Resizing.** `read_resized` resizes the whole image to the given height and width with Pillow's antialiased bilinear
-filter. A JPEG is first decoded at 1/2, 1/4 or 1/8 of its size, whichever is the smallest that still has at least twice
-the longer side of the target in both directions.
+filter, or makes a square of it (`SquareFit`). A JPEG is first decoded at 1/2, 1/4 or 1/8 of its size, whichever is the
+smallest that still has at least twice the longer side of the target in both directions.
 """
 
 from fpcn_lightning.data.images.decoding import SUFFIXES, Decoded, decode, open_image, read_resized
 from fpcn_lightning.data.images.files import read_file
+from fpcn_lightning.data.images.fit import FILL, Area, Fill, SquareFit
 from fpcn_lightning.data.images.limits import DEFAULT_LIMITS, ImageLimits, UnreadableImage
 from fpcn_lightning.data.images.reader import ImageReader
 from fpcn_lightning.data.images.scaling import SENSOR_BITS, to_eight_bits
@@ -28,13 +29,17 @@ from fpcn_lightning.data.images.shapes import Shape, ShapeRule
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "FILL",
     "SENSOR_BITS",
     "SUFFIXES",
+    "Area",
     "Decoded",
+    "Fill",
     "ImageLimits",
     "ImageReader",
     "Shape",
     "ShapeRule",
+    "SquareFit",
     "UnreadableImage",
     "decode",
     "open_image",

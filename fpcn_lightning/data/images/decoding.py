@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from fpcn_lightning.data.images.files import read_file
+from fpcn_lightning.data.images.fit import SquareFit
 from fpcn_lightning.data.images.limits import DEFAULT_LIMITS, ImageLimits, UnreadableImage
 from fpcn_lightning.data.images.scaling import to_eight_bits
 from fpcn_lightning.data.images.shapes import Shape, ShapeRule
@@ -88,12 +89,13 @@ def open_image(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.u
     return decode(read_file(path, limits), limits=limits).pixels
 
 
-def read_resized(path: Path, shape: Shape, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
-    """Open an image and resize it; a square loses the aspect ratio, as in the papers.
+def read_resized(path: Path, shape: Shape | SquareFit, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+    """Open an image and resize it.
 
     Args:
         path: the image file.
-        shape: height H and width W of the result in pixels.
+        shape: height H and width W of the result in pixels, whatever the proportions of the image; or how it becomes a
+            square.
         limits: what the file may cost.
 
     Returns:
@@ -105,13 +107,15 @@ def read_resized(path: Path, shape: Shape, limits: ImageLimits = DEFAULT_LIMITS)
     return decode(read_file(path, limits), shape, limits).pixels
 
 
-def decode(data: bytes, shape: Shape | ShapeRule | None = None, limits: ImageLimits = DEFAULT_LIMITS) -> Decoded:
+def decode(
+    data: bytes, shape: Shape | ShapeRule | SquareFit | None = None, limits: ImageLimits = DEFAULT_LIMITS
+) -> Decoded:
     """Decode the bytes of an image file.
 
     Args:
         data: the whole file.
         shape: height and width of the result in pixels, or a function that returns them for the height and the width of
-            the upright image; None keeps the full size.
+            the upright image, or how it becomes a square; None keeps the full size.
         limits: of the pixels.
 
     Raises:
@@ -123,7 +127,9 @@ def decode(data: bytes, shape: Shape | ShapeRule | None = None, limits: ImageLim
         if callable(shape):
             return _at_scale(data, shape, limits)
         picture, (width, height) = _upright(data, shape, limits)
-        if shape is not None:
+        if isinstance(shape, SquareFit):
+            picture = shape.applied(picture, height, width)
+        elif shape is not None:
             picture = picture.resize(shape[::-1], Image.Resampling.BILINEAR)
         digest = hashlib.sha1(data, usedforsecurity=False).hexdigest()
         # np.asarray would be read-only, which torch.from_numpy warns about.
@@ -145,7 +151,7 @@ def _at_scale(data: bytes, rule: ShapeRule, limits: ImageLimits) -> Decoded:
     return decode(data, shape, limits)
 
 
-def _upright(data: bytes, shape: Shape | None, limits: ImageLimits) -> tuple[Image.Image, tuple[int, int]]:
+def _upright(data: bytes, shape: Shape | SquareFit | None, limits: ImageLimits) -> tuple[Image.Image, tuple[int, int]]:
     """The image as upright RGB, a JPEG perhaps at a reduced size, and its upright (width, height) at full size."""
     if REPEATED_EXIF in data:
         raise UnreadableImage("damaged: its Exif block repeats its own header")
@@ -159,7 +165,8 @@ def _upright(data: bytes, shape: Shape | None, limits: ImageLimits) -> tuple[Ima
     stored = limits.check_pixels(*image.size)
     check_structure(data, str(image.format))
     if shape is not None:
-        image.draft(None, (2 * max(shape), 2 * max(shape)))  # a square, because the orientation is not known yet
+        longest = shape.side if isinstance(shape, SquareFit) else max(shape)
+        image.draft(None, (2 * longest, 2 * longest))  # a square, because the orientation is not known yet
     image.load()
     # Only now: a PNG may store its EXIF behind the pixels, and Pillow turns a TIFF while it loads it.
     orientation = _orientation(image)

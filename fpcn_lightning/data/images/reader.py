@@ -15,6 +15,7 @@ from typing import Self
 import numpy as np
 
 from fpcn_lightning.data.images.decoding import Decoded
+from fpcn_lightning.data.images.fit import SquareFit
 from fpcn_lightning.data.images.limits import DEFAULT_LIMITS, ImageLimits, UnreadableImage
 from fpcn_lightning.data.images.shapes import Shape, ShapeRule
 from fpcn_lightning.data.images.worker import MAX_REASON, READY, REPLY
@@ -71,7 +72,7 @@ class ImageReader:
         for process in idle[:1]:
             _SPARE.put(process)
 
-    def read(self, path: Path, shape: Shape | ShapeRule | None = None) -> Decoded:
+    def read(self, path: Path, shape: Shape | ShapeRule | SquareFit | None = None) -> Decoded:
         """Read a file and decode it as `decode` does.
 
         Raises:
@@ -155,7 +156,7 @@ class _Process:
             self.end()
             raise UserError(f"The process to read pictures ended with exit code {self._process.returncode}.")
 
-    def read(self, path: Path, shape: Shape | ShapeRule | None) -> Decoded:
+    def read(self, path: Path, shape: Shape | ShapeRule | SquareFit | None) -> Decoded:
         """As `ImageReader.read`."""
         try:
             # Absolute, because the working folder of the process may be another one.

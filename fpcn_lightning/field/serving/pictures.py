@@ -128,7 +128,7 @@ def _with_images(result: PictureResult, picture: NDArray[np.uint8], best: int) -
     heat = located = ""
     viewed = result.prediction.viewed
     assert viewed is not None  # since there is a prediction
-    place = viewed.views, viewed.shape, picture.shape[:2]
+    place = viewed.views, viewed.shape, picture.shape[:2], viewed.area
     if viewed.activation_maps is not None:
         heat = _data_uri(overlaid(picture, heat_map(viewed.activation_maps[:, best], *place)))
     if viewed.object_masks is not None:

@@ -83,6 +83,41 @@ def test_the_heat_map_shows_where_the_colour_is(model: BundleModel, tmp_path: Pa
     assert np.abs(cold - violet).sum() < np.abs(cold - yellow).sum()
 
 
+@pytest.mark.parametrize("kind", ["squashing", "cropping", "letterboxing"])
+@pytest.mark.parametrize("size", [(128, 64), (64, 128)], ids=["wide", "tall"])
+def test_heat_and_object_lie_on_the_photograph(
+    make_bundle: MakeBundle, tmp_path: Path, kind: str, size: tuple[int, int]
+) -> None:
+    """Something red in a dark photograph that is no square."""
+    views = {"kind": kind, "resize": 64, "side": 64, **({"fill": [40, 40, 40]} if kind == "letterboxing" else {})}
+    network = colour_network(side=64, masked=True)
+    model = BundleModel(read_bundle(make_bundle(model=network, object_mask=True, views=views)))
+    red = (48, 16, 80, 48) if size[0] > size[1] else (16, 48, 48, 80)  # left, top, right, bottom
+    path = paint(tmp_path / "dark.png", (40, 40, 40), size)
+    with Image.open(path) as picture:
+        picture.paste((255, 0, 0), red)
+        picture.save(path)
+    result = shown(model, path)
+    heat, located = decoded(result.heat).astype(int), decoded(result.located).astype(int)
+    assert heat.shape == located.shape == (size[1] * 5, size[0] * 5, 3)
+    inside = np.zeros(heat.shape[:2], bool)
+    inside[red[1] * 5 : red[3] * 5, red[0] * 5 : red[2] * 5] = True
+    bright_red = (located[..., 0] > 180) & (located[..., 1] < 90)
+    assert (bright_red & inside).sum() > 0.85 * inside.sum()  # the corners are rounded
+    assert not (bright_red & ~inside).any()
+    yellow = np.abs(heat - (253, 231, 37)).sum(2) < 260
+    assert (yellow & inside).sum() > 0.8 * yellow.sum() > 0
+    seen = heat.max(2) - heat.min(2) > 25  # in colour, where the network looked
+    if kind == "cropping":  # the middle square
+        side = 64 * 5
+        middle = (slice(None), slice(160, 160 + side)) if size[0] > size[1] else (slice(160, 160 + side), slice(None))
+        expected = np.zeros_like(seen)
+        expected[middle] = True
+        assert (seen == expected).mean() > 0.97
+    else:
+        assert seen.mean() > 0.97
+
+
 def test_a_bundle_without_activation_map_shows_the_picture_alone(make_bundle: MakeBundle, tmp_path: Path) -> None:
     model = BundleModel(read_bundle(make_bundle(activation_map=False, model=without_map())))
     result = shown(model, paint(tmp_path / "red.png"))
