@@ -211,8 +211,7 @@ class ExportConfig:
     bundle: str | None = None  # the folder; null: OUTPUT/bundles/EXPERIMENT-VARIANT-seed-N
     calibration_pictures: int = 128  # training images that the ranges of int8 are measured on, at least 100
     max_drop: float = 1.0  # points of test accuracy that an int8 file may lose
-    coverage: float = 0.95  # share of validation images that are not called unknown, 0..1
-    score: str = "energy"  # energy | probability: what `unknown` is decided by
+    coverage: float = 0.95  # share of known images that are not called unknown, 0..1
     executorch: bool = False  # files for ExecuTorch with XNNPACK as well
     micrometres_per_pixel: float | None = None  # of the photographs, where all have one scale; `fpcn map` keeps to it
     opset: int = 18  # of ONNX

@@ -35,7 +35,7 @@ Forms = dict[str, Callable[[NDArray[np.uint8]], object]]
 def network(backbone: str, size: int) -> DeployedNetwork:
     """A network of random weights whose batch norms have seen some images."""
     torch.manual_seed(0)
-    deployed = DeployedNetwork(Plain(CLASSES, size, backbone, pretrained=False))
+    deployed = DeployedNetwork(Plain(CLASSES, size, backbone, pretrained=False), size)
     deployed.network.train()
     with torch.no_grad():
         deployed.logits(torch.from_numpy(noise(8, size)))

@@ -1,20 +1,18 @@
 """`fpcn_lightning.load`: a bundle without PyTorch, a checkpoint or the folder of a run with it."""
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 
 from fpcn_lightning.data.files import with_home
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import MissingPackage, UserError
 from fpcn_lightning.field.bundle import read_bundle
+from fpcn_lightning.field.demo import resolved
 from fpcn_lightning.field.loaded import LoadedModel
 from fpcn_lightning.field.manifest import MANIFEST_NAME
 from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.runs.results import RESULT_NAME, read_result
 
 __all__ = ["LoadedModel", "load"]
-
-NEEDED = ("torch", "lightning", "timm", "hydra")
 
 
 def load(path: str | os.PathLike[str], *, file: str | None = None, threads: int | None = None) -> LoadedModel:
@@ -23,7 +21,7 @@ def load(path: str | os.PathLike[str], *, file: str | None = None, threads: int 
     Args:
         path: the folder of a bundle, which `fpcn train` or `task=export` wrote and which needs no PyTorch; a checkpoint
             (`.ckpt`); or the folder of a training, whose best checkpoint is used. A checkpoint is not calibrated: see
-            `LoadedModel.usability`.
+            `LoadedModel.usability`. `demo` is the installed bundle.
         file: model file of a bundle, such as `model.int8.onnx`; None is its default.
         threads: processor cores for the network of a bundle; None uses all.
 
@@ -35,7 +33,7 @@ def load(path: str | os.PathLike[str], *, file: str | None = None, threads: int 
         >>> model = fpcn_lightning.load("photographs-model")
         >>> table = model.predict("new-photographs")
     """
-    place = Path(with_home(os.fspath(path)))
+    place = resolved(Path(with_home(os.fspath(path))))
     if not place.exists():
         raise UserError(f"{place} does not exist: pass the folder of a bundle or of a training, or a checkpoint.")
     if (place / MANIFEST_NAME).is_file():
@@ -43,11 +41,8 @@ def load(path: str | os.PathLike[str], *, file: str | None = None, threads: int 
     checkpoint = _checkpoint(place)
     if file is not None:
         raise UserError(f"file={file}: only a bundle has several model files, and {place} is none.")
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise UserError(
-            f"{place} is no bundle but a training, which needs PyTorch; not installed: {', '.join(missing)}. "
-            "pip install 'fpcn-lightning[train]', or load the bundle that task=export makes of it."
-        )
+    alternative = ", or load the bundle that task=export makes of it"
+    MissingPackage.check(f"{place} is no bundle but a training, which", "train", alternative)
     from fpcn_lightning.deploy.checkpoint_model import CheckpointModel
 
     return LoadedModel(CheckpointModel(checkpoint))

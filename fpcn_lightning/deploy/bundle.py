@@ -1,6 +1,7 @@
 """Makes a bundle from a checkpoint: calibrates the network, writes all its forms, measures them, describes them."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from fpcn_lightning.deploy.card import CalibrationErrors, model_card
 from fpcn_lightning.deploy.manifests import FLOAT, INT8, PHONE_FLOAT, PHONE_INT8
 from fpcn_lightning.deploy.measure import check_predictions, measured_entry, predict_with_file, unknown_shares
 from fpcn_lightning.deploy.onnx_files import write_onnx
-from fpcn_lightning.deploy.predictions import DeployedPredictions, PicturePredictions, view_logits
+from fpcn_lightning.deploy.predictions import DeployedPredictions, PicturePredictions, view_logits, view_statistics
 from fpcn_lightning.deploy.quantise import write_int8
 from fpcn_lightning.deploy.wrapper import DeployedNetwork
 from fpcn_lightning.errors import UserError
@@ -28,6 +29,7 @@ from fpcn_lightning.modules.checkpoints import Loaded
 logger = logging.getLogger(__name__)
 
 MIN_CALIBRATION_PICTURES = 100  # with fewer, the ranges of int8 are not reliable
+MAX_DISTANCE_PICTURES = 2000  # that the distance is fitted to; more would not change its few numbers
 
 
 def check_config(config: ExportConfig) -> None:
@@ -71,10 +73,11 @@ def write_bundle(
     Raises:
         UserError: the network cannot be written, or the predictions of a file differ from those of PyTorch.
     """
-    deployed = DeployedNetwork(loaded.network, config.score)
+    deployed = DeployedNetwork(loaded.network, data.augmentation.evaluation_size)
     lineage = manifests.describe_lineage(loaded.record, checkpoint)
     shapes = ((picture.height, picture.width) for picture in data.index.pictures)
     scale = manifests.scale_of_views(data.augmentation, shapes, config.micrometres_per_pixel)
+    fitted_to = _fit_distance(deployed, data)
     reference, errors = _calibrate(deployed, data, evaluate_test=evaluate_test)
     usability = replace(judged(reference), notice=config.notice or "")
     if not usability.usable:
@@ -116,9 +119,25 @@ def write_bundle(
         outputs=outputs,
         photographs=photographs,
         pictures=len(pictures),
+        fitted_to=fitted_to,
         config=config,
     )
     (folder / CARD_NAME).write_text(card, encoding="utf-8")
+
+
+def _fit_distance(deployed: DeployedNetwork, data: RockDataModule) -> int:
+    """Fit the distance of `deployed` to the training pictures, as they are seen in validation; their number."""
+    chosen = _spread(data.split.train, MAX_DISTANCE_PICTURES)
+    logger.info("fitting the distance of unknown pictures to %d training pictures", len(chosen))
+    views = data.every_view(chosen, mirrored=data.augmentation.mirrored_views)
+    deployed.distance.fit(view_statistics(deployed, views, "distance of unknown pictures"))
+    return len(chosen)
+
+
+def _spread(train: Sequence[int], count: int) -> list[int]:
+    """At most `count` pictures, spread evenly over the split and thus over its classes."""
+    places = np.unique(np.linspace(0, len(train) - 1, min(count, len(train))).round().astype(int))
+    return [train[place] for place in places]
 
 
 def _calibrate(
@@ -157,10 +176,8 @@ def _calibration_error(predictions: PicturePredictions) -> float:
 
 
 def _calibration_pictures(data: RockDataModule, count: int) -> NDArray[np.uint8]:
-    """The centres of training pictures, uint8 [N, S, S, 3], spread evenly over the split and thus over its classes."""
-    train = data.split.train
-    chosen = np.unique(np.linspace(0, len(train) - 1, min(count, len(train))).round().astype(int))
-    images = data.pictures.centres([train[position] for position in chosen]).images
+    """The centres of training pictures, uint8 [N, S, S, 3]."""
+    images = data.pictures.centres(_spread(data.split.train, count)).images
     return images.permute(0, 2, 3, 1).contiguous().numpy()
 
 

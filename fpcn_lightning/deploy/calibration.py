@@ -5,6 +5,7 @@ All of it is fitted on the validation pictures, on which the best epoch was chos
 
 import math
 
+import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
@@ -52,9 +53,12 @@ def calibration_error(probabilities: Tensor, labels: Tensor) -> float:
 
 
 def threshold(scores: Tensor, coverage: float) -> float:
-    """The largest of the scores [P] that at least the share `coverage` of them reaches."""
-    below = math.floor((1 - coverage) * len(scores) + 1e-9)  # 0.05 * 20 is 1 in spite of rounding errors
-    return float(scores.sort().values[min(below, len(scores) - 1)])
+    """The score that a share `coverage` of other pictures of the same kind is expected to reach, from the scores [P].
+
+    The quantile of rank (1 - coverage) (P + 1), interpolated between two scores: with few pictures, the share of those
+    at hand is too optimistic (`experiments/unknown`). The lowest score if there are too few for the coverage.
+    """
+    return float(np.quantile(scores.double().numpy(), 1 - coverage, method="weibull"))
 
 
 def conformal_quantiles(probabilities: Tensor, labels: Tensor) -> dict[str, float]:

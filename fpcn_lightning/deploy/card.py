@@ -34,6 +34,7 @@ def model_card(
     outputs: Sequence[str],
     photographs: PhotographCounts,
     pictures: int,
+    fitted_to: int,
     config: ExportConfig,
 ) -> str:
     """The text of `card.md`.
@@ -49,6 +50,7 @@ def model_card(
         photographs: their numbers by class.
         usability: the verdict on the model.
         pictures: number of pictures on which the ranges of int8 were measured.
+        fitted_to: number of training pictures that the distance was fitted to.
         config: of the export.
     """
     environment = Environment(
@@ -76,6 +78,7 @@ def model_card(
         by_class=list(zip(data.classes, photographs["train"], photographs["val"], photographs["test"], strict=True)),
         usability=usability,
         pictures=pictures,
+        fitted_to=fitted_to,
         config=config,
         at_a_limit=at_a_limit(deployed.temperature),
         install=install_command(),

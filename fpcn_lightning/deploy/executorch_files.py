@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
+from fpcn_lightning.deploy.map_distance import MapDistance
 from fpcn_lightning.deploy.predictions import PredictViews
 from fpcn_lightning.deploy.wrapper import OUTPUTS, DeployedNetwork
 from fpcn_lightning.errors import MissingPackage, UserError
@@ -57,6 +58,7 @@ def write_int8_pte(deployed: DeployedNetwork, pictures: NDArray[np.uint8], path:
 
         example = _example(pictures.shape[1])
         quantiser = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
+        quantiser.set_module_type(MapDistance, None)  # few operations, whose small differences count
         prepared: nn.Module = prepare_pt2e(torch.export.export(_WithoutMask(deployed), example).module(), quantiser)
         with torch.no_grad():
             for picture in tqdm(torch.from_numpy(pictures), desc="ranges of int8", disable=None, leave=False):

@@ -13,7 +13,7 @@ from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.images import Shape
 from fpcn_lightning.data.squares import Cropping, Letterboxing
 from fpcn_lightning.data.tiles import Tiling
-from fpcn_lightning.deploy.wrapper import DeployedNetwork
+from fpcn_lightning.deploy.wrapper import SCORE, DeployedNetwork
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.manifest import (
     LABELS_NAME,
@@ -197,7 +197,7 @@ def write_manifest(
         object_mask="object_mask" in outputs,
         photographs=photographs,
         temperature=deployed.temperature,
-        score=deployed.score,
+        score=SCORE,
         coverage=coverage,
         lineage=asdict(lineage),
         micrometres_per_pixel=micrometres_per_pixel,

@@ -19,6 +19,7 @@ from fpcn_lightning.field.model import BundleModel
 
 CONFUSION_DIGITS = 4  # of a number of pictures
 PARITY = 1e-4  # of probability, between PyTorch and a file in float32
+SCORE_PARITY = 1e-2  # likewise, as a share of a score
 
 
 def predict_with_file(folder: Path, name: str, data: RockDataModule, *, evaluate_test: bool) -> DeployedPredictions:
@@ -38,7 +39,8 @@ def check_predictions(
     Accuracies are compared on the test pictures or, if these are not evaluated, on the validation pictures.
 
     Raises:
-        UserError: a float file returns other probabilities, or an int8 file loses more than `max_drop` points.
+        UserError: a float file returns other probabilities or scores, or an int8 file loses more than `max_drop`
+            points.
     """
     splits = {"validation": (predicted.val, reference.val)}
     if predicted.test and reference.test:
@@ -48,6 +50,12 @@ def check_predictions(
             if not distance <= PARITY:  # also if it is NaN
                 raise UserError(
                     f"{name} differs from PyTorch by {distance:.2g} in a probability, more than {PARITY:g}: try "
+                    "another export.opset."
+                )
+        for difference in (mine.score_difference(theirs) for mine, theirs in splits.values()):
+            if not difference <= SCORE_PARITY:
+                raise UserError(
+                    f"{name} differs from PyTorch by {difference:.1%} in a score, more than {SCORE_PARITY:.0%}: try "
                     "another export.opset."
                 )
         return

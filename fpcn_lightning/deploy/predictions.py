@@ -40,6 +40,11 @@ class PicturePredictions(NamedTuple):
         """The largest difference in any probability, 0..1."""
         return float((self.probabilities - other.probabilities).abs().max())
 
+    def score_difference(self, other: "PicturePredictions") -> float:
+        """The largest difference in a score as a share of the larger one, 0..1."""
+        larger = torch.maximum(self.score.abs(), other.score.abs()).clamp_min(1e-6)
+        return float(((self.score - other.score).abs() / larger).max())
+
 
 class DeployedPredictions(NamedTuple):
     """The predictions of one form of the network; those for the test pictures only if they are evaluated."""
@@ -49,15 +54,16 @@ class DeployedPredictions(NamedTuple):
 
 
 class ViewLogits(NamedTuple):
-    """The logits of PyTorch for N views; those of one picture follow each other."""
+    """The logits and scores of PyTorch for N views; those of one picture follow each other."""
 
     positions: Tensor  # long [N], of the picture in the index
     labels: Tensor  # long [N]
     logits: Tensor  # [N, C]
+    score: Tensor  # [N]
 
     def predictions(self, deployed: DeployedNetwork) -> PicturePredictions:
         """The predictions for whole pictures at the temperature of `deployed`."""
-        return _by_picture(self.positions, self.labels, *deployed.predictions(self.logits))
+        return _by_picture(self.positions, self.labels, deployed.probabilities(self.logits), self.score)
 
 
 def view_logits(deployed: DeployedNetwork, loader: Iterable[Batch], description: str) -> ViewLogits:
@@ -66,7 +72,7 @@ def view_logits(deployed: DeployedNetwork, loader: Iterable[Batch], description:
     with torch.inference_mode():
         for batch in tqdm(loader, desc=description, disable=None, leave=False):
             views, positions, labels = _without_padding(batch)
-            batches.append(ViewLogits(positions, labels, deployed.logits(views)))
+            batches.append(ViewLogits(positions, labels, *deployed.logits_and_score(views)))
     return ViewLogits(*(torch.cat(column) for column in zip(*batches, strict=True)))
 
 
@@ -78,6 +84,13 @@ def picture_predictions(predict: PredictViews, loader: Iterable[Batch], descript
         outputs = predict(views.numpy())
         batches.append((positions, labels, *map(torch.from_numpy, outputs[:2])))
     return _by_picture(*(torch.cat(column) for column in zip(*batches, strict=True)))
+
+
+def view_statistics(deployed: DeployedNetwork, loader: Iterable[Batch], description: str) -> Tensor:
+    """What the distance of `deployed` is fitted to, [N, D], of all views; `description` as above."""
+    with torch.inference_mode():
+        batches = tqdm(loader, desc=description, leave=False)
+        return torch.cat([deployed.statistics(_without_padding(batch)[0]) for batch in batches])
 
 
 def _by_picture(positions: Tensor, labels: Tensor, probabilities: Tensor, score: Tensor) -> PicturePredictions:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fpcn_lightning.deploy.bias_correction import correct_biases
+from fpcn_lightning.deploy.wrapper import OUTPUTS
 from fpcn_lightning.library_warnings import silenced
 
 BATCH = 8  # pictures
@@ -23,7 +24,8 @@ def write_int8(source: Path, target: Path, pictures: NDArray[np.uint8]) -> None:
     """Quantise an ONNX file statically: feature maps to uint8, weights to int8 with a scale for each channel.
 
     The last layers stay in float32, since later layers cannot compensate their errors, and so do the first ones: they
-    are the most sensitive, and too small to gain anything in size or time.
+    are the most sensitive, and too small to gain anything in size or time. So does what only the score is computed
+    from.
 
     Args:
         source: the file in float32.
@@ -47,7 +49,7 @@ def write_int8(source: Path, target: Path, pictures: NDArray[np.uint8]) -> None:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             op_types_to_quantize=list(QUANTISED),
-            nodes_to_exclude=_float_layers(nodes),
+            nodes_to_exclude=[*_float_layers(nodes), *_score_nodes(nodes)],
             extra_options={"TensorQuantOverrides": _seven_bits(nodes)},
         )
         correct_biases(prepared, target, _batches(pictures, "biases of int8"))
@@ -83,6 +85,17 @@ def _float_layers(nodes: Any) -> list[str]:
             before_weights[name] |= before
     last = [node for node in weighted if not any(before_weights[name] for name in node.output)]
     return [node.name for node in (*weighted[:FIRST], *last)]
+
+
+def _score_nodes(nodes: Any) -> list[str]:
+    """The nodes that nothing but the score is computed from: few operations, whose small differences count."""
+    needed, found = set(OUTPUTS) - {"score"}, []  # needed: tensors that another output is computed from
+    for node in reversed(nodes):
+        if needed.isdisjoint(node.output):
+            found.append(node.name)
+        else:
+            needed.update(node.input)
+    return found
 
 
 def _seven_bits(nodes: Any) -> dict[str, list[dict[str, Any]]]:

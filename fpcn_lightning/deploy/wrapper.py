@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fpcn_lightning.errors import check_choice
+from fpcn_lightning.deploy.map_distance import MapDistance
 from fpcn_lightning.models.network import Network
 
-SCORES = ("energy", "probability")
+SCORE = "feature distance"  # what `score` is, in the words of the manifest
 OUTPUTS = ("probabilities", "score", "activation_map", "object_mask")
 """What a file of a bundle returns, in this order; the last two only where the network has them."""
 
@@ -17,24 +17,20 @@ class DeployedNetwork(nn.Module):
 
     Args:
         network: is set to evaluation mode.
-        score: what distinguishes pictures of the trained kind from others: `energy`, the logarithm of the sum of the
-            exponentials of the logits (Liu et al., NeurIPS 2020, at temperature 1), or `probability`, the calibrated
-            one of the most likely class (Hendrycks, Gimpel, ICLR 2017).
+        side: height and width of the pictures, pixels.
 
     Attributes:
         temperature: by which logits are divided before the softmax; 1 until it is set.
-
-    Raises:
-        UserError: there is no such score.
+        distance: from the pictures of the training; its negative is the score. It has to be fitted.
     """
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, network: Network, score: str = "energy") -> None:
+    def __init__(self, network: Network, side: int) -> None:
         super().__init__()
-        check_choice("export.score", score, SCORES)
-        self.network, self.score = network.eval(), score
+        self.network = network.eval()
+        self.distance = MapDistance(self.network, side)
         self.temperature = 1.0
         mean, std = (torch.tensor(values, dtype=torch.float64) for values in (network.mean, network.std))
         self.register_buffer("weight", (1 / (255 * std)).float().diag()[:, :, None, None], persistent=False)
@@ -45,16 +41,32 @@ class DeployedNetwork(nn.Module):
         activation map [B, C, h, w] and object mask [B, h, w].
         """
         normalised = self.normalised(images)
-        explained = self.network.explained(normalised)
+        with self.distance.watching(self.network) as maps:
+            explained = self.network.explained(normalised)
+            logits = self.network(normalised) if explained is None else explained.logits
+        predicted = self.probabilities(logits), -self.distance(maps, normalised)
         if explained is None:
-            return self.predictions(self.network(normalised))
+            return predicted
         located = () if explained.mask is None else (explained.mask.float(),)
-        return (*self.predictions(explained.logits), explained.maps, *located)
+        return (*predicted, explained.maps, *located)
 
-    def predictions(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities [B, C] and score [B] for logits [B, C]."""
-        probabilities = (logits / self.temperature).softmax(1)
-        return probabilities, logits.logsumexp(1) if self.score == "energy" else probabilities.amax(1)
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Probabilities [B, C] for logits [B, C]."""
+        return (logits / self.temperature).softmax(1)
+
+    def logits_and_score(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [B, C] and score [B] of pictures, uint8 [B, S, S, 3]."""
+        normalised = self.normalised(images)
+        with self.distance.watching(self.network) as maps:
+            logits = self.network(normalised)
+        return logits, -self.distance(maps, normalised)
+
+    def statistics(self, images: Tensor) -> Tensor:
+        """What the distance is fitted to, [B, D], of pictures, uint8 [B, S, S, 3]."""
+        normalised = self.normalised(images)
+        with self.distance.watching(self.network) as maps:
+            self.network(normalised)
+        return self.distance.statistics(maps, normalised)
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits [B, C] of pictures, uint8 [B, S, S, 3]."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fpcn_lightning.data.files import with_home
 from fpcn_lightning.data.images import DEFAULT_LIMITS, ImageLimits, ImageReader
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import MissingPackage, UserError
 from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.field.predict import check_counts, prediction_rows, table_of
 from fpcn_lightning.field.sources import PictureSource, read_source
@@ -87,12 +87,9 @@ class LoadedModel:
         Raises:
             UserError: pandas is missing, there is no such folder or list, or a number cannot be used.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise UserError(
-                "predict returns a pandas.DataFrame, and pandas is not installed: pip install 'fpcn-lightning[pandas]'."
-            ) from None
+        MissingPackage.check("predict returns a pandas.DataFrame and", "pandas")
+        import pandas
+
         check_counts(top=top, batch_size=batch_size)
         found = _source(photographs, recursive)
         table = table_of(self._model, found, top, coverage)

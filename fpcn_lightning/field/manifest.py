@@ -11,7 +11,8 @@ Every ONNX file takes `images`, uint8 [B, S, S, 3], RGB: views as `views` descri
 else: normalisation and softmax are in the graph), and returns
 
 - `probabilities`, float32 [B, C], calibrated: the softmax of the logits divided by the temperature;
-- `score`, float32 [B]: higher for pictures of the kind that the network was trained with;
+- `score`, float32 [B]: higher for pictures of the kind that the network was trained with. How it is computed is part of
+  the graph: since schema 1 was published, first from the logits, then from feature maps;
 - `activation_map`, float32 [B, C, h, w], if the manifest says so: what each place of the view adds to the logit of
   each class. The sum over all places and the bias of the class is the logit. A factor of a whole channel that depends
   on the picture (the gate of FPCN) counts as fixed;
@@ -105,8 +106,8 @@ class Manifest(TypedDict):
     default: str  # name of the ONNX file that is used by default
     activation_map: bool
     temperature: float
-    score: str  # how the score is computed: energy or probability
-    coverage: float  # share of validation pictures that are not `unknown`, 0..1
+    score: str  # how the score is computed, for people: feature distance; energy or probability in earlier bundles
+    coverage: float  # share of known pictures that are expected not to be `unknown`, 0..1
     lineage: dict[str, object]  # checkpoint, its hash, seed, split, teacher: for people
     micrometres_per_pixel: NotRequired[float | None]  # of the views, the network's input; None if unknown
     object_mask: NotRequired[bool]  # False where it is absent

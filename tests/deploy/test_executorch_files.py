@@ -19,7 +19,7 @@ from tests.deploy.test_onnx_files import PRESETS, SIDE, pictures
 def test_a_phone_gets_the_prediction_and_its_activation_map(options: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("executorch")
     torch.manual_seed(0)
-    deployed = DeployedNetwork(FPCN(4, SIDE, "test_resnet", pretrained=False, **options))
+    deployed = DeployedNetwork(FPCN(4, SIDE, "test_resnet", pretrained=False, **options), SIDE)
     write_pte(deployed, SIDE, tmp_path / "model.pte")
     images = pictures(2)
     with torch.no_grad():

@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 import torch
 from torch import Tensor
@@ -55,10 +57,18 @@ def test_a_float_file_must_give_the_same_probabilities(split: str) -> None:
             check_predictions("model.onnx", entry("fp32"), predicted, reference, 1.0)
 
 
+def test_a_float_file_must_give_the_same_scores() -> None:
+    reference = both(pictures(10), None)
+    for factor, message in ((1.009, None), (1.02, "in a score"), (float("nan"), "in a score")):
+        predicted = both(pictures(10)._replace(score=torch.arange(200.0) * factor), None)
+        with pytest.raises(UserError, match=message) if message else contextlib.nullcontext():
+            check_predictions("model.onnx", entry("fp32"), predicted, reference, 1.0)
+
+
 def test_measurements_are_in_the_entry() -> None:
     predicted, reference = both(pictures(0), pictures(10)), both(pictures(0), pictures(4))
     measured = measured_entry(entry("int8"), predicted, reference, 0.9)
-    assert (measured["accuracy"], measured["agreement"], measured["threshold"]) == (0.95, 0.97, 20.0)
+    assert (measured["accuracy"], measured["agreement"], measured["threshold"]) == (0.95, 0.97, pytest.approx(19.1))
     assert measured["quantiles"]["0.9"] == pytest.approx(0.2)
     assert unknown_shares(measured, predicted) == (0.1, 0.1)
     without_test = both(pictures(0), None)

@@ -37,12 +37,14 @@ def deployed() -> DeployedNetwork:
     """A network with its own statistics in every batch normalisation, and confident."""
     torch.manual_seed(0)
     network = Plain(4, SIDE, "test_efficientnet", pretrained=False)
-    wrapped = DeployedNetwork(network)
+    wrapped = DeployedNetwork(network, SIDE)
     network.train()
     with torch.no_grad():
         for seed in range(10):
             wrapped.logits(torch.from_numpy(pictures(16, seed)))
     network.eval()
+    with torch.no_grad():
+        wrapped.distance.fit(wrapped.statistics(torch.from_numpy(pictures(100, seed=20))))
     wrapped.temperature = 0.02
     return wrapped
 
@@ -81,13 +83,38 @@ def test_int8_predicts_nearly_the_same_with_less_than_half_of_the_size(files: di
 
 
 def test_small_and_sensitive_layers_are_not_quantised(files: dict[str, Path]) -> None:
-    """The first three layers, one of which normalises, and the two that make logits and activation map."""
+    """The first three layers, one of which normalises, the two that make logits and activation map, and the score."""
     graph = onnx.load(files["int8"]).graph
     made = {output: node.op_type for node in graph.node for output in node.output}
     weighted = [node for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+    (projection,) = [node for node in weighted if "distance.axes" in node.input]
+    weighted.remove(projection)
     floats = [made.get(node.input[1]) != "DequantizeLinear" for node in weighted]
     assert floats == [True] * 3 + [False] * (len(weighted) - 5) + [True] * 2
     assert len(weighted) > 10
+    assert not of_score(graph) & {"QuantizeLinear", "DequantizeLinear"}
+
+
+def of_score(graph: Any) -> set[str]:
+    """The operators between the statistics of the maps, which are means, and the score."""
+    made = {output: node for node in graph.node for output in node.output}
+    pending, found = ["score"], set()
+    while pending:
+        node = made.get(pending.pop())
+        if node is not None:
+            found.add(node.op_type)
+            pending += [] if node.op_type == "ReduceMean" else node.input
+    assert {"MatMul", "Concat", "ReduceMean"} <= found
+    return found
+
+
+def test_int8_has_nearly_the_same_scores(files: dict[str, Path]) -> None:
+    known, coarse = pictures(64, seed=40), pictures(64, seed=50)[:, ::8, ::8].repeat(8, axis=1).repeat(8, axis=2)
+    coarse = np.tile(coarse[:, :16, :16], (1, 4, 4, 1))
+    exact, rounded = (outputs_of(files[precision], known)[1] for precision in ("fp32", "int8"))
+    other = outputs_of(files["int8"], coarse)[1]
+    assert np.abs(rounded / exact - 1).mean() < 0.1
+    assert (other < np.quantile(rounded, 0.05)).mean() > 0.9
 
 
 def test_corrected_biases_restore_the_means(
@@ -126,7 +153,7 @@ def test_a_network_that_onnx_does_not_support_is_reported(
 @pytest.mark.parametrize("inference_mode", ["as_trained", "masked", "mean"])
 def test_the_fusion_of_pairs_is_in_the_file_only_where_it_is_used(inference_mode: str, tmp_path: Path) -> None:
     network = FPCN(4, SIDE, "test_efficientnet", pretrained=False, inference_mode=inference_mode)
-    write_onnx(DeployedNetwork(network), SIDE, tmp_path / "model.onnx", OPSET)
+    write_onnx(DeployedNetwork(network, SIDE), SIDE, tmp_path / "model.onnx", OPSET)
     names = {each.name for each in onnx.load(tmp_path / "model.onnx").graph.initializer}
     assert any("fusion" in name for name in names) == (inference_mode == "as_trained")
 
@@ -150,7 +177,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 def test_maps_and_masks_of_both_files_are_those_of_pytorch(preset: str, tmp_path: Path) -> None:
     side = 4 * SIDE  # for maps of 4 x 4 places
     torch.manual_seed(0)
-    deployed = DeployedNetwork(FPCN(4, side, "test_resnet", pretrained=False, **PRESETS[preset]))
+    deployed = DeployedNetwork(FPCN(4, side, "test_resnet", pretrained=False, **PRESETS[preset]), side)
     exact, rounded = tmp_path / "model.onnx", tmp_path / "model.int8.onnx"
     assert write_onnx(deployed, side, exact, OPSET) == OUTPUTS
     write_int8(exact, rounded, pictures(100, seed=20).repeat(4, axis=1).repeat(4, axis=2))

@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 
 from fpcn_lightning.deploy.wrapper import OUTPUTS, DeployedNetwork
-from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.fpcn import FPCN
 from fpcn_lightning.models.lenet import LeNet
 from fpcn_lightning.models.plain import Plain
@@ -31,22 +30,21 @@ def fpcn(**options: Any) -> FPCN:
 def test_bytes_are_prepared_as_in_training() -> None:
     module = classifier_of(config_of("model=plain", "trainer=smoke")).eval()
     expected = module.normalised(pictures().permute(0, 3, 1, 2))
-    torch.testing.assert_close(DeployedNetwork(module.network).normalised(pictures()), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        DeployedNetwork(module.network, 64).normalised(pictures()), expected, rtol=1e-5, atol=1e-6
+    )
 
 
 @torch.no_grad()
-def test_predictions_are_calibrated_and_the_score_is_that_of_its_paper() -> None:
-    deployed = DeployedNetwork(plain(), "energy")
+def test_predictions_are_calibrated_and_the_score_is_the_distance() -> None:
+    deployed = DeployedNetwork(plain(), 64)
+    deployed.distance.fit(deployed.statistics(pictures(20)))
     deployed.temperature = 0.5
-    logits = deployed.logits(pictures())
-    probabilities, score, _ = deployed(pictures())
-    torch.testing.assert_close(probabilities, (2 * logits).softmax(1))
-    torch.testing.assert_close(score, logits.exp().sum(1).log())
-    probable = DeployedNetwork(plain(), "probability")
-    probable.temperature = 0.5
-    torch.testing.assert_close(probable(pictures())[1], probabilities.amax(1))
-    with pytest.raises(UserError, match=r"export\.score=entropy is unknown: choose one of energy, probability"):
-        DeployedNetwork(plain(), "entropy")
+    logits, score = deployed.logits_and_score(pictures())
+    outputs = deployed(pictures())
+    torch.testing.assert_close(outputs[0], (2 * logits).softmax(1))
+    torch.testing.assert_close(outputs[1], score)
+    assert torch.equal(logits, deployed.logits(pictures()))
 
 
 EXPLAINED: dict[str, dict[str, Any]] = {
@@ -66,7 +64,7 @@ EXPLAINED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", ["plain", *EXPLAINED])
 def test_the_activation_map_sums_up_to_the_prediction(name: str) -> None:
     network = plain() if name == "plain" else fpcn(**EXPLAINED[name])
-    deployed = DeployedNetwork(network)
+    deployed = DeployedNetwork(network, 64)
     logits = deployed.logits(pictures())
     maps = deployed(pictures())[2]
     assert maps.shape[:2] == (3, 4)
@@ -80,18 +78,18 @@ def test_the_activation_map_sums_up_to_the_prediction(name: str) -> None:
 @torch.no_grad()
 def test_a_gate_is_part_of_the_activation_map() -> None:
     network = fpcn()
-    gated = DeployedNetwork(network)(pictures())[2]
+    gated = DeployedNetwork(network, 64)(pictures())[2]
     assert network.contrast is not None
     network.contrast.fusion.expand.bias.fill_(0)  # most channels are then almost closed
     network.contrast.fusion.expand.bias[0] = 1
-    assert not torch.allclose(DeployedNetwork(network)(pictures())[2], gated)
+    assert not torch.allclose(DeployedNetwork(network, 64)(pictures())[2], gated)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("inference_mode", FPCN.inference_modes)
 def test_the_object_mask_is_the_located_object(inference_mode: str) -> None:
     network = fpcn(inference_mode=inference_mode)
-    deployed = DeployedNetwork(network)
+    deployed = DeployedNetwork(network, 64)
     mask = deployed(pictures())[OUTPUTS.index("object_mask")]
     assert mask.dtype == torch.float32
     located = network.predict(deployed.normalised(pictures())).mask
@@ -102,9 +100,9 @@ def test_the_object_mask_is_the_located_object(inference_mode: str) -> None:
 
 @torch.no_grad()
 def test_a_network_trained_without_mask_locates_nothing() -> None:
-    assert len(DeployedNetwork(fpcn(mask=False))(pictures())) == len(DeployedNetwork(plain())(pictures())) == 3
+    assert len(DeployedNetwork(fpcn(mask=False), 64)(pictures())) == len(DeployedNetwork(plain(), 64)(pictures())) == 3
 
 
 @torch.no_grad()
 def test_without_a_feature_map_there_is_no_activation_map() -> None:
-    assert len(DeployedNetwork(LeNet(4, 64))(pictures())) == 2
+    assert len(DeployedNetwork(LeNet(4, 64), 64)(pictures())) == 2

@@ -76,7 +76,7 @@ def test_a_bundle_has_the_accuracy_of_its_run(tiles: bool, train: Train, tmp_pat
     images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     loaded = checkpoints.load(folder / "checkpoints" / "best.ckpt")
     with torch.no_grad():
-        deployed = DeployedNetwork(loaded.network)
+        deployed = DeployedNetwork(loaded.network, 64)
         logits = deployed.logits(torch.from_numpy(images))
         maps = deployed(torch.from_numpy(images))[2].numpy()
     expected = (logits / bundle.temperature).softmax(1).numpy()
@@ -181,7 +181,7 @@ def test_tiles_are_combined_to_predictions_for_whole_pictures(rocks: Path) -> No
     config = config_of("trainer=smoke", "data=folder", "model=plain", f"data.root={rocks}", *overrides)
     data = build.datamodule(config.data, 0)
     data.prepare_data()
-    deployed = DeployedNetwork(Plain(len(data.classes), 64, "test_resnet", pretrained=False))
+    deployed = DeployedNetwork(Plain(len(data.classes), 64, "test_resnet", pretrained=False), 64)
     views = view_logits(deployed, data.val_dataloader(), "val")
     assert len(views.logits) > len(data.split.val)
     predictions = views.predictions(deployed)
