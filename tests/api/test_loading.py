@@ -17,6 +17,7 @@ from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.sampler import PADDING
 from fpcn_lightning.deploy.checkpoint_model import NOT_CALIBRATED
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.command import main
 from fpcn_lightning.field.results import csv_line
 from fpcn_lightning.modules.checkpoints import PREFIX, RECORD
@@ -122,7 +123,8 @@ except fpcn_lightning.errors.UserError as error:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.splitlines() == [
         "('red', 'green', 'blue')",
-        "predict returns a pandas.DataFrame, and pandas is not installed: pip install 'fpcn-lightning[pandas]'.",
+        "predict returns a pandas.DataFrame and needs pandas, which is not installed: "
+        "pip install 'fpcn-lightning[pandas]'.",
     ]
 
 
@@ -194,4 +196,10 @@ except fpcn_lightning.errors.UserError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert "which needs PyTorch; not installed: torch, lightning. pip install 'fpcn-lightning[train]'" in done.stdout
+    needed = "which needs torch, lightning, which are not installed: pip install 'fpcn-lightning[train]', or load the"
+    assert needed in done.stdout
+
+
+def test_the_installed_demonstration_is_loaded_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert fpcn_lightning.load("demo").classes == read_bundle(Path("demo")).classes
