@@ -76,7 +76,9 @@ def generated() -> dict[str, Callable[[], str]]:
 
 def all_places() -> dict[str, str]:
     """Path in the site of everything in it, by its path in the repository; generated pages are as if in `docs/`."""
-    return {**sources(), **{f"docs/{place}": place for place in generated()}}
+    places = {**sources(), **{f"docs/{place}": place for place in generated()}}
+    folders = {path.removesuffix("/index.md"): place for path, place in places.items() if path.endswith("/index.md")}
+    return {**folders, **places}
 
 
 def write_pages(folder: Path) -> None:

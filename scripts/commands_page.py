@@ -3,7 +3,7 @@
 import io
 import os
 import re
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 
 from fpcn_lightning.cli.help import help_text
 from fpcn_lightning.config import CONF
@@ -35,13 +35,17 @@ def page() -> str:
 def subcommands(text: str) -> list[str]:
     """The names of the commands in the help of `fpcn`."""
     listed = text.partition("COMMAND\n")[2].partition("\n\n")[0]
-    return re.findall(r"^    (\w+)", listed, re.MULTILINE)
+    return re.findall(r"^    ([\w-]+)", listed, re.MULTILINE)
 
 
 def _help_of_fpcn(*words: str) -> str:
     os.environ["COLUMNS"] = _WIDTH  # what argparse wraps lines at
-    with redirect_stdout(io.StringIO()) as text, suppress(SystemExit):
-        main([*words, "--help"])
+    with redirect_stdout(io.StringIO()) as text:
+        try:
+            main([*words, "--help"])
+        except SystemExit as end:
+            if end.code:
+                raise RuntimeError(f"fpcn {' '.join(words)} --help fails.") from end
     return text.getvalue()
 
 

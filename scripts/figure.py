@@ -105,7 +105,9 @@ def draw(path: Path, rocks: Path, sections: Path) -> None:
         sections: bundle for sections.
     """
     figure = new_figure(*_SIZE, dpi=_DOTS_PER_INCH)
-    left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.3))
+    halves = figure.subfigures(1, 2, width_ratios=(1.0, 1.3))
+    assert isinstance(halves, np.ndarray)
+    left, right = halves
     panels = left.subplots(2, 2)
     _draw_photograph(panels, rocks)
     left.suptitle("one photograph", fontsize="medium")
@@ -115,8 +117,9 @@ def draw(path: Path, rocks: Path, sections: Path) -> None:
     right.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
-    canvas.draw()
-    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    drawn = Image.fromarray(pixels).convert("RGB")
     with atomic_write(path) as temporary:
         few = drawn.quantize(palette=drawn.quantize(_COLOURS), dither=Image.Dither.FLOYDSTEINBERG)
         few.save(temporary, "PNG", optimize=True)
@@ -161,7 +164,7 @@ def _draw_probabilities(axes: Axes, classes: tuple[str, ...], probabilities: NDA
     colours = ["#3f90da" if place == best else "#94a4a2" for place in places]
     axes.barh(places, probabilities, color=colours, height=0.55)
     for place, probability in zip(places, probabilities, strict=True):
-        axes.text(probability + 0.03, place, f"{probability:.0%}", va="center", fontsize="small")
+        axes.text(float(probability) + 0.03, float(place), f"{probability:.0%}", va="center", fontsize="small")
     axes.set_yticks(places, classes, fontsize="small")
     axes.set_xlim(0, 1.25)
     axes.invert_yaxis()

@@ -66,6 +66,12 @@ def test_every_subcommand_is_on_the_page_of_commands() -> None:
     for name in ("train", "predict", "check", "map", "serve", "info"):
         assert f"usage: fpcn {name} " in page
     assert "### `--help experiment`" in page
+    assert commands_page.subcommands("  COMMAND\n    predict   a\n    demo-photos b\n\nexamples:") == [
+        "predict",
+        "demo-photos",
+    ]
+    with pytest.raises(RuntimeError, match="fpcn unknown --help fails"):
+        commands_page._help_of_fpcn("unknown")
 
 
 @pytest.mark.parametrize("name", [name for name in build_docs.sources() if name.endswith(".md")])

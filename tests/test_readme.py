@@ -6,6 +6,7 @@ import re
 import runpy
 import shlex
 import subprocess
+import tomllib
 from contextlib import redirect_stdout, suppress
 from functools import cache
 from pathlib import Path
@@ -118,7 +119,7 @@ def test_a_script_of_the_notebook_finds_what_it_imports(script: Path) -> None:
     assert callable(runpy.run_path(str(script), run_name="notebook")["main"])
 
 
-@pytest.mark.parametrize("choice", found(rf"`((?:{GROUPS})[\w.]*=[a-z\d_.]+)`"))
+@pytest.mark.parametrize("choice", found(rf"`((?:{GROUPS})(?:\.\w+)*=[a-z\d_.]+)`"))
 def test_a_choice_of_the_documentation_exists(choice: str) -> None:
     composed(choice)
 
@@ -144,6 +145,13 @@ def test_a_path_in_the_documentation_exists(path: str) -> None:
 @pytest.mark.parametrize("target", found(r"(?:^|`)make ([a-z-]+)"))
 def test_a_target_of_the_documentation_is_in_the_makefile(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_the_extras_of_the_documentation_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = {extra for extras in found(r"(?:fpcn-lightning|'\.)\[([\w,]+)\]") for extra in extras.split(",")}
+    assert "train" in named
+    assert named - project["optional-dependencies"].keys() == set()
 
 
 @pytest.mark.parametrize("row", re.findall(r"^\| \[.*experiments/.*$", PAGES["README.md"], re.MULTILINE))
