@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fpcn_lightning.data.preparation import make_augmentation
 from fpcn_lightning.deploy.manifests import describe_lineage
-from fpcn_lightning.deploy.wrapper import DeployedNetwork
+from fpcn_lightning.deploy.wrapper import SCORE, DeployedNetwork
 from fpcn_lightning.field.bundle import Bundle
 from fpcn_lightning.field.manifest import ModelFile
 from fpcn_lightning.field.model import BundleModel, ModelOutputs
@@ -23,8 +23,8 @@ NOT_CALIBRATED = "a checkpoint is not calibrated: export it for probabilities an
 class CheckpointModel(BundleModel):
     """The network of a checkpoint; its views are those of validation and test.
 
-    It has no threshold, so that no photograph is `unknown`, and no prediction sets; its bundle is not usable, with the
-    reason `NOT_CALIBRATED`.
+    The distance from the training pictures is fitted at export: here the score is 0, no photograph is `unknown`, and
+    there are no prediction sets; its bundle is not usable, with the reason `NOT_CALIBRATED`.
 
     Args:
         checkpoint: the file.
@@ -37,21 +37,22 @@ class CheckpointModel(BundleModel):
         digest = file_hash(checkpoint, "checkpoint")
         loaded = load(checkpoint)
         lineage = describe_lineage(loaded.record, checkpoint)
-        self._network = DeployedNetwork(loaded.network)
+        views = make_augmentation(loaded.record.data)
+        self._network = DeployedNetwork(loaded.network, views.evaluation_size)
         self.file = checkpoint.name
         self.bundle = Bundle(
             folder=checkpoint.parent,
             digest=digest,
             name=f"{lineage.name}-{lineage.variant}",
             classes=tuple(loaded.record.classes),
-            views=make_augmentation(loaded.record.data),
+            views=views,
             micrometres_per_pixel=None,
             files={self.file: _entry(checkpoint, digest)},
             default=self.file,
             activation_map=False,
             object_mask=False,
             photographs=None,
-            score=self._network.score,
+            score=SCORE,
             coverage=1.0,
             temperature=self._network.temperature,
             lineage=dict(vars(lineage)),
@@ -62,9 +63,8 @@ class CheckpointModel(BundleModel):
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.uint8]) -> ModelOutputs:
         """Classify views, uint8 [B, S, S, 3], RGB."""
-        outputs = self._network.predictions(self._network.logits(torch.from_numpy(images)))
-        probabilities, score = (each.numpy() for each in outputs)
-        return ModelOutputs(probabilities, score, None, None)
+        probabilities = self._network.probabilities(self._network.logits(torch.from_numpy(images)))
+        return ModelOutputs(probabilities.numpy(), np.zeros(len(images), np.float32), None, None)
 
 
 def _entry(checkpoint: Path, digest: str) -> ModelFile:

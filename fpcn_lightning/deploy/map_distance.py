@@ -97,7 +97,7 @@ class MapDistance(nn.Module):
 
     def fit(self, statistics: Tensor) -> None:
         """Fit the distribution to the `statistics` [N, D] of training pictures, N at least 1."""
-        parts = statistics.double().split([size for size in self._sizes for _ in range(2)], dim=1)
+        parts = torch.split(statistics.double(), [size for size in self._sizes for _ in range(2)], dim=1)
         roots = [part.square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny) for part in parts]
         scale = torch.cat([SLOPE / root.expand(part.shape[1]) for part, root in zip(parts, roots, strict=True)])
         mean, axes, variances, rest = _principal_axes(_compressed(statistics.double(), scale).numpy())

@@ -89,7 +89,7 @@ def picture_predictions(predict: PredictViews, loader: Iterable[Batch], descript
 def view_statistics(deployed: DeployedNetwork, loader: Iterable[Batch], description: str) -> Tensor:
     """What the distance of `deployed` is fitted to, [N, D], of all views; `description` as above."""
     with torch.inference_mode():
-        batches = tqdm(loader, desc=description, leave=False)
+        batches = tqdm(loader, desc=description, disable=None, leave=False)
         return torch.cat([deployed.statistics(_without_padding(batch)[0]) for batch in batches])
 
 

@@ -64,7 +64,7 @@ def seconds_of_reading(found: Sequence[ListedFile], config: DataConfig) -> float
     if not unread:
         return 0.0
     seconds = []
-    shape = make_augmentation(config).squashed
+    shape = make_augmentation(config).square
     with ImageReader(image_limits(config)) as reader:
         count = min(SAMPLE, len(unread))
         for place in range(count):
