@@ -32,6 +32,11 @@ def run_folder() -> str:
     return str(HydraConfig.get().runtime.output_dir) if HydraConfig.initialized() else "."
 
 
+def sweep_folder(default: str) -> str:
+    """The folder of the sweep that a run belongs to, where its other runs are; outside a run the default."""
+    return str(HydraConfig.get().sweep.dir) if HydraConfig.initialized() else default
+
+
 def make_importable() -> None:
     """Let Hydra import `conf/` under the name that it has in a wheel; in a checkout it lies beside the package."""
     if CONF.parent == PACKAGE or CONF_MODULE in sys.modules:
@@ -46,3 +51,4 @@ make_importable()
 ConfigStore.instance().store(name="fpcn_lightning_schema", node=Config)
 OmegaConf.register_new_resolver("choice", chosen, replace=True)
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
+OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)
