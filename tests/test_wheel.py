@@ -135,7 +135,7 @@ def test_the_light_installation_says_what_else_is_needed(
 
 
 def test_experiments_in_the_light_installation_are_one_sentence(light: Path, tmp_path: Path) -> None:
-    line = [light / "python", "-m", "fpcn_lightning", "+experiment=demo"]
+    line = [str(light / "python"), "-m", "fpcn_lightning", "+experiment=demo"]
     done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert (done.returncode, done.stderr) == (
         2,
