@@ -86,11 +86,15 @@ class MapDistance(nn.Module):
         return torch.cat(found, 1)
 
     def forward(self, maps: Maps, images: Tensor) -> Tensor:
-        """The distance [B] of pictures from their maps and the normalised `images` [B, 3, S, S].
+        """The distance [B] of pictures from their maps and the normalised `images` [B, 3, S, S]."""
+        return self.of(self.statistics(maps, images))
+
+    def of(self, statistics: Tensor) -> Tensor:
+        """The distance [B] of pictures from their `statistics` [B, D].
 
         The root mean square over the D statistics, so that it is about 1 for pictures like those of the training.
         """
-        offsets = _compressed(self.statistics(maps, images), self.scale) - self.mean
+        offsets = _compressed(statistics, self.scale) - self.mean
         along = offsets @ self.axes
         squared = offsets.square().sum(1) * self.rest + (along.square() * self.weights).sum(1)
         return (squared.clamp_min(0) / offsets.shape[1]).sqrt()

@@ -1,5 +1,6 @@
 """From files to predictions: the same pixels as in training, one prediction per file, in order, for any content."""
 
+import shutil
 import struct
 import zlib
 from collections.abc import Iterator
@@ -189,3 +190,17 @@ def test_paths_are_consumed_lazily(bundle_folder: Path, tmp_path: Path) -> None:
     for _ in range(20):
         next(predictions)
     assert 20 <= len(taken) <= 20 + 2 * 4
+
+
+@pytest.mark.parametrize("score", ["energy", "probability", "feature distance"])
+def test_bundles_keep_the_rule_that_they_were_exported_with(
+    make_bundle: MakeBundle, tmp_path: Path, score: str
+) -> None:
+    """The score is computed in the graph: its name is for people, and earlier ones are read with their threshold."""
+    lowest = float(probabilities(np.full((1, 1, 3), 128)).max())
+    paths = [paint(tmp_path / "grey.png", (128, 128, 128)), paint(tmp_path / "red.png", "red")]
+    for threshold, expected in ((lowest - 0.01, [False, False]), (lowest + 0.01, [True, False])):
+        folder = make_bundle(score=score, file={"threshold": threshold})
+        model = BundleModel(read_bundle(folder))
+        assert [prediction.unknown for prediction in classify(model, paths, workers=1)] == expected
+        shutil.rmtree(folder)
