@@ -134,6 +134,6 @@ def test_invalid_options_are_refused_before_training(options: dict[str, Any], wo
 
 
 def test_a_missing_package_is_named_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("fpcn_lightning.installation.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"fpcn-lightning\[explain\]"):
         Panels("panels")

@@ -323,7 +323,7 @@ def test_the_limits_of_a_photograph_are_options(
 
 
 def test_the_options_have_the_defaults_of_the_limits() -> None:
-    commands = ("predict", "check", "map", "serve", "info")
+    commands = ("predict", "check", "map", "serve", "info", "demo-photos")
     for command in ("predict", "check"):
         options = make_parser(dict.fromkeys(commands, lambda _: 0)).parse_args([command, "b", "s"])
         assert ImageLimits(options.max_megapixels, options.max_megabytes, options.max_seconds) == ImageLimits()

@@ -221,7 +221,7 @@ def test_errors_are_reported_before_anything_is_written(
     for name, options, message in wrong:
         with pytest.raises((UserError, WriteError), match=message):
             predict(bundle_folder, photographs, tmp_path / name, **options)
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("fpcn_lightning.installation.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"fpcn-lightning\[parquet\]"):
         predict(bundle_folder, photographs, tmp_path / "predictions.parquet")
     assert not list(tmp_path.glob("predictions*"))

@@ -362,7 +362,7 @@ def test_a_port_that_is_taken_is_named_in_one_sentence(bundle_folder: Path) -> N
 
 
 def test_missing_nicegui_is_named(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fpcn_lightning.field.serving.serve.find_spec", lambda _: None)
+    monkeypatch.setattr("fpcn_lightning.installation.find_spec", lambda _: None)
     with pytest.raises(UserError, match=re.escape("pip install 'fpcn-lightning[serve]'")):
         serve(bundle_folder, open_browser=False)
 
