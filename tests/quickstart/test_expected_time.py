@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fpcn_lightning.config import CacheConfig, DataConfig
+from fpcn_lightning.data.images import ImageReader
 from fpcn_lightning.data.scan import reading_processes
 from fpcn_lightning.profiling import step_time
 from fpcn_lightning.quickstart import expected_time
@@ -47,19 +48,19 @@ def test_reading_is_measured_on_the_photographs(
     photographs: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = DataConfig(root=str(photographs), cache=CacheConfig(directory=str(photographs.parent / "cache")))
-    read, costs = expected_time.ImageReader.read, iter([9.0, 1.0, 2.0, 3.0, 2.0, 2.0])
+    read, costs = ImageReader.read, iter([9.0, 1.0, 2.0, 3.0, 2.0, 2.0])
 
     def slow(self: Any, *arguments: Any) -> Any:
         clock.spend(next(costs))
         return read(self, *arguments)
 
-    monkeypatch.setattr(expected_time.ImageReader, "read", slow)
+    monkeypatch.setattr(ImageReader, "read", slow)
     found = list_photographs(asked(photographs))
     # The first one starts the reader: the others take 2 seconds in the mean.
     assert expected_time.seconds_of_reading(found, config) == 2.0 * 36 / reading_processes(36)
-    monkeypatch.setattr(expected_time.ImageReader, "read", read)
+    monkeypatch.setattr(ImageReader, "read", read)
     check_photographs(config)
-    monkeypatch.setattr(expected_time.ImageReader, "read", lambda *_: pytest.fail("they are in the cache"))
+    monkeypatch.setattr(ImageReader, "read", lambda *_: pytest.fail("they are in the cache"))
     assert expected_time.seconds_of_reading(found, config) == 0.0
 
 
