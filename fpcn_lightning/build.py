@@ -246,8 +246,8 @@ def _instantiate(section: Mapping[str, Any], key: str, **extra: Any) -> Any:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         reason = error.__cause__ or error
-        if isinstance(reason, ModuleNotFoundError) and (missing := extra_of(reason.name or "")) is not None:
-            raise MissingPackage(f"{lacking(key, [str(reason.name)], missing)}.") from error
+        if isinstance(reason, ModuleNotFoundError) and (brought_by := extra_of(reason.name or "")) is not None:
+            raise MissingPackage(f"{lacking(key, [str(reason.name)], brought_by)}.") from error
         raise UserError(f"{key} cannot be built: {type(reason).__name__}: {reason}") from error
 
 

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fpcn_lightning.errors import MissingPackage
+from fpcn_lightning.installation import LIGHT
+
 MAX_SECONDS = 600.0  # of one batch; a batch of the largest network takes a minute on an old laptop
 MEMORY_SHARE = 0.5  # of this computer's memory, for all sessions of this process together
 _UNKNOWN_MEMORY = 2**33  # bytes, where the system does not tell
@@ -43,11 +46,12 @@ class LimitedSession:
         inputs, outputs: of the graph.
 
     Raises:
-        UserError: onnxruntime is missing.
+        MissingPackage: onnxruntime is missing.
         Exception: one of onnxruntime's, which have no common class, if it cannot load the model.
     """
 
     def __init__(self, model: bytes, threads: int | None = None, *, max_seconds: float = MAX_SECONDS) -> None:
+        MissingPackage.check("a bundle", LIGHT)  # or its import would look like a damaged model
         import onnxruntime
 
         self._max_seconds = max_seconds

@@ -39,8 +39,7 @@ class BundleModel:
         file: name of the file.
 
     Raises:
-        UserError: the file is not the one that the bundle describes or breaks the contract.
-        ModuleNotFoundError: onnxruntime is missing.
+        UserError: onnxruntime is missing, or the file is not the one that the bundle describes or breaks the contract.
     """
 
     def __init__(
@@ -122,7 +121,7 @@ class BundleModel:
     def _load(self, data: bytes, threads: int | None, max_seconds: float) -> LimitedSession:
         try:
             return LimitedSession(data, threads, max_seconds=max_seconds)
-        except (UserError, ModuleNotFoundError):  # the second one: onnxruntime is not installed
+        except UserError:
             raise
         except Exception as error:  # onnxruntime's errors have no common class
             raise UserError(f"{self._path} cannot be loaded ({_first_line(error)}): {WAY_OUT}.") from error
