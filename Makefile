@@ -5,7 +5,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-bundle test test-all docs figure reliability audit-dependencies fuzz lint format clean
+.PHONY: help setup demo demo-bundle test test-ci test-all docs figure reliability audit-dependencies fuzz lint format clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 20
@@ -25,6 +25,9 @@ demo-bundle: setup  ## train and export the bundle that is installed as `demo`, 
 
 test: setup  ## the fast tests (under three minutes on two cores, no network)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --numprocesses auto --dist worksteal
+
+test-ci: setup  ## all tests but those marked exhaustive, which are long further cases of others; what .ci/run runs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not exhaustive' --numprocesses auto --dist worksteal
 
 test-all: setup  ## all tests, whole runs and several processes included, on all cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal

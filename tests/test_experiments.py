@@ -30,11 +30,26 @@ FEWER = {
     "theta_alpha": ["model.theta=0.0,0.5", "model.alpha=soft"],
 }
 EXPLAINED = ("gradcam", "localisation")
+# Sweeps over rows and seeds, as `ablation` is: with other rows, which tests/test_config.py composes.
+FURTHER_SWEEPS = (
+    "authors_recipes",
+    "backbones",
+    "comparison",
+    "leakage",
+    "object_ratio",
+    "pairs",
+    "photographs",
+    "recipe",
+    "theta_alpha",
+)
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "experiment",
+    [pytest.param(name, marks=pytest.mark.exhaustive if name in FURTHER_SWEEPS else ()) for name in EXPERIMENTS],
+)
 def test_an_experiment_runs_all_its_rows(experiment: str, rocks: Path, tmp_path: Path) -> None:
     cfg = composed(f"+experiment={experiment}")
     words = [f"+experiment={experiment}", "trainer=smoke", "trainer.max_epochs=1"]

@@ -30,7 +30,12 @@ def test_a_notebook_is_stored_without_outputs(path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    # The examples of docs/python.md train, too.
+    [pytest.param(path, marks=pytest.mark.exhaustive if "train" in path.stem else ()) for path in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if path.stem == "train_and_predict":
         pytest.importorskip(WEIGHTS[0], reason=WEIGHTS[1])

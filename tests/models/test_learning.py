@@ -43,7 +43,14 @@ def trained(module: Classifier, given: Batch, rate: float, *, steps: int) -> lis
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*self.log.*")
-@pytest.mark.parametrize(("name", "rate"), [("api_net", 0.02), ("pca_net", 0.0005), ("cin", 0.02)])
+@pytest.mark.parametrize(
+    ("name", "rate"),
+    [
+        ("api_net", 0.02),
+        pytest.param("pca_net", 0.0005, marks=pytest.mark.exhaustive),
+        pytest.param("cin", 0.02, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_overfits_twelve_images(name: str, rate: float) -> None:
     module, given = classifier(name), batch()
     losses = trained(module, given, rate, steps=120)
@@ -54,6 +61,7 @@ def test_overfits_twelve_images(name: str, rate: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore:.*self.log.*")
 def test_pca_net_learns_on_bottleneck_blocks_too() -> None:
     """The blocks of the paper; a few steps only, as each takes a second."""
