@@ -13,7 +13,7 @@ from fpcn_lightning.models.network import Network
 from fpcn_lightning.models.normalisation import normalised
 
 WARM_UP, MEASURED = 2, 5  # steps
-ENOUGH = 20.0  # seconds of measuring, for networks of which one step takes longer than others of a whole epoch
+ENOUGH = 10.0  # seconds of measuring, for networks of which one step takes longer than others of a whole epoch
 
 
 def seconds_per_step(network: Network, terms: nn.ModuleDict, batch: Batch, device: torch.device) -> float:

@@ -27,7 +27,7 @@ sys.exit(code)
 
 def fpcn(*words: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", PROGRAM, *map(str, words)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=240)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=500)
 
 
 def test_a_wrong_path_fails_before_torch_and_hydra_are_imported(tmp_path: Path) -> None:
