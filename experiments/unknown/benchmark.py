@@ -19,8 +19,10 @@ has them, too.
 
 import argparse
 import csv
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +43,7 @@ from fpcn_lightning.models.probe import Probe
 from fpcn_lightning.modules import checkpoints
 
 SIDE, BATCH = 224, 32
+FEW, DRAWS = (20, 30, 50, 200), 100  # validation pictures, and how often so many are drawn
 # Pictures of a class that are used.
 NEAR, FAR_PHOTOS, FAR_SYNTHETIC = 100, 20, 30
 COVERAGE = 0.95
@@ -153,7 +156,7 @@ SCORES: dict[str, Callable[[Training], Score]] = {
     "energy": energy,
     "Mahalanobis": mahalanobis,
     "relative Mahalanobis": relative_mahalanobis,
-    **{f"{count} nearest": lambda training, count=count: neighbours(training, count) for count in NEIGHBOURS},
+    **{f"{count} nearest": partial(neighbours, count=count) for count in NEIGHBOURS},
     "ViM": vim,
     "map distance": map_distance,
 }
@@ -188,9 +191,11 @@ def folder_features(model: DeployedNetwork, folder: Path, store: Path, limit: in
             names += [name for name, _, _ in batch]
             labels += [label for _, label, _ in batch]
             rows.append(_computed(model, np.stack([pixels for _, _, pixels in batch])))
-        columns = dict(zip(Features._fields, map(np.concatenate, zip(*rows, strict=True)), strict=True))
+        statistics, pooled, logits = map(np.concatenate, zip(*rows, strict=True))
         store.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(store, names=np.array(names), labels=np.array(labels), **columns)
+        np.savez(
+            store, names=np.array(names), labels=np.array(labels), statistics=statistics, pooled=pooled, logits=logits
+        )
         logger.info("%s: %d pictures", store.name, len(names))
     stored = np.load(store)
     features = Features(*(stored[name].astype(np.float64) for name in Features._fields))
@@ -274,7 +279,8 @@ def chosen(found: Pictures, rows: Sequence[int] | NDArray[np.integer]) -> Pictur
 
 def random_parts(found: Pictures, seed: int, without: str | None = None) -> dict[str, Pictures]:
     """A stratified split at random, without one class."""
-    rng, rows = np.random.default_rng(seed), {part: [] for part in SHARES}
+    rng = np.random.default_rng(seed)
+    rows: dict[str, list[int]] = {part: [] for part in SHARES}
     classes = np.array([name.split("/")[0] for name in found.names])
     for label in sorted(set(classes) - {without}):
         own = rng.permutation(np.flatnonzero(classes == label))
@@ -298,7 +304,8 @@ def _last_parts(path: str) -> str:
 
 def other_features(model: DeployedNetwork, tag: str, work: Path) -> dict[str, Pictures]:
     """Features of synthetic pictures of seed 0, and of those without rocks."""
-    folders = {f"synthetic {kind}": (work / f"{kind}-0" / "images", FAR_SYNTHETIC) for kind in SYNTHETIC}
+    folders: dict[str, tuple[Path, int | None]] = {}
+    folders |= {f"synthetic {kind}": (work / f"{kind}-0" / "images", FAR_SYNTHETIC) for kind in SYNTHETIC}
     folders |= {kind: (work / kind, None) for kind in DRAWN}
     return {
         kind: folder_features(model, folder, work / "features" / f"{tag}-{kind}.npz", limit)
@@ -372,6 +379,40 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def few_pictures(photos: Path, work: Path) -> str:
+    """The share of pictures that thresholds from few validation pictures keep, of the probe on photographs."""
+    model = DeployedNetwork(Probe(2, SIDE, "tf_efficientnet_lite0"), SIDE)
+    found = folder_features(model, photos, work / "features" / "frozen-photos.npz")
+    kept: dict[tuple[int, str], list[float]] = {}
+    for seed in range(SEEDS):
+        parts, rng = random_parts(found, seed), np.random.default_rng(seed)
+        rows = parts["train"].features.statistics
+        others = np.concatenate([parts[part].features.statistics for part in ("val", "test")])
+        scores = _fitted_scores(model.distance, rows, others)
+        folds = np.array_split(rng.permutation(len(rows)), 5)
+        held_out = [_fitted_scores(model.distance, np.delete(rows, fold, axis=0), rows[fold]) for fold in folds]
+        for count, _ in itertools.product(FEW, range(DRAWS)):
+            shuffled = rng.permutation(scores)
+            own, rest = shuffled[:count], shuffled[count:]
+            thresholds = {
+                "95 % of these": np.sort(own)[int((1 - COVERAGE) * count + 1e-9)],
+                "rank of P + 1": threshold(torch.from_numpy(own), COVERAGE),
+                "training pictures, 5 folds": np.quantile(np.concatenate(held_out), 1 - COVERAGE),
+            }
+            for name, lowest in thresholds.items():
+                kept.setdefault((count, name), []).append(100 * float((rest >= lowest).mean()))
+    names = list(dict.fromkeys(name for _, name in kept))
+    lines = [f"| validation pictures | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    lines += [f"| {count} | {' | '.join(_spread(kept[count, name]) for name in names)} |" for count in FEW]
+    return "\n".join(lines)
+
+
+def _fitted_scores(distance: MapDistance, rows: Rows, others: Rows) -> Rows:
+    distance.fit(torch.from_numpy(rows))
+    scores: Rows = -distance.of(torch.from_numpy(others).float()).numpy()
+    return scores
+
+
 def _spread(values: Sequence[float]) -> str:
     return f"{np.mean(values):.0f} ± {np.std(values, ddof=1):.0f}" if len(values) > 1 else f"{values[0]:.0f}"
 
@@ -393,6 +434,7 @@ def main() -> None:
         writer.writerow(Row._fields)
         writer.writerows(rows)
     print(table(rows))
+    print(few_pictures(options.photos, options.work))
 
 
 if __name__ == "__main__":

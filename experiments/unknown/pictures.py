@@ -20,8 +20,27 @@ Picture = NDArray[np.uint8]  # [S, S, 3]
 
 SIDE = 320
 # Images of scikit-image without rock, sand or walls of stone (`brick`, `gravel`), and without faces (`astronaut`).
-SAMPLES = ("camera", "cell", "chelsea", "chessboard_RGB", "clock_motion", "coffee", "coins", "color", "grass", "horse")
-SAMPLES += ("hubble_deep_field", "ihc", "logo", "microaneurysms", "motorcycle_left", "page", "retina", "rocket", "text")
+SAMPLES: tuple[str, ...] = (
+    "camera",
+    "cell",
+    "chelsea",
+    "chessboard_RGB",
+    "clock_motion",
+    "coffee",
+    "coins",
+    "color",
+    "grass",
+    "horse",
+    "hubble_deep_field",
+    "ihc",
+    "logo",
+    "microaneurysms",
+    "motorcycle_left",
+    "page",
+    "retina",
+    "rocket",
+    "text",
+)
 CROPS = 4  # of each sample image, besides the whole one
 SEEDS = 3
 SYNTHETIC = {"rocks": 224, "minerals": 320, "sections": 224}  # pixels
@@ -81,7 +100,8 @@ def _gradient(rng: np.random.Generator) -> Picture:
         angle = rng.uniform(0, 2 * np.pi)
         position = np.cos(angle) * (x - 0.5) + np.sin(angle) * (y - 0.5) + 0.5
     mixed = ends[0] + np.clip(position, 0, 1)[..., None] * (ends[1] - ends[0])
-    return mixed.round().astype(np.uint8)
+    picture: Picture = mixed.round().astype(np.uint8)
+    return picture
 
 
 def _noise(rng: np.random.Generator) -> Picture:
@@ -89,7 +109,8 @@ def _noise(rng: np.random.Generator) -> Picture:
     grain, channels = 2 ** int(rng.integers(5)), int(rng.choice([1, 3]))
     mean, spread = rng.uniform(60, 196), rng.uniform(10, 100)
     values = rng.normal(mean, spread, (SIDE // grain, SIDE // grain, channels)).clip(0, 255).astype(np.uint8)
-    return np.broadcast_to(values.repeat(grain, 0).repeat(grain, 1), (SIDE, SIDE, 3)).copy()
+    picture: Picture = np.broadcast_to(values.repeat(grain, 0).repeat(grain, 1), (SIDE, SIDE, 3)).copy()
+    return picture
 
 
 def _text_page(rng: np.random.Generator) -> Picture:

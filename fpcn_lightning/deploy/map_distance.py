@@ -101,10 +101,11 @@ class MapDistance(nn.Module):
 
     def fit(self, statistics: Tensor) -> None:
         """Fit the distribution to the `statistics` [N, D] of training pictures, N at least 1."""
-        parts = torch.split(statistics.double(), [size for size in self._sizes for _ in range(2)], dim=1)
-        roots = [part.square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny) for part in parts]
-        scale = torch.cat([SLOPE / root.expand(part.shape[1]) for part, root in zip(parts, roots, strict=True)])
-        mean, axes, variances, rest = _principal_axes(_compressed(statistics.double(), scale).numpy())
+        values = statistics.double()
+        parts = np.split(values.numpy(), np.repeat(self._sizes, 2).cumsum()[:-1], axis=1)
+        roots = np.array([np.sqrt((part**2).mean()) for part in parts]).clip(np.finfo(np.float32).tiny)
+        scale = torch.from_numpy(SLOPE / np.repeat(roots, np.repeat(self._sizes, 2)))
+        mean, axes, variances, rest = _principal_axes(_compressed(values, scale).numpy())
         self.scale, self.mean, self.axes = scale.float(), _float(mean), _float(axes)
         self.weights, self.rest = _float(1 / variances - 1 / rest), torch.tensor(1 / rest, dtype=torch.float32)
 
