@@ -5,10 +5,11 @@ Hydra imports this when it is initialised, on the command line and for its compo
 
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
+from typing import cast
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from fpcn_lightning.config import CONF, PACKAGE, Config
 
@@ -28,8 +29,12 @@ def chosen(group: str) -> str | None:
 
 
 def run_folder() -> str:
-    """The folder of the run, `${run_folder:}`; outside a run the current folder."""
-    return str(HydraConfig.get().runtime.output_dir) if HydraConfig.initialized() else "."
+    """The folder of the run, `${run_folder:}`; the current folder outside a run, and for a job that is only planned."""
+    # Of a planned job, the attribute would raise, and the whole section of the config would stay unresolved.
+    folder = None
+    if HydraConfig.initialized():
+        folder = OmegaConf.select(cast(DictConfig, HydraConfig.get()), "runtime.output_dir")
+    return "." if folder is None else str(folder)
 
 
 def sweep_folder(default: str) -> str:
