@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +222,9 @@ def test_errors_are_reported_before_anything_is_written(
     for name, options, message in wrong:
         with pytest.raises((UserError, WriteError), match=message):
             predict(bundle_folder, photographs, tmp_path / name, **options)
-    monkeypatch.setattr("fpcn_lightning.installation.find_spec", lambda _: None)
+    monkeypatch.setattr(
+        "fpcn_lightning.installation.find_spec", lambda name: None if name == "pyarrow" else find_spec(name)
+    )
     with pytest.raises(UserError, match=r"fpcn-lightning\[parquet\]"):
         predict(bundle_folder, photographs, tmp_path / "predictions.parquet")
     assert not list(tmp_path.glob("predictions*"))
