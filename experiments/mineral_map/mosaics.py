@@ -11,7 +11,6 @@ WORK/mosaics-overlap-OVERLAP.json.
 """
 
 import argparse
-import csv
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -22,6 +21,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from fpcn_lightning.data.lists import located, read_list
 from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.mapping.classify.grid import window_size
 from fpcn_lightning.field.mapping.map_section import map_section
@@ -47,9 +47,8 @@ class Area(NamedTuple):
 def photographs(path: Path) -> dict[str, list[Path]]:
     """The photographs of each class."""
     found = defaultdict(list)
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file):
-            found[row["label"]].append(path.parent / row["path"])
+    for row in read_list(path, ("path", "label")):
+        found[row.text("label")].append(located(path.parent, row.text("path")))
     return dict(sorted(found.items()))
 
 

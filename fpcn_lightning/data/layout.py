@@ -19,7 +19,7 @@ def split_of_folder(name: str) -> str | None:
 
 
 def published_folders(root: Path) -> dict[str, str]:
-    """The folder of each split below root, if the folders in it are named after splits; otherwise empty.
+    """The folder of each split below root, if the folders in it are named after splits; otherwise, as of a list, empty.
 
     A data set needs folders of at least two splits for that, because a single one may be a class. Empty folders are
     left out.
@@ -27,6 +27,8 @@ def published_folders(root: Path) -> dict[str, str]:
     Raises:
         UserError: some folders are named after splits, but it is not clear that all of them are splits.
     """
+    if not root.is_dir():
+        return {}
     skipped = Skipped()  # `find` reports what is left out
     folders = [item for item in subfolders(root, skipped) if item.name.casefold() not in (MASKS, REGIONS)]
     splits = {item: split for item in folders if (split := split_of_folder(item.name)) is not None}

@@ -133,7 +133,7 @@ def location(config: DataConfig) -> Path:
 def published_split(config: DataConfig, root: Path) -> dict[str, str]:
     """The folders of `data.split.published`, or those below `root` that are recognised by their names, by split."""
     given = {split: place for split, place in asdict(config.split.published).items() if place is not None}
-    return given or (published_folders(root.absolute()) if root.is_dir() else {})
+    return given or published_folders(root.absolute())
 
 
 def list_images(config: DataConfig) -> list[ListedFile]:

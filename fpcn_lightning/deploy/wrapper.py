@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fpcn_lightning.deploy.map_distance import MapDistance
+from fpcn_lightning.deploy.map_distance import MapDistance, Maps
 from fpcn_lightning.models.network import Network
 
 SCORE = "feature distance"  # what `score` is, in the words of the manifest
@@ -56,17 +56,20 @@ class DeployedNetwork(nn.Module):
 
     def logits_and_score(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [B, C] and score [B] of pictures, uint8 [B, S, S, 3]."""
-        normalised = self.normalised(images)
-        with self.distance.watching(self.network) as maps:
-            logits = self.network(normalised)
+        logits, maps, normalised = self._passed(images)
         return logits, -self.distance(maps, normalised)
 
     def statistics(self, images: Tensor) -> Tensor:
         """What the distance is fitted to, [B, D], of pictures, uint8 [B, S, S, 3]."""
+        _, maps, normalised = self._passed(images)
+        return self.distance.statistics(maps, normalised)
+
+    def _passed(self, images: Tensor) -> tuple[Tensor, Maps, Tensor]:
+        """Logits, the maps of the distance, and the input of the network."""
         normalised = self.normalised(images)
         with self.distance.watching(self.network) as maps:
-            self.network(normalised)
-        return self.distance.statistics(maps, normalised)
+            logits = self.network(normalised)
+        return logits, maps, normalised
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits [B, C] of pictures, uint8 [B, S, S, 3]."""

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fpcn_lightning.errors import UserError, explain
+from fpcn_lightning.errors import explain
 from fpcn_lightning.field.command_line import FurtherCommand, make_parser
 from fpcn_lightning.plotting import use_agg
 from fpcn_lightning.stopping import exit_code_of, signals_interrupt
@@ -52,17 +52,13 @@ def main(arguments: Sequence[str] | None = None, further: Sequence[FurtherComman
         with signals_interrupt():
             code: int = options.run(options)
         sys.stdout.flush()
-    except UserError as error:
-        print(f"fpcn: {error}", file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt as error:
         return _stopped(error, "\nStopped.")
     except BrokenPipeError:  # of `| head`, which has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python prints an error when it exits
         return 0
-    except (OSError, ModuleNotFoundError) as error:
-        explained = explain(error)
-        if explained is None:
+    except Exception as error:
+        if (explained := explain(error)) is None:
             raise
         print(f"fpcn: {explained.text}", file=sys.stderr)
         return explained.exit_code
@@ -124,7 +120,6 @@ def _limits(options: argparse.Namespace) -> "ImageLimits":
 
 
 def _check(options: argparse.Namespace) -> int:
-    from fpcn_lightning.field.bundle import read_bundle
     from fpcn_lightning.field.checking.check import check
     from fpcn_lightning.field.checking.write import check_text
 
@@ -139,7 +134,7 @@ def _check(options: argparse.Namespace) -> int:
         progress=True,
         limits=_limits(options),
     )
-    print(check_text(summary, read_bundle(options.bundle).usability, page))
+    print(check_text(summary, page))
     return EXIT_NOTHING_READ if len(summary.unreadable) == len(summary.pictures) else 0
 
 

@@ -147,7 +147,7 @@ def prediction_rows(
     pending = [path for path in found.paths if shown(path) not in done]
     predictions = classify(model, pending, batch_size=batch_size, coverage=coverage, reader=reader)
     total = len(found.paths)
-    for prediction in _with_progress(predictions, total, total - len(pending), progress):
+    for prediction in with_progress(predictions, total, total - len(pending), progress):
         yield table.row(prediction, found.cells.get(prediction.path, ()))
 
 
@@ -163,6 +163,7 @@ def _category(row: Mapping[str, object]) -> str | _NoClass:
     return _NoClass.UNKNOWN if row["unknown"] in (True, "true") else str(row["class_1"])
 
 
-def _with_progress(predictions: Iterable[Prediction], total: int, done: int, progress: bool) -> Iterable[Prediction]:
+def with_progress(predictions: Iterable[Prediction], total: int, done: int, progress: bool) -> Iterable[Prediction]:
+    """The predictions, with a bar of `total` pictures that begins at `done`, if `progress` and there is a terminal."""
     # Without a terminal there is no bar.
     return tqdm(predictions, "classifying", total, initial=done, unit="picture", disable=None if progress else True)

@@ -5,7 +5,6 @@ import os
 import socket
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.installation import missing_modules
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ ONLY_TAG = ".in1k"  # the only set of weights that timm has for these models
 def packaged_file(backbone: str) -> Path | None:
     """The file of weights for a timm name in an installed package, or None."""
     package, finder = PACKAGED.get(backbone.removesuffix(ONLY_TAG), ("", ""))
-    if not package or find_spec(package) is None:
+    if not package or missing_modules([package]):
         return None
     return Path(getattr(import_module(package), finder).get_model_file_path())
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fpcn_lightning.errors import MissingPackage, explain
+from fpcn_lightning.errors import MissingPackage
 from fpcn_lightning.field import command
 from fpcn_lightning.field.command_line import FurtherCommand
 from fpcn_lightning.quickstart import options
@@ -38,11 +38,6 @@ def _train(parsed: argparse.Namespace) -> int:
             raise
         print(f"\nfpcn: {signal}", file=sys.stderr)
         return signal.exit_code
-    except RuntimeError as error:
-        if (explained := explain(error)) is None:
-            raise
-        print(f"fpcn: {explained.text}", file=sys.stderr)
-        return explained.exit_code
 
 
 def run(chosen: options.TrainOptions) -> "MadeModel | None":
@@ -53,12 +48,12 @@ def run(chosen: options.TrainOptions) -> "MadeModel | None":
     """
     from fpcn_lightning.quickstart.listing import list_photographs
 
-    list_photographs(chosen)
+    listed = list_photographs(chosen)
     for extra in ("train", "export"):
         MissingPackage.check("fpcn train", extra)
     from fpcn_lightning.quickstart.pipeline import make_model
 
-    return make_model(chosen)
+    return make_model(chosen, listed)
 
 
 if __name__ == "__main__":

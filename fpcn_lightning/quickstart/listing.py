@@ -11,5 +11,4 @@ def list_photographs(options: TrainOptions) -> list[ListedFile]:
     Raises:
         UserError: there is no such folder, or it has no two classes.
     """
-    root = options.photographs
-    return find(root, published_folders(root) if root.is_dir() else {})
+    return find(options.photographs, published_folders(options.photographs))

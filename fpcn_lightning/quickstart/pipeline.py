@@ -4,15 +4,15 @@ import contextlib
 import logging
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fpcn_lightning.data.index import ListedFile
 from fpcn_lightning.field.usability import Usability
 from fpcn_lightning.quickstart import configs, state
 from fpcn_lightning.quickstart.candidates import Candidate, best
 from fpcn_lightning.quickstart.expected_time import ExpectedTime, duration_text, expected_time, seconds_of_reading
-from fpcn_lightning.quickstart.listing import list_photographs
 from fpcn_lightning.quickstart.options import TrainOptions
 from fpcn_lightning.quickstart.photographs import PhotographFacts, check_photographs, facts_text
 from fpcn_lightning.runs.lock import hold_lock
@@ -36,8 +36,8 @@ class MadeModel:
     usability: Usability
 
 
-def make_model(options: TrainOptions) -> MadeModel | None:
-    """Make the model; returns None for a dry run.
+def make_model(options: TrainOptions, listed: Sequence[ListedFile]) -> MadeModel | None:
+    """Make the model from the photographs that `list_photographs` has found; returns None for a dry run.
 
     Raises:
         RunInUse: another process is making this model.
@@ -45,7 +45,6 @@ def make_model(options: TrainOptions) -> MadeModel | None:
     """
     began = time.monotonic()
     state.check_free(options)
-    listed = list_photographs(options)
     validation = configs.validation_share(len(listed), len({file.label for file in listed}))
     first = configs.training(options, configs.PROBE, validation, gpu=False)
     with _level("fpcn_lightning.data.scan", logging.ERROR):  # `facts_text` says which files are not used

@@ -32,7 +32,7 @@ def photographs(tmp_path: Path) -> Path:
 def made_by(asked: list[TrainOptions], bundle: Path) -> Any:
     """Stands for the steps: records what was asked for, and returns a model."""
 
-    def make_model(chosen: TrainOptions) -> MadeModel:
+    def make_model(chosen: TrainOptions, _: object) -> MadeModel:
         asked.append(chosen)
         metrics = {"val": {"plain": {"accuracy": 0.75}}, "test": {"plain": {"accuracy": 0.5}}}
         result = cast(Result, {"metrics": metrics, "inference_mode": "plain"})
@@ -87,7 +87,7 @@ def test_mistakes_are_errors_and_not_exits(photographs: Path) -> None:
 def test_an_interruption_is_a_keyboard_interrupt(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lightning ends the process instead, which would end a notebook's cell without a word."""
 
-    def interrupted(_: TrainOptions) -> None:
+    def interrupted(*_: object) -> None:
         try:
             raise KeyboardInterrupt
         except KeyboardInterrupt:

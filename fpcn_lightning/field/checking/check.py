@@ -1,10 +1,7 @@
 """Classifies labelled photographs and writes how good the bundle is on them: what `fpcn check` does."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-
-from tqdm import tqdm
 
 from fpcn_lightning.data.images import DEFAULT_LIMITS, ImageLimits, ImageReader
 from fpcn_lightning.data.index import find
@@ -15,6 +12,7 @@ from fpcn_lightning.field.checking.measures import CheckedPicture, CheckSummary
 from fpcn_lightning.field.checking.write import CSV_NAME, PAGE_NAME, write_csv, write_page
 from fpcn_lightning.field.classify import classify
 from fpcn_lightning.field.model import BundleModel
+from fpcn_lightning.field.predict import with_progress
 
 
 def check(
@@ -55,18 +53,17 @@ def check(
     model = BundleModel(read_bundle(bundle), file, threads)
     classes = model.bundle.classes
     root = source.absolute()
-    listed = find(root, published_folders(root) if root.is_dir() else {}, 1, classes)
+    listed = find(root, published_folders(root), 1, classes)
     with ImageReader(limits) as reader:
         found = classify(model, [each.path for each in listed], batch_size=batch_size, reader=reader)
-        shown: Iterable[object] = tqdm(listed, "classifying", unit="picture", disable=None if progress else True)
         pictures = [
             CheckedPicture(each.label, replace(prediction, viewed=None))  # activation maps are large
-            for each, prediction, _ in zip(listed, found, shown, strict=True)
+            for each, prediction in zip(listed, with_progress(found, len(listed), 0, progress), strict=True)
         ]
-        summary = CheckSummary(classes, tuple(pictures))
+        summary = CheckSummary(classes, tuple(pictures), model.bundle.usability)
         try:
             output.mkdir(parents=True, exist_ok=True)
-            write_csv(output / CSV_NAME, summary, model.bundle.usability)
+            write_csv(output / CSV_NAME, summary)
             page = write_page(output / PAGE_NAME, summary, model, source, reader)
         except OSError as error:
             raise WriteError.of(output, error) from error

@@ -9,6 +9,7 @@ import numpy as np
 
 from fpcn_lightning.field.classify import Prediction
 from fpcn_lightning.field.measures import calibration_error, error_by_chance
+from fpcn_lightning.field.usability import USABLE, Usability
 from fpcn_lightning.intervals import Interval, wilson_interval
 
 UNKNOWN = "(unknown)"
@@ -57,10 +58,12 @@ class CheckSummary:
     Attributes:
         classes: that the model knows.
         pictures: all of them, in the order of the source.
+        usability: whether the bundle may be used.
     """
 
     classes: tuple[str, ...]
     pictures: tuple[CheckedPicture, ...]
+    usability: Usability = USABLE
 
     @cached_property
     def unreadable(self) -> list[CheckedPicture]:

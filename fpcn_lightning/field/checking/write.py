@@ -8,7 +8,6 @@ from fpcn_lightning.data.images import ImageReader, Shape, UnreadableImage
 from fpcn_lightning.field.checking.measures import UNKNOWN, CheckedPicture, CheckSummary
 from fpcn_lightning.field.model import BundleModel
 from fpcn_lightning.field.results import PredictionTable, csv_line, shown
-from fpcn_lightning.field.usability import Usability
 from fpcn_lightning.html_pages import image_uri, templates
 from fpcn_lightning.runs.atomic_write import write_text_atomically
 
@@ -20,10 +19,10 @@ _THUMBNAIL = 240  # pixels of the longer side
 _DIGITS = 6
 
 
-def write_csv(path: Path, summary: CheckSummary, usability: Usability) -> None:
+def write_csv(path: Path, summary: CheckSummary) -> None:
     """Write a line for each photograph: those of `fpcn predict`, and label, right, probability_label."""
     classes = summary.classes
-    table = PredictionTable(classes, not_usable="; ".join(usability.reasons))
+    table = PredictionTable(classes, not_usable="; ".join(summary.usability.reasons))
     columns = ["path", "label", "right", "probability_label", *table.columns[1:]]
     lines = [csv_line(columns)]
     for picture in summary.pictures:
@@ -92,9 +91,9 @@ def sentences(summary: CheckSummary) -> list[str]:
     return found
 
 
-def check_text(summary: CheckSummary, usability: Usability, page: Path) -> str:
+def check_text(summary: CheckSummary, page: Path) -> str:
     """What is printed."""
-    lines = [*usability.warnings, headline(summary), *sentences(summary)]
+    lines = [*summary.usability.warnings, headline(summary), *sentences(summary)]
     width = max((len(count.label) for count in summary.labels), default=0)
     if summary.labels:
         lines.append(f"  {'label':{width}}  photographs    right  unknown")
