@@ -2,9 +2,10 @@
 
     python experiments/reliability/run.py [--only kills|pictures] [--kinds train,map] [--count 5] [--seed 0]
 
-Kills: each command of the program is killed with all its processes at a random moment after it has made its first
-file, and started again with the same words. It must then end with exit code 0 and the same files. Files that differ
-between two unkilled ones, such as those with times, are not compared; the results name them.
+Kills: each command of the program (`ranks` is a training on four processes) is killed with all its processes at a
+random moment after it has made its first file, and started again with the same words. It must then end with exit code 0
+and the same files. Files that differ between two unkilled ones, such as those with times, are not compared; the results
+name them.
 
 Pictures: small pictures of 16 variants of ten formats are damaged in five ways and read (`tests/fuzz_pictures.py`).
 
@@ -103,6 +104,10 @@ def _train(folder: Path, prepared: Prepared) -> list[str]:  # noqa: ARG001 - the
     return [*PROGRAM, *TRAIN, "model=fpcn", "training.ema=0.9", f"output={folder}"]
 
 
+def _ranks(folder: Path, prepared: Prepared) -> list[str]:
+    return [*_train(folder, prepared), "trainer.devices=4", "trainer.strategy=ddp_find_unused_parameters_true"]
+
+
 def _predict(folder: Path, prepared: Prepared) -> list[str]:
     output = folder / "predictions.csv"
     return [*FIELD, "predict", str(prepared.bundle), str(prepared.photographs), "--output", str(output)]
@@ -133,6 +138,7 @@ def _report(folder: Path, prepared: Prepared) -> list[str]:  # noqa: ARG001 - th
 
 KINDS = {
     "train": Kind(50, _train),
+    "ranks": Kind(5, _ranks),
     "predict": Kind(20, _predict),
     "map": Kind(10, _map),
     "export": Kind(10, _export),
@@ -355,7 +361,7 @@ def killed(name: str, number: int, whole: Baseline, options: argparse.Namespace,
     """Kill a command, start it again, and compare its files with those of an unkilled one."""
     kind, second = KINDS[name], number % 2 == 1 and two_file_systems(options.folder)
     moment = random.Random(f"{options.seed} {name} {number}").uniform(0, whole.writing)
-    with Place(options.folder, f"{name}-{number}", second=second and name == "train") as place:
+    with Place(options.folder, f"{name}-{number}", second=second and name in ("train", "ranks")) as place:
         if kind.begin is not None:
             kind.begin(place.folder, prepared)
         words = kind.words(place.folder, prepared)
