@@ -87,6 +87,7 @@ def test_a_process_is_killed_with_all_that_it_has_started(reliability: ModuleTyp
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # `make reliability` in small, and four minutes: kills are tested in tests/tasks, too
 def test_a_command_that_is_killed_goes_on(reliability: ModuleType, tmp_path: Path) -> None:
     folder = results(tmp_path)
     words = ["--kinds", "train,predict", "--count", "2", "--folder", str(tmp_path / "work"), "--results", str(folder)]
