@@ -230,6 +230,18 @@ class ExplainConfig:
     steps: int = 16  # of these curves
 
 
+@dataclass
+class BenchmarkConfig:
+    """task=benchmark: what is measured on this machine, and how often."""
+
+    parts: list[str] = field(default_factory=lambda: ["loader", "step", "shares", "inference", "start", "plan"])
+    rounds: int = 7  # of what is measured in turns; medians and quartiles are those of the rounds
+    threads: int | None = None  # of the training steps; null: all cores
+    photographs: int = 96  # that the loader is measured on
+    # Rows of the training step besides those of networks: allocator | frozen | bf16 | compile (needs a C compiler).
+    variants: list[str] = field(default_factory=lambda: ["allocator", "frozen"])
+
+
 # Shortcuts: other keys refer to them in yaml, and the record of a run has the values of those.
 SHORTCUTS = ("backbone", "pretrained", "teacher", "seeds", "slots")
 
@@ -255,7 +267,7 @@ class Config:
     output: str = "outputs"
     overwrite: bool = False  # delete what the run folder holds
     test: bool = True  # test when training is over; a search must not
-    task: str = "train"  # train | audit | evaluate | explain | export | report | search | dashboard
+    task: str = "train"  # train | audit | benchmark | evaluate | explain | export | report | search | dashboard
     checkpoint: str | None = None  # task=evaluate, task=explain, task=export: the file to test, explain or export
     source: str | None = None  # task=explain: an image, a folder or a list of images; null: those of the test split
     runs: str | None = None  # task=report, task=explain: the folder of the runs
@@ -264,6 +276,7 @@ class Config:
     export: ExportConfig = field(default_factory=ExportConfig)
     explain: ExplainConfig = field(default_factory=ExplainConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     logger: Target = MISSING  # conf/logger/
     callbacks: Target = MISSING  # conf/callbacks/

@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 
+from fpcn_lightning.callbacks.agreement import any_process, asks_now
 from fpcn_lightning.callbacks.weight_average import WeightAverage
 from fpcn_lightning.data.loading import at_step
 from fpcn_lightning.errors import UserError
@@ -37,7 +38,8 @@ class StepCheckpoint(lightning.Callback):
     """Saves the state between two steps from time to time, and before a signal stops the training.
 
     The file is that of the last epoch: there is one checkpoint to resume from. Nothing is saved while gradients are
-    accumulated, which no checkpoint holds.
+    accumulated, which no checkpoint holds. Several processes stop at the same step; on GPUs that is up to eight steps
+    after a signal (`fpcn_lightning.callbacks.agreement`).
 
     Args:
         path: of the checkpoint.
@@ -105,10 +107,16 @@ class StepCheckpoint(lightning.Callback):
                 self._visit(trainer, _before_validation(trainer))
 
     def on_validation_batch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        batch: Any,  # noqa: ARG002 - Lightning's signature
+        batch_idx: int,
+        dataloader_idx: int = 0,  # noqa: ARG002
     ) -> None:
         """Stop within a validation; it takes place again."""
-        if _is_training(trainer) and _any_process(trainer, self._request.number is not None):
+        asked = self._request.number is not None
+        if _is_training(trainer) and asks_now(trainer, batch_idx) and any_process(trainer, asked):
             if not trainer.fit_loop._should_accumulate():
                 for callback in trainer.callbacks:  # type: ignore[attr-defined]
                     if isinstance(callback, WeightAverage):
@@ -166,13 +174,15 @@ class StepCheckpoint(lightning.Callback):
         """Save and stop between two steps if it is time; all processes do the same."""
         asked, step = self._request.number is not None, trainer.global_step
         due = self.steps is not None and step % self.steps == 0
+        if not due and not asks_now(trainer, position.batches):
+            return
         due |= self.seconds is not None and time.monotonic() - self._saved_when >= self.seconds
-        if not _any_process(trainer, asked or due):
+        if not any_process(trainer, asked or due):
             return
         # The checkpoint of an epoch is that before the first batch of the next one.
         if position.batches and step != self._saved_at:
             self._save(trainer, position)
-        if _any_process(trainer, asked):
+        if any_process(trainer, asked):
             self._leave(trainer)
 
     def _save(self, trainer: lightning.Trainer, position: _Position) -> None:
@@ -211,10 +221,6 @@ def _is_training(trainer: lightning.Trainer) -> bool:
 
 def _before_validation(trainer: lightning.Trainer) -> _Position:
     return _Position(trainer.fit_loop.epoch_loop.batch_progress.current.completed, validated=False)
-
-
-def _any_process(trainer: lightning.Trainer, decision: bool) -> bool:
-    return trainer.strategy.reduce_boolean_decision(decision, all=False)
 
 
 def _logs(trainer: lightning.Trainer) -> list[CSVLog]:

@@ -10,6 +10,7 @@ from fpcn_lightning.errors import UserError, closest
 TASKS = {
     "train": "train one network (the default)",
     "audit": "check photographs before any training: data.root=PHOTOS",
+    "benchmark": "what this machine does, and how long a training will take",
     "evaluate": "test a checkpoint: checkpoint=FILE; on other images with data.root=PHOTOS",
     "explain": "draw heat maps of a checkpoint: checkpoint=FILE source=PHOTOS",
     "export": "export a checkpoint as a bundle for the field: checkpoint=FILE",

@@ -1,5 +1,6 @@
 """A closer view of each image, cut out around its mask: for whole batches at once."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -58,7 +59,7 @@ def mask_boxes(inside: Tensor, kind: Literal["box", "window"], share: float, pic
     Returns:
         long [B, 4]: first row, first column, last row, last column, inclusive.
     """
-    size = torch.tensor(inside.shape[1:], dtype=torch.float32, device=inside.device)
+    size = _filled(inside.shape[1:], inside.device)
     if kind == "box":
         first, end = enclosing_cells(inside).float().chunk(2, dim=1)
         centre, extent = (first + end) / 2, end - first
@@ -68,7 +69,7 @@ def mask_boxes(inside: Tensor, kind: Literal["box", "window"], share: float, pic
         extent = mass.mean((1, 2)).sqrt().unsqueeze(1) * size
     extent = torch.maximum(extent, share * size)
     start = torch.minimum((centre - extent / 2).clamp(min=0), size - extent)
-    pixels = torch.tensor(picture_size, dtype=torch.float32, device=inside.device) / size
+    pixels = _filled(picture_size, inside.device) / size
     first, end = (start * pixels).round(), ((start + extent) * pixels).round()
     return torch.cat([first, torch.maximum(end - 1, first)], dim=1).long()
 
@@ -77,3 +78,8 @@ def _mean_position(mass: Tensor) -> Tensor:
     """Centre of mass [B] along one axis of the cells, mass [B, N]; the centre of the first cell is 0.5."""
     positions = torch.arange(mass.shape[1], device=mass.device) + 0.5
     return (mass * positions).sum(1) / mass.sum(1)
+
+
+def _filled(numbers: Sequence[int], device: torch.device) -> Tensor:
+    """Numbers as float32 [N]; made on the device, because the host waits while `torch.tensor` copies them to a GPU."""
+    return torch.cat([torch.full((1,), number, dtype=torch.float32, device=device) for number in numbers])

@@ -72,7 +72,8 @@ class TorchvisionNetwork(Network):
         if not auxiliary:
             return Views(own, labels, own, features)
         shares = [1.0] + [AUXILIARY_WEIGHT] * len(auxiliary)
-        counts = torch.tensor(shares, device=own.device).repeat_interleave(len(own)) / len(own)
+        # Made on the device: the host waits while `torch.tensor` copies numbers to a GPU.
+        counts = torch.cat([torch.full((len(own),), share, device=own.device) for share in shares]) / len(own)
         return Views(torch.cat([own, *auxiliary]), labels.repeat(len(shares)), own, features, weights=counts)
 
     @torch.no_grad()

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from fpcn_lightning import build
 from fpcn_lightning.config import Config, DataConfig, Target, TrainingConfig
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.network import Network
@@ -132,6 +131,8 @@ def load(path: Path) -> Loaded:
     Raises:
         UserError: raised by `read`, or the weights do not fit the network that the record describes.
     """
+    from fpcn_lightning import build  # here, so that a module can be trained where Hydra is not installed
+
     record, weights = read(path)
     try:
         network = build.network(record.model, len(record.classes), record.data.crop, trusted=False)

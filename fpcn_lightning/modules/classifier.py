@@ -257,7 +257,7 @@ class Classifier(lightning.LightningModule):
 
 def _shuffled(batch: Batch) -> Batch:
     """The rows of a batch in an order drawn from torch's generator."""
-    order = torch.randperm(len(batch.labels)).to(batch.labels.device)
+    order = torch.randperm(len(batch.labels)).to(batch.labels.device, non_blocking=True)
     return Batch(batch.images[order], batch.labels[order], batch.positions[order])
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.utilities.types import LRSchedulerConfigType
 from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
@@ -10,11 +10,13 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from fpcn_lightning.build import MakeOptimizer, MakeScheduler
 from fpcn_lightning.config import TrainingConfig
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.models.backbones import Backbone
 from fpcn_lightning.models.network import Network
+
+if TYPE_CHECKING:
+    from fpcn_lightning.build import MakeOptimizer, MakeScheduler
 
 NEVER_NEGATIVE = ("freeze_epochs", "frozen_lr", "frozen_weight_decay", "head_lr_factor")
 SCALE = "lr_scale"  # entry of a parameter group: its learning rate relative to optimizer.lr
@@ -36,8 +38,8 @@ class Optimisation:
         UserError: a number is out of range, a value is unknown, or two keys exclude each other.
     """
 
-    optimizer: MakeOptimizer
-    scheduler: MakeScheduler | None = None
+    optimizer: "MakeOptimizer"
+    scheduler: "MakeScheduler | None" = None
     interval: str = "epoch"
     monitor: str | None = None
     training: TrainingConfig = field(default_factory=TrainingConfig)

@@ -3,11 +3,11 @@
 import copy
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import nn
+
+from fpcn_lightning.profiling.rounds import threads
 
 WARM_UP, REPETITIONS, MOST_SECONDS = 2, 20, 2.0
 
@@ -26,7 +26,7 @@ def milliseconds(network: nn.Module, image_size: int, device: torch.device) -> f
     copied = copy.deepcopy(network).float().eval().to(device)
     image = torch.rand(1, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)).to(device)
     seconds: list[float] = []
-    with torch.inference_mode(), _one_thread():
+    with torch.inference_mode(), threads(1):
         for _ in range(WARM_UP):
             copied(image).cpu()
         while not seconds or (len(seconds) < REPETITIONS and sum(seconds) < MOST_SECONDS):
@@ -34,13 +34,3 @@ def milliseconds(network: nn.Module, image_size: int, device: torch.device) -> f
             copied(image).cpu()
             seconds.append(time.perf_counter() - began)
     return 1000 * statistics.median(seconds)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -2,7 +2,7 @@
 
 A run lies in OUTPUT/NAME/VARIANT/seed-N: `hydra.run` and `hydra.sweep` in `conf/config.yaml` repeat it for Hydra. The
 tasks that start from a checkpoint write beside the experiments, into `evaluations`, `bundles` and `explanations`, and
-so does the audit of a data set, into `audits`.
+so does the audit of a data set, into `audits`, and a benchmark, into `benchmarks`.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from fpcn_lightning.errors import UserError
 EVALUATIONS, BUNDLES, EXPLANATIONS, FIGURES = "evaluations", "bundles", "explanations", "figures"
 PAGE_NAME = "index.html"  # in the folder of every run, evaluation, explanation, sweep and audit
 MAX_NAME = 200  # bytes; file systems allow 255, and other names are joined to these
-AUDITS = "audits"
+AUDITS, BENCHMARKS = "audits", "benchmarks"
 _NAME = re.compile(r"[\w+=,.-]*\w[\w+=,.-]*")
 
 
@@ -87,6 +87,11 @@ def data_name(root: Path | None) -> str:
 def audit_folder(output: Path, root: Path) -> Path:
     """The folder of the audit of the images below `root`."""
     return output / AUDITS / data_name(root)
+
+
+def benchmark_folder(output: Path, variant: str, backbone: str | None) -> Path:
+    """The folder of the benchmark of a network, and of its backbone where it has one."""
+    return output / BENCHMARKS / _file_name(variant if backbone is None else f"{variant}-{backbone}")
 
 
 def bundle_folder(output: Path, name: str, variant: str, seed: int) -> Path:

@@ -14,6 +14,7 @@ NEUTRAL_KEYS = (
     "source",
     "report.*",
     "search.*",
+    "benchmark.*",
     "export.*",
     "explain.*",
     "distillation.store",

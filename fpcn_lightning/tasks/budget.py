@@ -79,17 +79,18 @@ def plan_training(config: Config, module: Classifier, data: RockDataModule, fold
 
 def measure_times(config: Config, module: Classifier, data: RockDataModule) -> MeasuredTimes:
     """Measure a few steps of the training and of its validation on this machine; the module is not changed."""
-    step = seconds_per_step(module.network, module.terms, next(iter(data.train_dataloader())), _device(config))
+    step = seconds_per_step(module.network, module.terms, next(iter(data.train_dataloader())), device_of(config))
     view = seconds_of_view(config, module.network, data)
     return MeasuredTimes(step, view, view * len(data.split.val) * data.pictures.rows_a_picture)
 
 
 def seconds_of_view(config: Config, network: Network, data: RockDataModule) -> float:
     """Measure the seconds of one view in validation; the network is not changed."""
-    return seconds_per_image(network, data.augmentation.evaluation_size, EVALUATION_BATCH, _device(config))
+    return seconds_per_image(network, data.augmentation.evaluation_size, EVALUATION_BATCH, device_of(config))
 
 
-def _device(config: Config) -> torch.device:
+def device_of(config: Config) -> torch.device:
+    """The device of a training, as far as the config alone says it."""
     return torch.device("cuda" if config.trainer["accelerator"] != "cpu" and torch.cuda.is_available() else "cpu")
 
 
