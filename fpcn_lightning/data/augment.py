@@ -95,11 +95,8 @@ class Augmentation(ABC):
             raise UserError(f"data.crop_scale={list(self.crop_scale)} must be two factors above 0, the smaller first.")
         if not 0 <= self.horizontal_flip <= 1:
             raise UserError(f"data.horizontal_flip={self.horizontal_flip} is not a probability: give 0..1.")
-        for key, reach in (
-            ("brightness", self.brightness),
-            ("contrast", self.contrast),
-            ("saturation", self.saturation),
-        ):
+        for key in ("brightness", "contrast", "saturation"):
+            reach: float = getattr(self, key)
             if not 0 <= reach <= 1:
                 raise UserError(f"data.{key}={reach} must be 0..1: the largest difference of the factor from 1.")
 
@@ -161,25 +158,36 @@ class Augmentation(ABC):
         return np.rot90(part, view.turns) if view.turns else part
 
     def seen(self, picture: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
-        """`view` of `picture` uint8 [H, W, 3] as [side, side, 3]; one of training as [crop, crop, 3], augmented.
+        """`view` of `picture` uint8 [H, W, 3] as [side, side, 3]; one of training as [crop, crop, 3], augmented."""
+        pixels = self.cut(picture, view)
+        if not self.changes(view):
+            return pixels
+        # A function of the config may change what it is given, which is a part of the cache.
+        return self.changed(pixels.copy() if self.further else pixels, view, (picture.shape[0], picture.shape[1]))
+
+    def changes(self, view: View) -> bool:
+        """Whether more is done to a view than to cut it out."""
+        return view.key is not None and (self._augmented or view.side != self.crop)
+
+    def changed(self, pixels: NDArray[np.uint8], view: View, shape: Shape) -> NDArray[np.uint8]:
+        """The pixels of a view of training, cut from an image of this shape, resized and augmented.
 
         Raises:
             UserError: an augmentation of the config returns something else than pixels of the same shape and type.
         """
-        pixels = self.cut(picture, view)
-        if view.key is None:
-            return pixels
+        assert view.key is not None
         if view.side != self.crop:
             pixels = _resized(pixels, self.crop)
-        if not (self.brightness or self.contrast or self.saturation or self.further):
-            return pixels
-        random = _generator(view.key)
-        self._drawn(random, (picture.shape[0], picture.shape[1]), view.key)  # the first draws are those of the view
-        if self.further:  # they may change what they are given, which is a part of the cache
-            pixels = pixels.copy()
-        for augment in self.augments:
-            pixels = _checked(augment, augment(pixels, random), self.crop)
+        if self._augmented:
+            random = _generator(view.key)
+            self._drawn(random, shape, view.key)  # the first draws are those of the view
+            for augment in self.augments:
+                pixels = _checked(augment, augment(pixels, random), self.crop)
         return pixels
+
+    @property
+    def _augmented(self) -> bool:
+        return bool(self.brightness or self.contrast or self.saturation or self.further)
 
     def _drawn(self, random: np.random.Generator, shape: Shape, key: tuple[int, int, int]) -> View:
         """The view of the next draws: its size and turns, if they vary, and three for corner and mirroring."""
@@ -274,7 +282,7 @@ def _blended(pixels: NDArray[np.uint8], other: float | NDArray[np.float32], weig
 
 def _resized(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """Pixels [S, S, 3] as [side, side, 3], with antialiasing where they are made smaller."""
-    resized: NDArray[np.uint8] = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR))
+    resized: NDArray[np.uint8] = np.array(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR))
     return resized
 
 

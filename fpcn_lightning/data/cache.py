@@ -4,6 +4,9 @@ One file for each data set and size: a row of `height * width * 3` bytes for eve
 image. The word is a checksum of the row, with a bit that marks the row as filled; a row that does not match its word is
 decoded again. So nothing needs a lock (two processes that fill the same row write the same bytes), a killed process
 leaves at most a row that does not match its word, and a row that is damaged on disk is replaced.
+
+A process checks each row the first time that it reads it, and not again: the checksum takes longer than the copy of a
+crop. Damage that a row takes after that is seen by the next process.
 """
 
 import hashlib
@@ -90,12 +93,14 @@ class PictureCache:
                 file = np.memmap(self.path, dtype=np.uint8, mode="r+", shape=(self.bytes,))
             except PermissionError:
                 file = np.memmap(self.path, dtype=np.uint8, mode="r", shape=(self.bytes,))
-            self._pixels, words = np.split(file, [self.starts[-1]])
+            # As a plain array: a view of a memory map runs Python code each time that it is sliced.
+            self._pixels, words = np.split(file.view(np.ndarray), [self.starts[-1]])
             self._words = words.view(np.uint64)
+            self._checked = np.zeros(self.rows, np.bool_)
 
     def __getstate__(self) -> dict[str, object]:
-        # A worker process maps the file again: pickling a memory map would copy its content.
-        return {key: value for key, value in self.__dict__.items() if key not in ("_pixels", "_words")}
+        # A worker process maps the file again: pickling a memory map would copy its content. It checks the rows itself.
+        return {key: value for key, value in self.__dict__.items() if key not in ("_pixels", "_words", "_checked")}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
@@ -106,7 +111,8 @@ class PictureCache:
         if position >= self.rows:
             return decode()
         pixels = self._row(position)
-        if int(self._words[position]) == _word(pixels):
+        if self._checked[position] or int(self._words[position]) == _word(pixels):
+            self._checked[position] = True
             return pixels if pixels.flags.writeable else pixels.copy()  # torch warns about arrays that are read-only
         decoded = decode()
         self.put(position, decoded)
@@ -117,6 +123,7 @@ class PictureCache:
         if position < self.rows and self._pixels.flags.writeable:
             self._row(position)[:] = pixels
             self._words[position] = _word(pixels)
+            self._checked[position] = True
 
     def _row(self, position: int) -> NDArray[np.uint8]:
         start, stop = self.starts[position : position + 2]

@@ -38,7 +38,7 @@ def make_loader(
     if workers:
         check_shared_memory(batch_bytes, workers)
     return _Loader(
-        _InSharedMemory(pictures),
+        _InSharedMemory(pictures, batch_bytes),
         sampler=sampler,
         batch_size=None,  # the sampler's items are whole batches
         num_workers=workers,
@@ -132,21 +132,21 @@ class _InSharedMemory(Dataset[Batch]):
     torch would do it in a thread of the worker, whose error nobody receives: the loader would wait for ever.
     """
 
-    def __init__(self, pictures: Dataset[Batch]) -> None:
+    def __init__(self, pictures: Dataset[Batch], batch_bytes: int) -> None:
         self.pictures = pictures
+        self.batch_bytes = batch_bytes
 
     def __getitem__(self, item: Any) -> Batch:
-        batch = self.pictures[item]
         worker = get_worker_info()
         if worker is None:
-            return batch
+            return self.pictures[item]
         try:
-            return Batch(*(part.share_memory_() for part in batch))  # type: ignore[no-untyped-call]  # of torch
+            return Batch(*(part.share_memory_() for part in self.pictures[item]))  # type: ignore[no-untyped-call]
         except (RuntimeError, OSError) as error:
             if not _is_full(error):
                 raise
-            size = megabytes(sum(part.nbytes for part in batch))
-            raise UserError(_too_small(worker.num_workers, f"{size} each", str(error).splitlines()[0])) from None
+            reason = str(error).splitlines()[0]
+            raise UserError(_too_small(worker.num_workers, f"{megabytes(self.batch_bytes)} each", reason)) from None
 
 
 def _is_full(error: Exception) -> bool:

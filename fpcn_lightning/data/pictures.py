@@ -1,5 +1,6 @@
 """From images to batches: the views of the images of a step, read through the cache."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from fpcn_lightning.data.augment import Augmentation, View
 from fpcn_lightning.data.cache import PictureCache
@@ -37,7 +38,7 @@ class Sample:
     key: int  # computed from its bytes: another image that is added to the data set changes no view of this one
 
 
-BatchRow = tuple[int, NDArray[np.uint8]]  # the position of its image, and its pixels
+BatchRow = tuple[int, View | None]  # the position of its image, and its view; PADDING and None in a row of padding
 
 
 class RockPictures(Dataset[Batch]):
@@ -74,27 +75,46 @@ class RockPictures(Dataset[Batch]):
         self.rows_a_picture = max((len(augmentation.evaluation_views(shape)) for shape in shapes), default=1)
 
     def __getitem__(self, step: Step) -> Batch:
-        return self._batch([row for position in step.images for row in self._rows(position, step.epoch)])
+        rows = [row for position in step.images for row in self._rows(position, step.epoch)]
+        return self._batch(rows, self.augmentation.evaluation_size if step.epoch is None else self.augmentation.crop)
 
     def centres(self, positions: Sequence[int]) -> Batch:
         """The centre view of each image, one row each, also where validation and test see tiles: for figures."""
         side = self.augmentation.evaluation_size
-        views = [self.augmentation.centre(self.pictures[position].shape, side) for position in positions]
-        return self._batch([(at, self._seen(at, [view])[0]) for at, view in zip(positions, views, strict=True)])
+        return self._batch([(at, self.augmentation.centre(self.pictures[at].shape, side)) for at in positions], side)
 
-    def _batch(self, rows: Sequence[BatchRow]) -> Batch:
+    def _batch(self, rows: Sequence[BatchRow], side: int) -> Batch:
         positions = [position for position, _ in rows]
         labels = [self.pictures[position].label if position != PADDING else PADDING for position in positions]
-        images = torch.from_numpy(np.stack([pixels for _, pixels in rows])).permute(0, 3, 1, 2)
-        return Batch(images, torch.tensor(labels), torch.tensor(positions))
+        images = _empty((len(rows), side, side, 3))
+        last, whole = PADDING, None
+        for image, (position, view) in zip(images, rows, strict=True):
+            if view is None:
+                image.zero_()
+                continue
+            if whole is None or position != last:  # the views of one image are consecutive
+                last, whole = position, self.whole(position)
+            self._fill(image, whole, view)
+        return Batch(images.permute(0, 3, 1, 2), torch.tensor(labels), torch.tensor(positions))
+
+    def _fill(self, image: Tensor, whole: NDArray[np.uint8], view: View) -> None:
+        """Write `view` of a whole image into `image` [S, S, 3]: what `Augmentation.seen` returns.
+
+        torch mirrors and turns several times as fast as NumPy copies an array with such strides.
+        """
+        augmentation = self.augmentation
+        upright = augmentation.cut(whole, view._replace(flipped=False, turns=0))
+        part = _oriented(torch.from_numpy(upright), view)
+        if augmentation.changes(view):
+            own = part.clone() if part.data_ptr() == upright.ctypes.data else part
+            part = torch.from_numpy(augmentation.changed(own.numpy(), view, whole.shape[:2]))
+        image.copy_(part)
 
     def _rows(self, position: int, epoch: int | None) -> list[BatchRow]:
         """The rows of one image in a step, filled up with padding to the same number for every image."""
         views = self._views(position, epoch)
-        rows = [(position, pixels) for pixels in self._seen(position, views)] if views else []
-        side = self.augmentation.evaluation_size
         count = self.rows_a_picture if epoch is None else 1
-        return rows + [(PADDING, np.zeros((side, side, 3), np.uint8))] * (count - len(rows))
+        return [*((position, view) for view in views), *[(PADDING, None)] * (count - len(views))]
 
     def _views(self, position: int, epoch: int | None) -> Sequence[View]:
         if position == PADDING:
@@ -103,10 +123,6 @@ class RockPictures(Dataset[Batch]):
         if epoch is None:
             return self.augmentation.evaluation_views(picture.shape)
         return (self.augmentation.draw(picture.shape, self.seed, epoch, picture.key),)
-
-    def _seen(self, position: int, views: Sequence[View]) -> list[NDArray[np.uint8]]:
-        whole = self.whole(position)
-        return [self.augmentation.seen(whole, view) for view in views]
 
     def whole(self, position: int) -> NDArray[np.uint8]:
         """The whole image at `position`, uint8 [H, W, 3], that its views are cut from."""
@@ -122,3 +138,21 @@ class RockPictures(Dataset[Batch]):
                 ) from error
 
         return decode() if self.cache is None else self.cache.get(picture.cached, decode)
+
+
+def _empty(shape: tuple[int, ...]) -> Tensor:
+    """A uint8 tensor to be filled; in a worker in shared memory, where torch would copy it to."""
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    shared = torch.UntypedStorage._new_shared(math.prod(shape))  # as in torch's `default_collate`
+    return torch.empty(0, dtype=torch.uint8).set_(shared, 0, shape)
+
+
+def _oriented(pixels: Tensor, view: View) -> Tensor:
+    """Pixels [S, S, 3] mirrored and turned as `Augmentation.cut` does; the same memory where neither is done."""
+    planes = pixels.permute(2, 0, 1)
+    if view.flipped:
+        planes = planes.flip(2)
+    if view.turns:
+        planes = planes.rot90(view.turns, (1, 2))
+    return planes.permute(1, 2, 0)

@@ -95,20 +95,41 @@ def test_pixels_need_not_be_contiguous(path: Path) -> None:
     assert Decoder().check(cache, 3, 4) == []
 
 
-@pytest.mark.parametrize("offset", [2 * ROW, 3 * ROW - 1, PICTURES * ROW + 2 * 8, PICTURES * ROW + 2 * 8 + 4])
-@pytest.mark.parametrize("while_open", [True, False])
-def test_a_row_with_a_damaged_byte_is_replaced(path: Path, offset: int, while_open: bool) -> None:
-    """In the first or last byte of the row's pixels, in its checksum, or in the bit that marks it as filled."""
-    cache, decoder = opened(path), Decoder()
-    decoder.check(cache, *range(PICTURES))
+def damage(path: Path, offset: int) -> None:
     with path.open("r+b") as file:
         file.seek(offset)
         byte = file.read(1)[0]
         file.seek(offset)
         file.write(bytes([byte ^ 1]))
-    again = cache if while_open else opened(path)
-    assert decoder.check(again, *range(PICTURES)) == [2]
+
+
+@pytest.mark.parametrize("offset", [2 * ROW, 3 * ROW - 1, PICTURES * ROW + 2 * 8, PICTURES * ROW + 2 * 8 + 4])
+def test_a_row_with_a_damaged_byte_is_replaced(path: Path, offset: int) -> None:
+    """In the first or last byte of the row's pixels, in its checksum, or in the bit that marks it as filled."""
+    decoder = Decoder()
+    decoder.check(opened(path), *range(PICTURES))
+    damage(path, offset)
+    assert decoder.check(opened(path), *range(PICTURES)) == [2]
     assert decoder.check(opened(path), *range(PICTURES)) == []
+
+
+def test_a_process_checks_each_row_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Decoder().check(opened(path), *range(PICTURES))
+    checked: list[int] = []
+    crc32 = zlib.crc32
+
+    def counted(content: bytes) -> int:
+        checked.append(memoryview(content).nbytes)
+        return crc32(content)
+
+    monkeypatch.setattr(zlib, "crc32", counted)
+    cache, decoder = opened(path), Decoder()
+    for _ in range(3):
+        assert decoder.check(cache, *range(PICTURES)) == []
+    assert checked == [ROW] * PICTURES
+    damage(path, 2 * ROW)
+    in_a_worker: PictureCache = pickle.loads(pickle.dumps(cache))
+    assert decoder.check(in_a_worker, *range(PICTURES)) == [2], "another process checks for itself"
 
 
 def test_a_row_that_was_half_written_when_the_process_died(path: Path) -> None:

@@ -9,15 +9,20 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from fpcn_lightning.cli.main import run_task
 from fpcn_lightning.data import pictures as pictures_module
+from fpcn_lightning.data.augment import Squashing
+from fpcn_lightning.data.cache import PictureCache
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.images import ImageReader
 from fpcn_lightning.data.index import MASKS
 from fpcn_lightning.data.lists import read_list
+from fpcn_lightning.data.loading import make_loader
+from fpcn_lightning.data.pictures import RockPictures, Sample
 from fpcn_lightning.data.sampler import PADDING, Step
 from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.modules.classifier import Classifier
@@ -276,3 +281,53 @@ def test_a_run_on_tiles_from_end_to_end_twice_the_same(photographs: Path, tmp_pa
         assert len({row["name"] for row in predictions}) == len(predictions) == measured["images"] == 4
         seen.append((result["metrics"], predictions))
     assert seen[0] == seen[1]
+
+
+# --- the same pixels, faster --------------------------------------------------------------------------------------
+
+
+def inverted_in_place(pixels: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+    np.subtract(255, pixels, out=pixels)
+    pixels[random.integers(len(pixels))] = 0
+    return pixels
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"quarter_turns": True},
+        {"quarter_turns": True, "crop_scale": (0.5, 2.0)},
+        {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4},
+        {"brightness": 0.4, "quarter_turns": True, "crop_scale": (0.7, 1.4), "further": (inverted_in_place,)},
+        {"further": (inverted_in_place,)},
+    ],
+)
+def test_batches_hold_what_each_view_alone_shows(
+    photographs: Path, tmp_path: Path, options: dict[str, Any], workers: int
+) -> None:
+    """Mirrored and turned by torch, straight into the batch, and in a worker into shared memory."""
+    augmentation = Squashing(resize=24, crop=CROP, mirrored_views=True, **options)
+    files = sorted(photographs.rglob("*.png"))
+    samples = [Sample(file, 0, row, (24, 24), 100 + row) for row, file in enumerate(files)]
+    cache = PictureCache(tmp_path / "cache" / "pictures.uint8", [(24, 24)] * len(files), 1)
+    pictures = RockPictures(samples, augmentation, 7, cache)
+    positions = (*range(len(files)), PADDING)
+    steps = [Step(epoch, positions) for epoch in (0, 1, None)]
+    before = [pictures.whole(position).copy() for position in range(len(files))]
+    for step, batch in zip(steps, make_loader(pictures, steps, workers, 1), strict=True):
+        assert batch.images.is_contiguous(memory_format=torch.channels_last)
+        assert batch.images.is_shared() == (workers > 0)
+        expected = []
+        for position, whole in enumerate(before):
+            shape = whole.shape[:2]
+            evaluation = augmentation.evaluation_views(shape)
+            drawn = () if step.epoch is None else (augmentation.draw(shape, 7, step.epoch, 100 + position),)
+            expected += [augmentation.seen(whole, view) for view in drawn or evaluation]
+        padding = len(batch.images) - len(expected)
+        assert padding == (2 if step.epoch is None else 1)
+        np.testing.assert_array_equal(batch.images[:-padding].permute(0, 2, 3, 1), np.stack(expected))
+        assert not batch.images[-padding:].any()
+    for position, whole in enumerate(before):
+        np.testing.assert_array_equal(pictures.whole(position), whole, "a view changed the cache")
