@@ -191,7 +191,10 @@ class DistillationConfig:
     The weight of the labels is `loss.classification.weight`.
     """
 
-    teacher: str | None = None  # its checkpoint; it must have been trained on the same split
+    # A checkpoint, a bundle, a folder of runs, or a pattern with *, of networks that were trained on the same split;
+    # several teach as an ensemble.
+    teacher: str | None = None
+    force: bool = False  # go on with a teacher whose validation accuracy is below that of the student alone
     method: str = "kd"  # kd | dkd | dist | function_matching | hint
     weight: float = 0.5  # of the method's term in the total loss
     temperature: float = 2.0  # that the logits of both are divided by; not used by hint

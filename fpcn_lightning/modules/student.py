@@ -1,22 +1,24 @@
 """The Lightning module of a student: the loss of a classifier, and a term that compares it with its teacher."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fpcn_lightning.config import DistillationConfig
-from fpcn_lightning.data.logits_store import LogitsStore
 from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.errors import UserError, check_choice
 from fpcn_lightning.losses.distillation import dist, dkd, kd, mixed, mixup_share
 from fpcn_lightning.losses.hint import Hint
 from fpcn_lightning.losses.views import Views
 from fpcn_lightning.modules.classifier import Classifier
-from fpcn_lightning.modules.teacher import Teacher
+from fpcn_lightning.modules.teacher import TeacherModel
 
 METHODS = ("kd", "dkd", "dist", "function_matching", "hint")
+OF_FEATURES = ("hint",)
 LIVE = ("function_matching", "hint")  # run the teacher in every step: no store holds logits of mixed images or features
 TERM = "distillation"  # name of the term in logs and losses
 
@@ -40,6 +42,18 @@ def uses_store(options: DistillationConfig) -> bool:
     return options.stored and options.method not in LIVE
 
 
+def needs_features(options: DistillationConfig) -> bool:
+    """Whether the method compares features, not logits."""
+    return options.method in OF_FEATURES
+
+
+class StoredLogits(Protocol):
+    """Stored logits of a teacher, of the views of one epoch after the other."""
+
+    def epoch(self, number: int) -> NDArray[np.float32]:
+        """The logits [N, C] in epoch `number`."""
+
+
 class Student(Classifier):
     """A `Classifier` with one more term in its loss; see `fpcn_lightning.losses.distillation` for the methods.
 
@@ -47,7 +61,7 @@ class Student(Classifier):
 
     Args:
         distillation: the section of the config.
-        teacher: the trained network.
+        teacher: what is trained already.
         store: the teacher's logits; None runs the teacher in every step.
         rows: long [P], row in the store of each image of the index, -1 for those that are not trained on.
         args, others: see `Classifier`.
@@ -62,8 +76,8 @@ class Student(Classifier):
         self,
         *args: Any,
         distillation: DistillationConfig,
-        teacher: Teacher,
-        store: LogitsStore | None,
+        teacher: TeacherModel,
+        store: StoredLogits | None,
         rows: Tensor,
         **others: Any,
     ) -> None:
@@ -72,7 +86,7 @@ class Student(Classifier):
         self.distillation = distillation
         self.store = store
         self._teacher = teacher
-        self.hint = Hint(self.network.feature_dim, teacher.feature_dim) if self._method == "hint" else None
+        self.hint = Hint(self.network.feature_dim, teacher.feature_dim or 0) if self._method == "hint" else None
         self.register_buffer("rows", rows, persistent=False)
         self._check_labels()
 

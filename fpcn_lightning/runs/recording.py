@@ -28,6 +28,7 @@ from fpcn_lightning.runs.results import (
     NetworkFacts,
     ProbeFacts,
     Result,
+    TeachingFacts,
     read_result,
     write_result,
 )
@@ -96,6 +97,7 @@ class Facts(TypedDict, total=False):
     images_per_second: ImagesPerSecond
     seen_in_training: int | None
     teacher: dict[str, object] | None
+    teaching: TeachingFacts
     probe: ProbeFacts
 
 

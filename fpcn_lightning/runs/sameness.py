@@ -16,6 +16,7 @@ NEUTRAL_KEYS = (
     "search.*",
     "export.*",
     "explain.*",
+    "distillation.force",
     "distillation.store",
     "training.checkpoint_every",
     "logger*",
