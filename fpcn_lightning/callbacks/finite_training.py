@@ -62,7 +62,8 @@ class FiniteTraining(lightning.Callback):
 
     def _images(self, trainer: lightning.Trainer) -> str:
         assert self._batch is not None
-        pictures = cast(RockDataModule, trainer.datamodule).index.pictures  # type: ignore[attr-defined]
+        data = cast(RockDataModule, trainer.datamodule)  # type: ignore[attr-defined]
+        pictures = [*data.index.pictures, *(data.unlabelled.images if data.unlabelled else ())]
         names = [pictures[position].name for position in self._batch.positions.tolist() if position != PADDING]
         further = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
         return ", ".join(names[:_MOST_NAMED]) + further

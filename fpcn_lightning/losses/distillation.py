@@ -104,6 +104,10 @@ def mixed(images: Tensor, share: float, partners: Tensor) -> Tensor:
     Source: Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", CVPR 2022. Its loss is
     `kd` without labels; the essential point is that teacher and student see the same mixed view.
 
+    The teacher's logits of a mixed image are computed in each step, not mixed from the stored ones of its two images:
+    a network is not linear, and what it predicts for a mixture is what the student shall match. Mixed predictions would
+    be mixup with soft labels, which asks for something else: linear behaviour between images.
+
     Args:
         images: [B, ...], of any type.
         share: 0..1, weight of each image; that of its partner is 1 - share.

@@ -1,6 +1,7 @@
 """The teacher of a student, loaded and checked, and the teacher's logits, stored or computed in every step."""
 
 import logging
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,13 +9,17 @@ import torch
 
 from fpcn_lightning.config import DistillationConfig
 from fpcn_lightning.data.datamodule import RockDataModule
+from fpcn_lightning.data.unlabelled import UnlabelledImages
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.models.network import Network
+from fpcn_lightning.models.on_backbone import OnBackbone
 from fpcn_lightning.modules.bundle_teacher import BundleTeacher, bundle_lineage, check_bundle_fits
-from fpcn_lightning.modules.student import Student, check, needs_features, uses_store
-from fpcn_lightning.modules.teacher import Ensemble, TeacherModel, check_fits, lineage, read_teacher
+from fpcn_lightning.modules.student import Student, check, check_single_views, needs_features, uses_store
+from fpcn_lightning.modules.teacher import Ensemble, Teacher, TeacherModel, check_fits, lineage, read_teacher
 from fpcn_lightning.modules.teacher_files import TEACHER, TeacherFile, teacher_digest, teacher_files
 from fpcn_lightning.modules.teacher_logits import TaughtImages, TeacherLogits, TeacherMember, views_key
 from fpcn_lightning.modules.teacher_measures import teacher_metrics
+from fpcn_lightning.modules.unlabelled_leaks import find_unlabelled
 from fpcn_lightning.runs.results import Metrics
 
 logger = logging.getLogger(__name__)
@@ -53,12 +58,50 @@ class Distillation:
             )
         lineages = [member.lineage for member in self.members]
         self.lineage = lineages[0] if len(files) == 1 else _of_ensemble(options.teacher, self.digest, lineages)
-        self.logits = self._logits() if uses_store(options) else None
+
+    def add_unlabelled(self, network: Network) -> UnlabelledImages | None:
+        """Have the photographs of `distillation.unlabelled` join the batches of training, if it is set.
+
+        The backbone of the teacher describes them, or that of the student, to find near copies of those that the
+        student is evaluated on.
+
+        Args:
+            network: the student, not yet trained.
+
+        Raises:
+            UserError: there are none, the student cannot use them, or there is no backbone.
+        """
+        if self.options.unlabelled is None:
+            return None
+        check_single_views(network)
+        known = [member.model.network for member in self.members if isinstance(member.model, Teacher)]
+        describing = next((each for each in (*known, network) if isinstance(each, OnBackbone)), None)
+        if describing is None:
+            raise UserError(
+                "distillation.unlabelled: near copies of test photographs are found with the backbone of the teacher "
+                "or of the student, and neither has one: use a teacher on a backbone, such as model=probe."
+            )
+        found = find_unlabelled(self.options.unlabelled, self.options.unlabelled_share, self.data, describing)
+        logger.info("%d photographs without a class, %d left out", len(found.images), len(found.left_out))
+        self.data.unlabelled = found
+        return found
+
+    @cached_property
+    def logits(self) -> TeacherLogits | None:
+        """The stored logits of the teacher; None where it runs in every step."""
+        return self._logits() if uses_store(self.options) else None
 
     def student(self, *args: Any, **parts: Any) -> Student:
         """The module that is trained; the arguments are those of `Classifier`."""
+        samples, classes = self.data.batch_shape()
         return Student(
-            *args, distillation=self.options, teacher=self.teacher, store=self.logits, rows=self._rows(), **parts
+            *args,
+            distillation=self.options,
+            teacher=self.teacher,
+            store=self.logits,
+            rows=self._rows(),
+            unlabelled=0 if self.data.unlabelled is None else self.data.unlabelled.rows(samples * classes),
+            **parts,
         )
 
     def fill(self, epochs: int, device: torch.device) -> None:
@@ -81,6 +124,10 @@ class Distillation:
             return None
         split = self.data.split
         images = [TaughtImages({"data": split.fingerprint}, len(split.train), self.data.views_of_epoch)]
+        if (further := self.data.unlabelled) is not None:
+            size, workers = max(1, self.data.config.evaluation_batch_size), self.data.config.workers
+            views = partial(further.views_of_epoch, size=size, workers=workers)
+            images.append(TaughtImages({"unlabelled": further.fingerprint}, len(further.images), views))
         return TeacherLogits(
             self.members,
             images,
@@ -91,10 +138,14 @@ class Distillation:
         )
 
     def _rows(self) -> torch.Tensor:
-        """The row in the store of each image of the index, -1 for those that are not trained on."""
+        """The row in the stores of each image of the index, -1 for those that are not trained on, then of those without
+        a class.
+        """
+        train = self.data.split.train
         rows = torch.full((len(self.data.pictures.pictures),), -1)
-        rows[torch.tensor(self.data.split.train)] = torch.arange(len(self.data.split.train))
-        return rows
+        rows[torch.tensor(train)] = torch.arange(len(train))
+        further = 0 if self.data.unlabelled is None else len(self.data.unlabelled.images)
+        return torch.cat([rows, len(train) + torch.arange(further)])
 
 
 def _read(file: TeacherFile, data: RockDataModule) -> TeacherMember:

@@ -133,7 +133,7 @@ def features_of(network: OnBackbone, data: RockDataModule, split: Literal["train
     images = getattr(data.split, split)
     mirrored = split == "train" or data.augmentation.mirrored_views
     key = {
-        "backbone": _weights_hash(network.backbone),
+        "backbone": weights_hash(network.backbone),
         "normalisation": [network.mean, network.std],
         "data": data.split.fingerprint,
         "split": split,
@@ -154,7 +154,7 @@ def evaluation_cuts(data: RockDataModule, images: Sequence[int], augmentation: A
     return {"shapes": shapes, "views": {str(shape): augmentation.evaluation_views(shape) for shape in shapes}, **fit}
 
 
-def _weights_hash(module: nn.Module) -> str:
+def weights_hash(module: nn.Module) -> str:
     """SHA-256 of all parameters and buffers, by name."""
     digest = hashlib.sha256()
     for name, value in module.state_dict().items():

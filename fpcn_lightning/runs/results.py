@@ -140,6 +140,14 @@ class TeachingFacts(TypedDict):
     probe: float | None
 
 
+class UnlabelledFacts(TypedDict):
+    """Photographs without a class that a student learned from; `unlabelled.csv` of the run lists all with reasons."""
+
+    used: int
+    left_out: int
+    fingerprint: str
+
+
 class Result(TypedDict):
     """One run. `started` is an ISO 8601 time, `checkpoint` is relative to the run folder.
 
@@ -173,6 +181,7 @@ class Result(TypedDict):
     command: NotRequired[str | None]
     teacher: NotRequired[dict[str, object] | None]
     teaching: NotRequired[TeachingFacts | None]
+    unlabelled: NotRequired[UnlabelledFacts | None]
     probe: NotRequired[ProbeFacts | None]
 
 

@@ -60,7 +60,9 @@ def check_teacher(
     if problem is None:
         return facts
     if not config.distillation or not config.distillation.force:
-        raise UserError(f"{problem}. Pass a better teacher, or set distillation.force=true to go on.")
+        raise UserError(
+            f"{problem}. Pass a better teacher, or go on with distillation.force=true, in a sweep force_teacher=true."
+        )
     logger.warning("%s; distillation.force=true goes on", problem)
     return facts
 

@@ -91,6 +91,10 @@ def train(config: Config, record: RunRecord) -> "RockDataModule":
     with contextlib.nullcontext() if config.training.probe == "off" else record.timed("probe"):
         best = config.callbacks.get("best") or {}
         floor = make_floor(network, data, config.training, best.get("monitor"), test=config.test)
+    if distillation is not None and (unlabelled := distillation.add_unlabelled(network)) is not None:
+        record.add(unlabelled=unlabelled.facts)
+        if record.writes:
+            unlabelled.write(record.folder, resumed=resumed is not None)
     module = make_module(config, network, data, distillation)
     plan = plan_training(config, module, data, record.folder)
     data.set_epoch_length(plan.steps)
@@ -126,12 +130,13 @@ def _make_trainer(
 ) -> "Trainer":
     """The trainer of a run, with its loggers and callbacks."""
     from fpcn_lightning.callbacks.finite_training import FiniteTraining
+    from fpcn_lightning.callbacks.quantised_end import make_quantised_end
     from fpcn_lightning.callbacks.step_checkpoint import StepCheckpoint
     from fpcn_lightning.callbacks.weight_average import make_weight_average
     from fpcn_lightning.modules.checkpoint_io import AtomicCheckpointIO
 
     callbacks = build.callbacks(config.callbacks, progress_bar=_has_progress_bar(config))
-    average = make_weight_average(config.training)
+    further = [make_weight_average(config.training), make_quantised_end(config.training)]
     every = _checkpoint_interval(config)
     steps = StepCheckpoint(
         record.folder / LAST,
@@ -143,7 +148,7 @@ def _make_trainer(
     return build.trainer(
         {**config.trainer, "max_epochs": plan.epochs},
         logger=build.loggers(config.logger, record.result["config"]),
-        callbacks=[*callbacks, FiniteTraining(), throughput, *([] if average is None else [average]), steps],
+        callbacks=[*callbacks, FiniteTraining(), throughput, *filter(None, further), steps],
         plugins=[AtomicCheckpointIO()],
         default_root_dir=str(record.folder),
     )

@@ -1,6 +1,7 @@
 """Teachers besides one checkpoint: a linear probe, a bundle, and ensembles of several networks."""
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -145,12 +146,24 @@ def test_a_bundle_teaches(train: Train, bundle: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("split", ["0" * 16, None])
+def test_a_bundle_of_another_or_an_unknown_split_is_an_error(
+    train: Train, bundle: Path, tmp_path: Path, split: str | None
+) -> None:
+    copied = Path(shutil.copytree(bundle, tmp_path / "copied"))
+    manifest = json.loads((copied / "bundle.json").read_text())
+    manifest["lineage"]["split"] = split
+    (copied / "bundle.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="another split, or does not state its split"):
+        train(*STUDENT, f"teacher={copied}")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("data.crop=48",), r"views of 64 px only.*data\.crop=48"),
         (("data.resize=80",), r"data\.resize=72, the student's have .*data\.resize=80"),
-        (("data.split.seed=5",), "another split"),
         (("distillation=hint",), "compares features"),
     ],
 )
