@@ -61,7 +61,7 @@ def check_teacher(
         return facts
     if not config.distillation or not config.distillation.force:
         raise UserError(
-            f"{problem}. Pass a better teacher, or go on with distillation.force=true, in a sweep force_teacher=true."
+            f"{problem}. Pass a better teacher, or go on with distillation.force=true; in a sweep, force_teacher=true."
         )
     logger.warning("%s; distillation.force=true goes on", problem)
     return facts
