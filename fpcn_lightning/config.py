@@ -138,6 +138,7 @@ class TrainingConfig:
     probe: str = "off"  # off | floor: an epoch must be better than a linear probe | start: and training starts from it
     interpolate: bool = False  # after training, try weights between those of the probe and of the best epoch
     average_from: float | None = None  # instead: share of the training after which weights are averaged equally
+    quantised_steps: int = 0  # the last ones, trained with simulated eight bits, so that an int8 file loses less
     channels_last: bool = True
     checkpoint_every: str | None = "5min"  # 200steps | 5min | 1h, to resume from; null: after every epoch only
 
@@ -191,16 +192,21 @@ class DistillationConfig:
     The weight of the labels is `loss.classification.weight`.
     """
 
-    teacher: str | None = None  # its checkpoint; it must have been trained on the same split
-    method: str = "kd"  # kd | dkd | dist | function_matching | hint
+    # A checkpoint, a bundle, a folder of runs, or a pattern with *, of networks that were trained on the same split;
+    # several teach as an ensemble.
+    teacher: str | None = None
+    force: bool = False  # go on with a teacher whose validation accuracy is below that of the student alone
+    method: str = "kd"  # kd | dkd | dist | function_matching | hint | cosine
     weight: float = 0.5  # of the method's term in the total loss
-    temperature: float = 2.0  # that the logits of both are divided by; not used by hint
+    temperature: float = 2.0  # that the logits of both are divided by; not used by hint, cosine
     target_weight: float = 1.0  # of dkd's term of the true class
     other_weight: float = 2.0  # of dkd's term of the other classes
     warm_up_epochs: int = 0  # in which the weight grows to its full size
+    unlabelled: str | None = None  # photographs without a class: a folder, or a list with the column path
+    unlabelled_share: float = 0.5  # of a batch, of which the other part is that of a training without them
     between: float = 1.0  # of dist's term across the classes of an image
     within: float = 1.0  # of dist's term across the images of a class
-    stored: bool = True  # compute the teacher's logits once for all runs; not for function_matching, hint
+    stored: bool = True  # compute the teacher's logits once for all runs; not for function_matching, hint, cosine
     store: str | None = None  # folder of the stored logits; null: below the cache, named after what they depend on
 
 
@@ -243,7 +249,7 @@ class BenchmarkConfig:
 
 
 # Shortcuts: other keys refer to them in yaml, and the record of a run has the values of those.
-SHORTCUTS = ("backbone", "pretrained", "teacher", "seeds", "slots")
+SHORTCUTS = ("backbone", "pretrained", "teacher", "force_teacher", "seeds", "slots")
 
 
 @dataclass
@@ -272,6 +278,7 @@ class Config:
     source: str | None = None  # task=explain: an image, a folder or a list of images; null: those of the test split
     runs: str | None = None  # task=report, task=explain: the folder of the runs
     teacher: str | None = None  # goes into distillation.teacher, where a student has one
+    force_teacher: bool = False  # goes into distillation.force, where a student has a teacher
     distillation: DistillationConfig | None = None  # null: no teacher; conf/distillation/ has the methods
     export: ExportConfig = field(default_factory=ExportConfig)
     explain: ExplainConfig = field(default_factory=ExplainConfig)

@@ -27,14 +27,23 @@ class Candidates(NamedTuple):
     similarity: NDArray[np.float32]
 
 
-def find_candidates(descriptors: Descriptors, neighbours: int = NEIGHBOURS) -> Candidates:
+def find_candidates(
+    descriptors: Descriptors, neighbours: int = NEIGHBOURS, apart: NDArray[np.bool_] | None = None
+) -> Candidates:
     """For each image as a crop, the `neighbours` images with the most similar region, in any quarter turn of the crop.
 
     Time grows with the square of the number of images N, memory with N.
+
+    Args:
+        descriptors: of the images.
+        neighbours: of each image.
+        apart: bool [N]: only images with different values are candidates for each other; None: all are.
     """
     queries, regions = torch.from_numpy(descriptors.queries), torch.from_numpy(descriptors.regions)
     count = queries.shape[1]
-    kept = min(neighbours, count - 1)
+    sides = None if apart is None else torch.from_numpy(apart)
+    # Where sides are given, each image has as many candidates as the smaller side has images.
+    kept = min(neighbours, count - 1 if sides is None else min(int(sides.sum()), int((~sides).sum())))
     if kept < 1:
         empty = np.empty(0, np.int64)
         return Candidates(empty, empty, np.empty(0, np.float32))
@@ -48,6 +57,8 @@ def find_candidates(descriptors: Descriptors, neighbours: int = NEIGHBOURS) -> C
                 torch.maximum(best, turned @ gallery, out=best)
         rows = torch.arange(chunk.shape[1])
         best[rows, rows + start] = -torch.inf
+        if sides is not None:
+            best[sides[start : start + len(best), None] == sides] = -torch.inf
         found = best.topk(kept, dim=1)
         scenes.append(found.indices)
         similarities.append(found.values)

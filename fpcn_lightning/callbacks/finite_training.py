@@ -116,7 +116,8 @@ def _copied(loss: Tensor) -> tuple[Tensor, torch.cuda.Event]:
 
 def _names(trainer: lightning.Trainer, batch: Batch | None) -> str:
     assert batch is not None
-    pictures = cast(RockDataModule, trainer.datamodule).index.pictures  # type: ignore[attr-defined]
+    data = cast(RockDataModule, trainer.datamodule)  # type: ignore[attr-defined]
+    pictures = [*data.index.pictures, *(data.unlabelled.images if data.unlabelled else ())]
     names = [pictures[position].name for position in batch.positions.tolist() if position != PADDING]
     further = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(names[:_MOST_NAMED]) + further

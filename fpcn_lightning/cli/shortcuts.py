@@ -11,6 +11,7 @@ INSTEAD = {
     "backbone": "this model has its own backbone: choose another model, such as model=plain or model=fpcn",
     "pretrained": "this model has no pretrained weights",
     "teacher": "this run has no teacher: choose a method of distillation, such as distillation=kd",
+    "force_teacher": "this run has no teacher: choose a method of distillation, such as distillation=kd",
     "slots": "it is for sweeps, and this is one run",
 }
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from fpcn_lightning.config import DataConfig
 from fpcn_lightning.data.augment import Augment
@@ -32,9 +32,10 @@ from fpcn_lightning.data.preparation import (
     prepare,
     published_split,
 )
-from fpcn_lightning.data.sampler import BalancedBatches, EveryImageOnce, Step
+from fpcn_lightning.data.sampler import BalancedBatches, EveryImageOnce, Step, batch_shape
 from fpcn_lightning.data.scan import REFUSED_NAME, write_refused
 from fpcn_lightning.data.split import SPLIT_NAME, Split, all_test, configured_split, write_split
+from fpcn_lightning.data.unlabelled import UnlabelledImages
 from fpcn_lightning.errors import UserError
 
 
@@ -59,6 +60,7 @@ class RockDataModule(lightning.LightningDataModule):
         classes: class names in the order of their numbers, after `setup`.
         published: the folder below the root of each published split, after `setup`; empty where there is none.
         augmentation: how views are drawn.
+        unlabelled: images without a class that join the batches of training, None without any.
 
     Raises:
         UserError: a value of the section is invalid.
@@ -93,6 +95,7 @@ class RockDataModule(lightning.LightningDataModule):
         self.wanted_classes, self.only_test = classes, only_test
         self.epoch_length: str | int = config.epoch_length
         self._pictures: RockPictures | None = None
+        self.unlabelled: UnlabelledImages | None = None
 
     def prepare_data(self) -> None:
         """Call `setup`, which fills the cache: once on each machine, before the other processes read it."""
@@ -152,11 +155,15 @@ class RockDataModule(lightning.LightningDataModule):
         self.epoch_length = steps
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Balanced batches, or batches of all classes as they come."""
+        """Balanced batches, or batches of all classes as they come; images without a class are behind the others."""
         rank, world_size = self._rank()
         balanced = self.config.sampling == "balanced"
         labels = [picture.label if balanced else 0 for picture in self.pictures.pictures]
         samples, classes = self.batch_shape()
+        pictures, further, rows = None, None, samples * classes
+        if self.unlabelled is not None:
+            pictures, further = self.unlabelled.joined(self.pictures, rows, self.seed, rank, world_size)
+            rows += self.unlabelled.rows(rows)
         sampler = BalancedBatches(
             labels,
             self.split.train,
@@ -167,19 +174,13 @@ class RockDataModule(lightning.LightningDataModule):
             seed=self.seed,
             rank=rank,
             world_size=world_size,
+            further=further,
         )
-        return self._loader(sampler, samples * classes, self.config.crop)
+        return self._loader(sampler, rows, self.config.crop, pictures)
 
     def batch_shape(self) -> tuple[int, int]:
-        """Images of a class, and classes, in a batch of one process: fewer than configured where `batch_size` is less.
-
-        First there are fewer images of each class, down to two, then fewer classes.
-        """
-        samples, classes, largest = self.config.samples_per_class, len(self.classes), self.config.batch_size
-        if largest is None or samples * classes <= largest:
-            return samples, classes
-        fewer = max(largest // classes, min(samples, 2))
-        return fewer, min(classes, max(1, largest // fewer))
+        """Images of a class, and classes, in a batch of one process, limited by `data.batch_size`."""
+        return batch_shape(self.config.samples_per_class, len(self.classes), self.config.batch_size)
 
     def views_of_epoch(self, epoch: int) -> DataLoader[Batch]:
         """Every training image once, in the order of the split, in its view of this epoch."""
@@ -281,8 +282,8 @@ class RockDataModule(lightning.LightningDataModule):
         """Every image once, in steps of as many as have views for an evaluation batch, at least one."""
         size = self.config.evaluation_batch_size
         pictures = max(min(size, 1), size // self.pictures.rows_a_picture)  # EveryImageOnce refuses a size below 1
-        rows = pictures * self.pictures.rows_a_picture
-        return self._loader(EveryImageOnce(images, pictures, *self._rank()), rows, self.augmentation.evaluation_size)
+        sampler, rows = EveryImageOnce(images, pictures, *self._rank()), pictures * self.pictures.rows_a_picture
+        return self._loader(sampler, rows, self.augmentation.evaluation_size)
 
     def _rank(self) -> tuple[int, int]:
         """The rank of this process, and how many there are."""
@@ -293,8 +294,7 @@ class RockDataModule(lightning.LightningDataModule):
         sampler: BalancedBatches | EveryImageOnce | Sequence[Step],
         rows: int,
         side: int,
-        pictures: RockPictures | None = None,
+        pictures: Dataset[Batch] | None = None,
     ) -> DataLoader[Batch]:
         """A loader of batches of `rows` views of `side` x `side` pixels."""
-        read = self.pictures if pictures is None else pictures
-        return make_loader(read, sampler, self.config.workers, batch_bytes=rows * side * side * 3)
+        return make_loader(pictures or self.pictures, sampler, self.config.workers, batch_bytes=rows * side * side * 3)

@@ -4,7 +4,7 @@ Both sample whole batches: the loader runs with `batch_size=None` and the data s
 that the epoch is sent to the worker processes with the indices, and Lightning finds `set_epoch`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -93,6 +93,7 @@ class BalancedBatches(Sampler[Step]):
             to draw as many images as there are), `longest_class` (every image of the largest class once), or a number.
         seed: of the run.
         rank, world_size: this process and how many there are.
+        further: images of this process in a global step that are put behind those of the classes.
 
     Raises:
         UserError: a class without images, or an invalid epoch length.
@@ -110,6 +111,7 @@ class BalancedBatches(Sampler[Step]):
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        further: Callable[[int], Sequence[int]] | None = None,
     ) -> None:
         if samples_per_class < 1:
             raise UserError(f"data.samples_per_class={samples_per_class} must be at least 1.")
@@ -118,7 +120,7 @@ class BalancedBatches(Sampler[Step]):
             by_class[labels[image]].append(image)
         if not all(by_class):
             raise UserError(f"class number {by_class.index([])} has no training image: a balanced batch needs one.")
-        self.classes, self.turns = classes, None
+        self.classes, self.turns, self.further = classes, None, further
         drawn = classes if classes_per_batch is None else min(classes, classes_per_batch)
         if drawn < classes:
             self.turns = ClassOrder(range(classes), drawn, seed, TURNS)
@@ -141,7 +143,8 @@ class BalancedBatches(Sampler[Step]):
         first = steps if epoch == self.epoch else 0
         for step in range(self.epoch * self.steps + first, (self.epoch + 1) * self.steps):
             parts = [self.orders[label].step(number)[self.part] for label, number in self._draws(step)]
-            yield Step(self.epoch, tuple(int(image) for image in np.concatenate(parts)))
+            further = () if self.further is None else self.further(step)
+            yield Step(self.epoch, (*(int(image) for image in np.concatenate(parts)), *further))
 
     def _draws(self, step: int) -> list[tuple[int, int]]:
         """The classes of global step `step`, each with the number of its draws before."""
@@ -174,6 +177,17 @@ class EveryImageOnce(Sampler[Step]):
 
     def __iter__(self) -> Iterator[Step]:
         return (Step(None, batch) for batch in self.batches)
+
+
+def batch_shape(samples: int, classes: int, largest: int | None) -> tuple[int, int]:
+    """Images of a class, and classes, in a batch of at most `largest` images.
+
+    First there are fewer images of each class, down to two, then fewer classes.
+    """
+    if largest is None or samples * classes <= largest:
+        return samples, classes
+    fewer = max(largest // classes, min(samples, 2))
+    return fewer, min(classes, max(1, largest // fewer))
 
 
 def _steps(epoch_length: str | int, sizes: Sequence[int], drawn: int) -> int:

@@ -13,9 +13,10 @@ from tqdm import tqdm
 from fpcn_lightning.deploy.bias_correction import correct_biases
 from fpcn_lightning.deploy.wrapper import OUTPUTS
 from fpcn_lightning.library_warnings import silenced
+from fpcn_lightning.models.fake_quantisation import FLOAT_CONVOLUTIONS
 
 BATCH = 8  # pictures
-FIRST = 3  # layers with weights that are not quantised; the first one is the normalisation
+FIRST = 1 + FLOAT_CONVOLUTIONS  # layers with weights that are not quantised; the first one is the normalisation
 WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 QUANTISED = (*WEIGHTED, "Add", "Relu", "Clip", "MaxPool", "GlobalAveragePool", "AveragePool", "Concat")
 

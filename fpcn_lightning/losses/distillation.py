@@ -4,6 +4,9 @@ All are computed in float32 or wider and from log-probabilities, so that they st
 confident.
 """
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -101,6 +104,10 @@ def mixed(images: Tensor, share: float, partners: Tensor) -> Tensor:
     Source: Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", CVPR 2022. Its loss is
     `kd` without labels; the essential point is that teacher and student see the same mixed view.
 
+    The teacher's logits of a mixed image are computed in each step, not mixed from the stored ones of its two images:
+    a network is not linear, and what it predicts for a mixture is what the student shall match. Mixed predictions would
+    be mixup with soft labels, which asks for something else: linear behaviour between images.
+
     Args:
         images: [B, ...], of any type.
         share: 0..1, weight of each image; that of its partner is 1 - share.
@@ -117,6 +124,21 @@ def mixup_share(generator: torch.Generator | None = None) -> float:
     """Draw the share for `mixed`, one per batch: Beta(1, 1), folded to 0.5..1; by default from the global generator."""
     share = float(torch.rand((), generator=generator))
     return max(share, 1 - share)
+
+
+def mean_prediction(logits: Sequence[Tensor]) -> Tensor:
+    """Logits [B, C] whose softmax is the mean of the probabilities of several networks: an ensemble as one teacher.
+
+    They are the logarithms of these means. With a temperature T a student sees the mean at T = 1, flattened: not the
+    mean of the flattened predictions, which needs each network's own logits.
+
+    Args:
+        logits: [B, C] of each network, at least one. Those of a single network are returned as they are.
+    """
+    if len(logits) == 1:
+        return logits[0]
+    logs = torch.stack([each.log_softmax(1) for each in logits])
+    return logs.logsumexp(0) - math.log(len(logits))
 
 
 def _log_probabilities(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

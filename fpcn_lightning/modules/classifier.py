@@ -118,10 +118,11 @@ class Classifier(lightning.LightningModule):
             batch = _shuffled(batch)  # it is sorted by class: an image would mostly be mixed with one of its own
         images = self.training_images(batch)
         views = self._views(images, batch.labels)
-        terms = {**self.loss_terms(views, batch.labels), **self.further_terms(views, batch, images)}
+        labelled, labels = self.labelled(views, batch.labels)
+        terms = {**self.loss_terms(labelled, labels), **self.further_terms(views, batch, images)}
         total = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
-        size = len(batch.labels)
-        accuracy = (views.own_logits.argmax(1) == batch.labels).float().mean()
+        size = len(labels)
+        accuracy = (labelled.own_logits.argmax(1) == labels).float().mean()
         self.log("train/loss", total, prog_bar=True, on_step=True, on_epoch=True, batch_size=size)
         self.log("train/accuracy", accuracy, prog_bar=True, on_step=False, on_epoch=True, batch_size=size)
         parts = {f"train/loss_{name}": term for name, term in terms.items()}
@@ -137,6 +138,10 @@ class Classifier(lightning.LightningModule):
             return self.network.views(normalised, labels)
         mixed, targets = self._mixing(normalised, labels)
         return self.network.views(mixed, labels)._replace(targets=targets)
+
+    def labelled(self, views: Views, labels: Tensor) -> tuple[Views, Tensor]:
+        """The views and labels of the images that have a class: here of all of them."""
+        return views, labels
 
     def training_images(self, batch: Batch) -> Tensor:
         """The images [B, 3, S, S] of a training step, values 0..255."""

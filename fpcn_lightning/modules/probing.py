@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from fpcn_lightning.data.augment import Augmentation
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.feature_store import Features, stored_features
 from fpcn_lightning.data.sampler import PADDING
@@ -132,11 +133,11 @@ def features_of(network: OnBackbone, data: RockDataModule, split: Literal["train
     images = getattr(data.split, split)
     mirrored = split == "train" or data.augmentation.mirrored_views
     key = {
-        "backbone": _weights_hash(network.backbone),
+        "backbone": weights_hash(network.backbone),
         "normalisation": [network.mean, network.std],
         "data": data.split.fingerprint,
         "split": split,
-        **_cuts(data, images, mirrored),
+        **evaluation_cuts(data, images, replace(data.augmentation, mirrored_views=mirrored)),
     }
     features = stored_features(data.cache_directory, key, lambda: _computed(network, data, images, mirrored))
     positions = data.view_positions(images, mirrored=mirrored)
@@ -144,9 +145,8 @@ def features_of(network: OnBackbone, data: RockDataModule, split: Literal["train
     return ViewFeatures(features, positions, labels)
 
 
-def _cuts(data: RockDataModule, images: Sequence[int], mirrored: bool) -> dict[str, object]:
+def evaluation_cuts(data: RockDataModule, images: Sequence[int], augmentation: Augmentation) -> dict[str, object]:
     """The sizes of images and the views cut from them: what changes views in training alone changes no feature."""
-    augmentation = replace(data.augmentation, mirrored_views=mirrored)
     shapes = [data.pictures.pictures[position].shape for position in images]
     square = augmentation.square
     # Stores of squashed images are named as before there were other fits.
@@ -154,7 +154,7 @@ def _cuts(data: RockDataModule, images: Sequence[int], mirrored: bool) -> dict[s
     return {"shapes": shapes, "views": {str(shape): augmentation.evaluation_views(shape) for shape in shapes}, **fit}
 
 
-def _weights_hash(module: nn.Module) -> str:
+def weights_hash(module: nn.Module) -> str:
     """SHA-256 of all parameters and buffers, by name."""
     digest = hashlib.sha256()
     for name, value in module.state_dict().items():

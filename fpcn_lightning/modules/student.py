@@ -1,23 +1,32 @@
 """The Lightning module of a student: the loss of a classifier, and a term that compares it with its teacher."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fpcn_lightning.config import DistillationConfig
-from fpcn_lightning.data.logits_store import LogitsStore
 from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.errors import UserError, check_choice
+from fpcn_lightning.losses.cosine import cosine_preserving
 from fpcn_lightning.losses.distillation import dist, dkd, kd, mixed, mixup_share
 from fpcn_lightning.losses.hint import Hint
 from fpcn_lightning.losses.views import Views
+from fpcn_lightning.models.network import Network
+from fpcn_lightning.models.on_backbone import SingleView
 from fpcn_lightning.modules.classifier import Classifier
-from fpcn_lightning.modules.teacher import Teacher
+from fpcn_lightning.modules.teacher import TeacherModel
 
-METHODS = ("kd", "dkd", "dist", "function_matching", "hint")
-LIVE = ("function_matching", "hint")  # run the teacher in every step: no store holds logits of mixed images or features
+METHODS = ("kd", "dkd", "dist", "function_matching", "hint", "cosine")
+OF_FEATURES = ("hint", "cosine")
+WITHOUT_LABELS = ("kd", "dist", "function_matching")
+LIVE = (
+    "function_matching",
+    *OF_FEATURES,
+)  # run the teacher in every step: no store holds logits of mixed images or features
 TERM = "distillation"  # name of the term in logs and losses
 
 
@@ -33,11 +42,43 @@ def check(options: DistillationConfig) -> None:
     for key in ("weight", "target_weight", "other_weight", "between", "within", "warm_up_epochs"):
         if getattr(options, key) < 0:
             raise UserError(f"distillation.{key}={getattr(options, key)} must not be negative.")
+    if not 0 < options.unlabelled_share < 1:
+        raise UserError(f"distillation.unlabelled_share={options.unlabelled_share} must be above 0 and below 1.")
+    if options.unlabelled is not None and options.method not in WITHOUT_LABELS:
+        raise UserError(
+            f"distillation.method={options.method} needs the class or the features of every photograph, which those of "
+            f"distillation.unlabelled do not have: use {', '.join(WITHOUT_LABELS)}."
+        )
+
+
+def check_single_views(network: Network) -> None:
+    """Check that a network has one prediction for each image of a batch, so that some may be without a class.
+
+    Raises:
+        UserError: it trains on pairs or regions, which are chosen by the class of each image.
+    """
+    if type(network).views is not SingleView.views:
+        raise UserError(
+            f"distillation.unlabelled adds photographs without a class, but {type(network).__name__} chooses pairs or "
+            "regions by the class of each image: use a plain student, such as model=plain or model=mobilenetv2."
+        )
 
 
 def uses_store(options: DistillationConfig) -> bool:
     """Whether the teacher's logits are read from a store."""
     return options.stored and options.method not in LIVE
+
+
+def needs_features(options: DistillationConfig) -> bool:
+    """Whether the method compares features, not logits."""
+    return options.method in OF_FEATURES
+
+
+class StoredLogits(Protocol):
+    """Stored logits of a teacher, of the views of one epoch after the other."""
+
+    def epoch(self, number: int) -> NDArray[np.float32]:
+        """The logits [N, C] in epoch `number`."""
 
 
 class Student(Classifier):
@@ -47,9 +88,10 @@ class Student(Classifier):
 
     Args:
         distillation: the section of the config.
-        teacher: the trained network.
+        teacher: what is trained already.
         store: the teacher's logits; None runs the teacher in every step.
-        rows: long [P], row in the store of each image of the index, -1 for those that are not trained on.
+        rows: long [P], row in the store of each image by its position in batches, -1 for those that are not trained on.
+        unlabelled: number of images without a class at the end of every batch.
         args, others: see `Classifier`.
 
     Raises:
@@ -62,17 +104,19 @@ class Student(Classifier):
         self,
         *args: Any,
         distillation: DistillationConfig,
-        teacher: Teacher,
-        store: LogitsStore | None,
+        teacher: TeacherModel,
+        store: StoredLogits | None,
         rows: Tensor,
+        unlabelled: int = 0,
         **others: Any,
     ) -> None:
         super().__init__(*args, **others)
+        self._unlabelled = unlabelled
         self.weights[TERM] = distillation.weight
         self.distillation = distillation
         self.store = store
         self._teacher = teacher
-        self.hint = Hint(self.network.feature_dim, teacher.feature_dim) if self._method == "hint" else None
+        self.hint = Hint(self.network.feature_dim, teacher.feature_dim or 0) if self._method == "hint" else None
         self.register_buffer("rows", rows, persistent=False)
         self._check_labels()
 
@@ -95,14 +139,26 @@ class Student(Classifier):
         # A batch is sorted by class: the next image would mostly be of the same.
         return mixed(batch.images, mixup_share(), torch.randperm(len(batch.images), device=batch.images.device))
 
+    def labelled(self, views: Views, labels: Tensor) -> tuple[Views, Tensor]:
+        """The views and labels of the images that have a class."""
+        if not self._unlabelled:
+            return views, labels
+        count = len(labels) - self._unlabelled
+        return Views(
+            views.logits[:count], views.targets[:count], views.own_logits[:count], views.features[:count]
+        ), labels[:count]
+
     def further_terms(self, views: Views, batch: Batch, images: Tensor) -> dict[str, Tensor]:
         """The term that compares the student with the teacher."""
         if self.hint is not None:
             return {TERM: self._warmed_up(self.hint(views.features, self._teacher.features(images, batch.labels)))}
+        if self._method == "cosine":
+            theirs = self._teacher.features(images, batch.labels)
+            return {TERM: self._warmed_up(cosine_preserving(views.features, theirs))}
         teacher = self._teacher_logits(batch, images)
         if self._method != "function_matching":
-            accuracy = (teacher.argmax(1) == batch.labels).float().mean()
-            size = len(batch.labels)
+            size = len(batch.labels) - self._unlabelled
+            accuracy = (teacher[:size].argmax(1) == batch.labels[:size]).float().mean()
             self.log("teacher/accuracy", accuracy, on_step=False, on_epoch=True, batch_size=size)
         return {TERM: self._warmed_up(self._loss(views.own_logits, teacher, batch.labels))}
 

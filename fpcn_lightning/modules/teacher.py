@@ -1,5 +1,6 @@
-"""A trained network that students learn from; its weights are never changed."""
+"""What students learn from: a trained network, whose weights are never changed, or several."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,36 +10,60 @@ from torch import Tensor
 
 from fpcn_lightning.config import DataConfig
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.losses.distillation import mean_prediction
 from fpcn_lightning.models.network import Network
 from fpcn_lightning.models.normalisation import Normalisation
 from fpcn_lightning.modules.checkpoints import CheckpointRecord, Loaded, load
+from fpcn_lightning.modules.teacher_files import TEACHER
 from fpcn_lightning.runs.recording import file_hash
 
 # Keys of `data` in which teacher and student must agree.
 SAME_VIEWS = ("crop", "tiles")
-TEACHER = "distillation.teacher"
 SQUARE, TILED = ("resize", "fit"), ("tile_scale",)
 LETTERBOX = ("fill",)
 
 
-class Teacher:
-    """A network in evaluation mode, in float32, without gradients.
+class TeacherModel(ABC):
+    """What has logits for the views of a student.
 
     It is not an `nn.Module`, so that `train()`, the optimiser and the checkpoints of the student do not include it.
+
+    Attributes:
+        feature_dim: channels D of `features`; None without any.
+        side: height and width in pixels of the only views that it takes; None takes any.
+    """
+
+    feature_dim: int | None = None
+    side: int | None = None
+
+    @abstractmethod
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits, float32 [B, C], of images [B, 3, S, S], values 0..255, without a gradient."""
+
+    def features(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Feature vectors, float32 [B, D], of images [B, 3, S, S], values 0..255, with labels [B]."""
+        raise NotImplementedError(f"{type(self).__name__} has no features")
+
+
+class Teacher(TeacherModel):
+    """The network of a checkpoint in evaluation mode, in float32, without gradients, in its configured inference mode.
 
     Args:
         loaded: network and record of a checkpoint.
     """
 
+    feature_dim: int
+
     def __init__(self, loaded: Loaded) -> None:
         self.network: Network = loaded.network.eval().requires_grad_(False)
         self.record = loaded.record
         self.feature_dim = loaded.network.feature_dim
+        self.side = loaded.record.data.crop if loaded.network.fixed_size else None
         self._normalise = Normalisation(self.network)
         self._device = torch.device("cpu")
 
     def logits(self, images: Tensor) -> Tensor:
-        """Logits, float32 [B, C], of images [B, 3, S, S], values 0..255, in its configured inference mode."""
+        """Logits, float32 [B, C], of images [B, 3, S, S], values 0..255."""
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             return self.network(self._normalised(images)).float()  # type: ignore[no-any-return]
 
@@ -54,6 +79,22 @@ class Teacher:
             self._normalise.to(images.device)
         normalised: Tensor = self._normalise(images)
         return normalised
+
+
+class Ensemble(TeacherModel):
+    """Several teachers as one: its probabilities are the mean of theirs.
+
+    Args:
+        members: at least two.
+    """
+
+    def __init__(self, members: Sequence[TeacherModel]) -> None:
+        self.members = members
+        self.side = next((member.side for member in members if member.side is not None), None)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """The logarithm of the mean of the members' probabilities, float32 [B, C]."""
+        return mean_prediction([member.logits(images) for member in self.members])
 
 
 def read_teacher(path: Path) -> tuple[Teacher, str]:

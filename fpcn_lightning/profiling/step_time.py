@@ -68,11 +68,12 @@ def total_loss(network: Network, terms: nn.ModuleDict, batch: Batch) -> Callable
         batch: of the training; its images are normalised in every call, as in a training.
     """
     normalise = Normalisation(network).to(batch.images.device)
+    labels = batch.labels.clamp_min(0)  # of images without a class: any class takes the same time
 
     def loss() -> Tensor:
         images = normalise(batch.images).contiguous(memory_format=torch.channels_last)
-        views = network.views(images, batch.labels)
-        return torch.stack([term.weight * term(views, batch.labels) for term in terms.values()]).sum()
+        views = network.views(images, labels)
+        return torch.stack([term.weight * term(views, labels) for term in terms.values()]).sum()
 
     return loss
 

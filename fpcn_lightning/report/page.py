@@ -19,6 +19,7 @@ from fpcn_lightning.report.object_ratio import BinRow
 from fpcn_lightning.report.page_figure import PageFigure, chart
 from fpcn_lightning.report.panels import as_jpeg, last_panels
 from fpcn_lightning.report.provenance import ABSENT, config_text, facts, shared_config
+from fpcn_lightning.report.teaching import class_gains, lessons_of, teaching_notes, teaching_table
 from fpcn_lightning.report.text_table import TextTable
 from fpcn_lightning.report.variants import Variant
 from fpcn_lightning.report.verdict import compared_rows, experiment_verdict
@@ -68,6 +69,8 @@ class _Section:
     brief: TextTable | None  # None where it would be the whole table
     table: TextTable
     groups: TextTable | None
+    teaching: TextTable | None
+    class_gains: TextTable | None
     notes: Sequence[str]
     figures: Sequence[PageFigure]
     bins: TextTable | None
@@ -96,7 +99,7 @@ def make_page(contents: Sequence[PageContent], folder: Path) -> str:
 
 def _section(content: PageContent, folder: Path) -> _Section:
     experiment, heat = content.experiment, content.heat
-    runs, groups = experiment.runs, groups_of(experiment)
+    runs, groups, lessons = experiment.runs, groups_of(experiment), lessons_of(experiment)
     results = [result for _, result in runs]
     table, brief = results_table(experiment.rows), brief_table(compared_rows(experiment), experiment.rows)
     return _Section(
@@ -106,8 +109,17 @@ def _section(content: PageContent, folder: Path) -> _Section:
         brief=brief if (brief.headings, brief.lines) != (table.headings, table.lines) else None,
         table=table,
         groups=groups_table(groups) if groups else None,
+        teaching=teaching_table(lessons) if lessons else None,
+        class_gains=class_gains(lessons) if lessons else None,
         notes=list(
-            dict.fromkeys([*notes(experiment), *group_notes(experiment, groups), *(heat.notes if heat else ())])
+            dict.fromkeys(
+                [
+                    *notes(experiment),
+                    *group_notes(experiment, groups),
+                    *teaching_notes(lessons),
+                    *(heat.notes if heat else ()),
+                ]
+            )
         ),
         figures=[chart(path, caption) for path, caption in content.figures.items()],
         bins=_bin_table(content.bins) if content.bins else None,

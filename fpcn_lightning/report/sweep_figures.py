@@ -1,6 +1,7 @@
 """Figures of an experiment: learning curves of its variants, and accuracy against one quantity."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ from fpcn_lightning.runs.sameness import flatten
 
 PAIRS_IN_A_BATCH = "pairs_in_a_batch"
 _HIGHLIGHTED = 6
+_WITH_UNIT = re.compile(r"(\d+(?:\.\d+)?) ?[a-z]+")  # as in training.budget
 
 
 def draw_learning_curves(experiment: Experiment) -> Drawing | None:
@@ -149,7 +151,7 @@ def _points(experiment: Experiment, x: str) -> list[_Point]:
 
 
 def _place(result: Result, key: str) -> float | None:
-    """The number under a config key, or how many pairs a process's batch has; None where there is none.
+    """The number under a config key, with or without a unit, or how many pairs a batch has; None where there is none.
 
     The number of pairs is right where every picture has as many partners as the config asks for.
     """
@@ -161,8 +163,15 @@ def _place(result: Result, key: str) -> float | None:
         factors = [config.get("model.pairs_per_image"), config.get("data.samples_per_class"), classes]
     else:
         factors = [config.get(key)]
+    factors = [_amount(factor) for factor in factors]
     numbers = [factor for factor in factors if isinstance(factor, int | float) and not isinstance(factor, bool)]
     return math.prod(numbers) if len(numbers) == len(factors) else None
+
+
+def _amount(value: object) -> object:
+    """The number of a text such as 600steps; any other value as it is."""
+    found = _WITH_UNIT.fullmatch(value) if isinstance(value, str) else None
+    return value if found is None else float(found[1])
 
 
 def _line(variant: Variant) -> str:

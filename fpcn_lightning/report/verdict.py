@@ -11,6 +11,7 @@ from fpcn_lightning.report.experiments import Experiment
 from fpcn_lightning.report.formats import percent, seeds_text, with_interval
 from fpcn_lightning.report.probe_findings import is_a_probe, probe_findings
 from fpcn_lightning.report.rows import Row
+from fpcn_lightning.report.teaching import lessons_of, teacher_findings
 from fpcn_lightning.report.variant_predictions import read_variant_predictions
 from fpcn_lightning.report.variants import Variant, sort_into_variants
 from fpcn_lightning.runs.results import Metrics, Result, Run
@@ -80,7 +81,9 @@ def run_title(result: Result) -> str:
 
 
 def experiment_verdict(experiment: Experiment) -> list[str]:
-    """The verdict of a sweep: the best row, whether chance explains its lead, what the probe gave, what is missing."""
+    """The verdict of a sweep: the best row, whether chance explains its lead, teachers that are below their student,
+    what the probe gave, what is missing.
+    """
     rows = compared_rows(experiment)
     sentences = []
     if not rows:
@@ -93,6 +96,7 @@ def experiment_verdict(experiment: Experiment) -> list[str]:
     else:
         sentences += _best_of(experiment, rows)
     if rows:
+        sentences += teacher_findings(lessons_of(experiment))
         sentences += _about_probe(experiment, rows)
     sentences += _about_missing(experiment)
     return sentences

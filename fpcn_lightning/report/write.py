@@ -16,6 +16,7 @@ from fpcn_lightning.report.page import PageContent, make_page
 from fpcn_lightning.report.page_figure import failures_as_warnings
 from fpcn_lightning.report.rows import footnotes
 from fpcn_lightning.report.sweep_figures import draw_curve, draw_learning_curves
+from fpcn_lightning.report.teaching import class_gains, lessons_of, teaching_csv, teaching_notes, teaching_table
 from fpcn_lightning.report.text_table import markdown_text, to_latex, to_markdown
 from fpcn_lightning.report.within import draw_within
 from fpcn_lightning.runs.atomic_write import write_text_atomically
@@ -23,7 +24,8 @@ from fpcn_lightning.runs.folders import FIGURES, PAGE_NAME, experiment_part
 
 
 def write_report(experiments: Sequence[Experiment], folder: Path) -> Path:
-    """Write table.*, within.* (.md, .csv, .tex), localisation.* (.md, .csv), object_ratio.csv, figures/ and the page.
+    """Write table.*, within.* (.md, .csv, .tex), teaching.*, localisation.* (.md, .csv), object_ratio.csv, figures/ and
+    the page.
 
     The figures of each of several experiments are in a folder of their own. Files of an earlier report that this one
     has no numbers for are removed.
@@ -42,6 +44,7 @@ def write_report(experiments: Sequence[Experiment], folder: Path) -> Path:
     _write(folder / "table.csv", to_csv(rows))
     _write(folder / "table.tex", to_latex(results_table(rows), footnotes(rows)))
     _write_groups(experiments, folder)
+    _write_teaching(experiments, folder)
     heat = [heat_section(experiment) for experiment in experiments]
     write_heat_sections([each for each in heat if each is not None], folder)
     named = [(experiment.name, own) for experiment, own in zip(experiments, bins, strict=True) if own]
@@ -81,6 +84,22 @@ def _write_groups(experiments: Sequence[Experiment], folder: Path) -> None:
     _write(folder / "within.md", "\n".join(markdown))
     _write(folder / "within.tex", "\n".join(latex))
     _write(folder / "within.csv", groups_csv([(experiment.name, groups) for experiment, groups in found]))
+
+
+def _write_teaching(experiments: Sequence[Experiment], folder: Path) -> None:
+    """Tables of teachers and students, where there are any; else earlier ones are removed."""
+    found = [(experiment.name, lessons) for experiment in experiments if (lessons := lessons_of(experiment))]
+    if not found:
+        for suffix in ("md", "csv"):
+            (folder / f"teaching.{suffix}").unlink(missing_ok=True)
+        return
+    parts = []
+    for name, lessons in found:
+        heading = f"## {markdown_text(name)}\n\n" if len(experiments) > 1 else ""
+        below = "".join(f"- {markdown_text(note)}\n" for note in teaching_notes(lessons))
+        parts.append(f"{heading}{to_markdown(teaching_table(lessons))}\n{below}\n{to_markdown(class_gains(lessons))}")
+    _write(folder / "teaching.md", "\n".join(parts))
+    _write(folder / "teaching.csv", teaching_csv(found))
 
 
 def _write_figures(experiment: Experiment, bins: Sequence[BinRow], folder: Path) -> Mapping[Path, str]:

@@ -28,6 +28,8 @@ from fpcn_lightning.runs.results import (
     NetworkFacts,
     ProbeFacts,
     Result,
+    TeachingFacts,
+    UnlabelledFacts,
     read_result,
     write_result,
 )
@@ -38,7 +40,7 @@ LAST = Path("checkpoints") / "last.ckpt"  # below the run folder: what an interr
 CONFIG_HASH = LAST.with_name("config_hash.txt")  # likewise: of the run whose checkpoints these are
 WANDB_RUN = "wandb_run.txt"  # likewise: the id of its W&B run
 TRAINING_PLAN = "training_plan.json"  # likewise: the length that a budget of minutes gave it, kept when it is resumed
-LEFT_BY_A_RUN = (RESULT_NAME, "metrics.csv", WANDB_RUN, TRAINING_PLAN, PAGE_NAME)
+LEFT_BY_A_RUN = (RESULT_NAME, "metrics.csv", "unlabelled.csv", WANDB_RUN, TRAINING_PLAN, PAGE_NAME)
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-core", "omegaconf", "numpy", "pillow")
 
 
@@ -96,6 +98,8 @@ class Facts(TypedDict, total=False):
     images_per_second: ImagesPerSecond
     seen_in_training: int | None
     teacher: dict[str, object] | None
+    teaching: TeachingFacts
+    unlabelled: UnlabelledFacts
     probe: ProbeFacts
 
 

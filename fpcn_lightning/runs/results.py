@@ -125,12 +125,36 @@ class ProbeFacts(TypedDict):
     interpolation: NotRequired[float]
 
 
+class TeachingFacts(TypedDict):
+    """How good the teacher of a student is, and what it was compared with; accuracies in 0..1 on the validation split.
+
+    `val` and `test` are the teacher's metrics on the views that the student is evaluated on; `test` is null where the
+    run was not tested. `alone` is the mean over the runs of the same sweep that trained the same student without a
+    teacher, `probe` that of the linear probe which is the floor of the student; null where there is none.
+    """
+
+    val: Metrics | None
+    test: Metrics | None
+    alone: float | None
+    alone_runs: int
+    probe: float | None
+
+
+class UnlabelledFacts(TypedDict):
+    """Photographs without a class that a student learned from; `unlabelled.csv` of the run lists all with reasons."""
+
+    used: int
+    left_out: int
+    fingerprint: str
+
+
 class Result(TypedDict):
     """One run. `started` is an ISO 8601 time, `checkpoint` is relative to the run folder.
 
     `inference_mode` is the configured one. `seen_in_training` counts the pictures of an evaluation that the network was
-    trained or selected on, where it is known. `teacher` identifies the teacher of a student. `command` is the command
-    line that starts this run again. Only a run that did not finish may lack data, network or metrics.
+    trained or selected on, where it is known. `teacher` identifies the teacher of a student, `teaching` says how good
+    it is. `command` is the command line that starts this run again. Only a run that did not finish may lack data,
+    network or metrics.
     """
 
     schema: Literal[2]
@@ -156,6 +180,8 @@ class Result(TypedDict):
     seen_in_training: NotRequired[int | None]
     command: NotRequired[str | None]
     teacher: NotRequired[dict[str, object] | None]
+    teaching: NotRequired[TeachingFacts | None]
+    unlabelled: NotRequired[UnlabelledFacts | None]
     probe: NotRequired[ProbeFacts | None]
 
 

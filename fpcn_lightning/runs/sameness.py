@@ -17,6 +17,7 @@ NEUTRAL_KEYS = (
     "benchmark.*",
     "export.*",
     "explain.*",
+    "distillation.force",
     "distillation.store",
     "training.checkpoint_every",
     "logger*",

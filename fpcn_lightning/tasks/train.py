@@ -13,7 +13,7 @@ from fpcn_lightning.report.verdict import run_verdict
 from fpcn_lightning.runs.folders import PAGE_NAME, check_names
 from fpcn_lightning.runs.heat_maps import remove_heat_maps
 from fpcn_lightning.runs.invocation import Invocation
-from fpcn_lightning.runs.recording import LAST, RunRecord, file_hash, relative
+from fpcn_lightning.runs.recording import LAST, RunRecord, relative
 from fpcn_lightning.stopping import StopRequest
 from fpcn_lightning.tasks.budget_text import Budget
 from fpcn_lightning.tasks.changed_images import check_images
@@ -76,6 +76,7 @@ def train(config: Config, record: RunRecord) -> "RockDataModule":
     from fpcn_lightning.profiling.throughput import Throughput
     from fpcn_lightning.tasks import outcome
     from fpcn_lightning.tasks.budget import plan_training
+    from fpcn_lightning.tasks.teacher_check import check_teacher
     from fpcn_lightning.tracking.loggers import closing_loggers
 
     prepare_libraries()
@@ -90,6 +91,10 @@ def train(config: Config, record: RunRecord) -> "RockDataModule":
     with contextlib.nullcontext() if config.training.probe == "off" else record.timed("probe"):
         best = config.callbacks.get("best") or {}
         floor = make_floor(network, data, config.training, best.get("monitor"), test=config.test)
+    if distillation is not None and (unlabelled := distillation.add_unlabelled(network)) is not None:
+        record.add(unlabelled=unlabelled.facts)
+        if record.writes:
+            unlabelled.write(record.folder, resumed=resumed is not None)
     module = make_module(config, network, data, distillation)
     plan = plan_training(config, module, data, record.folder)
     data.set_epoch_length(plan.steps)
@@ -98,9 +103,11 @@ def train(config: Config, record: RunRecord) -> "RockDataModule":
     throughput, stop = Throughput(), StopRequest()
     with closing_loggers():
         trainer = _make_trainer(config, record, plan, throughput, stop)
+        device, teaching = trainer.strategy.root_device, None
         if distillation is not None:
+            teaching = check_teacher(config, record, distillation, floor, device)
             with record.timed("teacher"):
-                distillation.fill(plan.epochs, trainer.strategy.root_device)
+                distillation.fill(plan.epochs, device)
         if isinstance(network, Probe):
             outcome.save_fitted(trainer, module, data)
         else:
@@ -109,6 +116,8 @@ def train(config: Config, record: RunRecord) -> "RockDataModule":
         if floor is not None:
             floor.choose(trainer, module, data)
             record.add(probe=floor.facts)
+        if distillation is not None and teaching is not None and config.test:
+            record.add(teaching={**teaching, "test": distillation.measured("test", device)})
         outcome.evaluate_best(trainer, module, data, record, test=config.test)
         record.add(epochs=trainer.current_epoch, images_per_second=throughput.images_per_second)
         if trainer.is_global_zero:
@@ -121,12 +130,13 @@ def _make_trainer(
 ) -> "Trainer":
     """The trainer of a run, with its loggers and callbacks."""
     from fpcn_lightning.callbacks.finite_training import FiniteTraining
+    from fpcn_lightning.callbacks.quantised_end import make_quantised_end
     from fpcn_lightning.callbacks.step_checkpoint import StepCheckpoint
     from fpcn_lightning.callbacks.weight_average import make_weight_average
     from fpcn_lightning.modules.checkpoint_io import AtomicCheckpointIO
 
     callbacks = build.callbacks(config.callbacks, progress_bar=_has_progress_bar(config))
-    average = make_weight_average(config.training)
+    further = [make_weight_average(config.training), make_quantised_end(config.training)]
     every = _checkpoint_interval(config)
     steps = StepCheckpoint(
         record.folder / LAST,
@@ -138,7 +148,7 @@ def _make_trainer(
     return build.trainer(
         {**config.trainer, "max_epochs": plan.epochs},
         logger=build.loggers(config.logger, record.result["config"]),
-        callbacks=[*callbacks, FiniteTraining(), throughput, *([] if average is None else [average]), steps],
+        callbacks=[*callbacks, FiniteTraining(), throughput, *filter(None, further), steps],
         plugins=[AtomicCheckpointIO()],
         default_root_dir=str(record.folder),
     )
@@ -178,14 +188,21 @@ def _checkpoint_interval(config: Config) -> Budget | None:
 
 
 def _recorded(config: Config, folder: Path) -> dict[str, Any]:
-    """The config for the record, in which a teacher is identified by the hash of its file instead of the path."""
+    """The config for the record, in which a teacher is identified by the hash of its files instead of their paths."""
+    from fpcn_lightning.modules.teacher_files import TEACHER, teacher_digest, teacher_files
+
     plain: dict[str, Any] = relative(build.as_record(config), folder)
     if config.distillation is None:
         return plain
     if config.distillation.teacher is None:
         raise UserError("teacher is not set: pass the checkpoint to learn from, teacher=RUN/checkpoints/best.ckpt.")
-    digest = file_hash(Path(config.distillation.teacher), "distillation.teacher")
-    return {**plain, "distillation": {**plain["distillation"], "teacher": f"sha256:{digest}"}}
+    files = teacher_files(config.distillation.teacher)
+    if any(file.path.absolute().is_relative_to(folder.absolute()) for file in files):
+        raise UserError(
+            f"{TEACHER}={config.distillation.teacher} includes the checkpoint of this run itself, {folder}: give the "
+            "folder of its teachers alone, or a pattern that leaves this run out."
+        )
+    return {**plain, "distillation": {**plain["distillation"], "teacher": f"sha256:{teacher_digest(files)}"}}
 
 
 def _has_progress_bar(config: Config) -> bool:

@@ -110,3 +110,16 @@ def test_candidates_are_the_nearest_of_all_whatever_the_size_of_a_part(count: in
 
 def test_a_single_image_has_no_candidates() -> None:
     assert len(find_candidates(descriptors(np.ones((1, 4)))).crops) == 0
+
+
+def test_candidates_of_two_sides_are_of_the_other_side_alone() -> None:
+    vectors = np.random.default_rng(1).normal(size=(30, 6))
+    side = np.arange(30) < 25
+    found = find_candidates(descriptors(vectors), neighbours=3, apart=side)
+    assert len(found.crops) == 3 * 30
+    assert (side[found.crops] != side[found.scenes]).all()
+    # Only 2 images on one side: all pairs are candidates.
+    few = find_candidates(descriptors(vectors), neighbours=3, apart=np.arange(30) < 2)
+    assert {tuple(sorted(pair)) for pair in zip(few.crops.tolist(), few.scenes.tolist(), strict=True)} == {
+        (one, other) for one in range(2) for other in range(2, 30)
+    }

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fpcn_lightning.losses.distillation import dist, dkd, kd, mixed, mixup_share
+from fpcn_lightning.losses.distillation import dist, dkd, kd, mean_prediction, mixed, mixup_share
 
 STUDENT = torch.tensor([[2.0, 0, 0]], dtype=torch.float64)
 TEACHER = torch.tensor([[4.0, 1, 0]], dtype=torch.float64)
@@ -261,3 +261,15 @@ def test_share_is_drawn_from_the_given_generator_or_the_global_one() -> None:
     assert first[0] == first[2] != first[1]
     torch.manual_seed(1)
     assert mixup_share() == first[0]
+
+
+def test_the_prediction_of_an_ensemble_is_the_mean_of_its_members() -> None:
+    members = [torch.randn(4, 3, generator=torch.Generator().manual_seed(seed)) * 5 for seed in range(3)]
+    expected = torch.stack([each.softmax(1) for each in members]).mean(0)
+    torch.testing.assert_close(mean_prediction(members).softmax(1), expected)
+    torch.testing.assert_close(mean_prediction(members).exp().sum(1), torch.ones(4))
+
+
+def test_one_network_is_no_ensemble() -> None:
+    logits = torch.randn(4, 3)
+    assert mean_prediction([logits]) is logits
