@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fpcn_lightning.profiling.processor import processor, usable_cores
+from fpcn_lightning.profiling.processor import IDLE, load_of_core, processor
 from fpcn_lightning.runs.atomic_write import write_text_atomically
 from fpcn_lightning.runs.provenance import code_of_package
 
@@ -29,7 +29,6 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RESULTS, README = HERE / "results.json", HERE / "README.md"
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
-IDLE = 0.5  # load for each core, above which a result is marked
 NOT_MEASURED = "not measured"
 
 Rows = list[dict[str, Any]]
@@ -175,7 +174,7 @@ FIGURES: tuple[tuple[str, str, str, tuple[str, ...], str], ...] = (
 
 def measure(name: str) -> dict[str, Any]:
     """The result of a part, with where it was measured."""
-    load, code = os.getloadavg()[0] / usable_cores(), code_of_package()
+    load, code = load_of_core() or 0.0, code_of_package()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -188,7 +187,7 @@ def measure(name: str) -> dict[str, Any]:
         "commit": code["commit"],
         "dirty": code["dirty"],
         "processor": processor().text,
-        "load": round(load, 2),
+        "load": load,
         "seconds": round(time.monotonic() - began),
         "date": datetime.now(UTC).date().isoformat(),
     }

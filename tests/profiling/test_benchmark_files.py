@@ -47,3 +47,8 @@ def test_a_benchmark_without_ratios_says_so() -> None:
     assert Benchmark([ROWS[3]], "", {}).verdict == [
         "No part that was measured says how long a training takes: see the table."
     ]
+
+
+def test_other_work_on_the_machine_is_named() -> None:
+    assert "Measured under load" in Benchmark(ROWS, "", {"load_of_core": 3.5}).verdict[-1]
+    assert "Measured under load" not in Benchmark(ROWS, "", {"load_of_core": 0.1}).verdict[-1]

@@ -75,7 +75,7 @@ def test_a_bare_step_is_that_of_a_plain_loop() -> None:
         loss = step.forward()
         step.backward(loss)
         step.optimise()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert all(parameter.grad is not None for parameter in step.module.parameters())
     assert any(not torch.equal(old, new) for old, new in zip(before, step.module.parameters(), strict=True))
     assert losses[-1] < losses[0]

@@ -16,7 +16,14 @@ from fpcn_lightning.profiling.rounds import spread
 from fpcn_lightning.tasks import benchmark, budget
 from tests.conftest import composed
 
-TINY = ("task=benchmark", "trainer=smoke", "data=folder", "benchmark.rounds=1", "benchmark.photographs=12")
+TINY = (
+    "task=benchmark",
+    "trainer=smoke",
+    "data=folder",
+    "benchmark.rounds=1",
+    "benchmark.photographs=12",
+    "benchmark.threads=1",
+)
 
 
 def measured(rocks: Path, folder: Path, *words: str) -> dict[str, Any]:
@@ -92,8 +99,8 @@ def test_every_part_is_measured() -> None:
 
 @pytest.mark.slow
 def test_a_real_command_measures_steps_and_starts(rocks: Path, tmp_path: Path) -> None:
-    words = [*TINY, f"data.root={rocks}", f"output={tmp_path}", "benchmark.parts=[step,start,inference]", "model=plain"]
-    command = [sys.executable, "-m", "fpcn_lightning", *words, "benchmark.variants=[]"]
+    words = [*TINY, f"data.root={rocks}", f"output={tmp_path}", "benchmark.parts=[step,start,inference]"]
+    command = [sys.executable, "-m", "fpcn_lightning", *words, "model=plain", "benchmark.variants=[]"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = tmp_path / "benchmarks" / "plain-test_resnet" / "benchmark.json"
