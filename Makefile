@@ -5,7 +5,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-bundle test test-ci test-all docs figure reliability audit-dependencies fuzz lint format clean
+.PHONY: help setup bench demo demo-bundle test test-ci test-all docs figure reliability audit-dependencies fuzz lint format clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 20
@@ -43,6 +43,9 @@ reliability: setup  ## kill commands at random moments and damage pictures (30 m
 
 audit-dependencies: setup  ## known vulnerabilities of the pinned packages: pip-audit, or a stored list without a network
 	$(BIN)/python -m tests.audit_dependencies
+
+bench: setup  ## what this machine does and how long a training takes: the short form of task=benchmark (5 minutes)
+	$(BIN)/python -m fpcn_lightning task=benchmark benchmark.rounds=3 benchmark.photographs=48
 
 fuzz: setup  ## damaged pictures and bundles for SECONDS=60 each, from SEED=0; those that fail go to fuzz-failures
 	$(BIN)/python -m tests.fuzz_pictures --seconds $(or $(SECONDS),60) --seed $(or $(SEED),0)

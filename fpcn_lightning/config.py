@@ -242,7 +242,7 @@ class BenchmarkConfig:
 
     parts: list[str] = field(default_factory=lambda: ["loader", "step", "shares", "inference", "start", "plan"])
     rounds: int = 7  # of what is measured in turns; medians and quartiles are those of the rounds
-    threads: int | None = None  # of the training steps; null: all cores
+    threads: int | None = None  # of the training steps; null: as a training, OMP_NUM_THREADS or all cores
     photographs: int = 96  # that the loader is measured on
     # Rows of the training step besides those of networks: allocator | frozen | bf16 | compile (needs a C compiler).
     variants: list[str] = field(default_factory=lambda: ["allocator", "frozen"])

@@ -5,8 +5,8 @@
 
 ResNet-50 and ResNet-101, 448 px, 42 images, mixed precision (bf16), channels last, compiled. Blocks of steps take
 turns, round by round: a plain loop of timm's model with cross-entropy and SGD; and Lightning's Trainer with this
-package's module and its check of the loss, as `trainer=gpu` has it. Batches are on the GPU already, the loader has a row
-of its own. It imports nothing that needs Hydra, OmegaConf, W&B or grad-cam.
+package's module and its check of the loss, as `trainer=gpu` has it. Batches are on the GPU already; the loader has a
+row of its own. It imports nothing that needs Hydra, OmegaConf, W&B or grad-cam.
 """
 
 import argparse

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fpcn_lightning.profiling.processor import IDLE
 from fpcn_lightning.profiling.results import BenchmarkRow, as_table
 from fpcn_lightning.report.summary_page import SummaryPage, write_summary_page
 from fpcn_lightning.report.text_table import to_markdown
@@ -55,6 +56,12 @@ class Benchmark:
                 found.append(f"A step of {row.what} takes {row.ratio.median:.2f} times that of the {row.reference}.")
             elif row.part == "loader":
                 found.append(f"Loader, {row.what}: {row.ratio.median:.1f} times {row.reference}.")
+        load = self.facts.get("load_of_core")
+        if load is not None and load > IDLE:
+            found.append(
+                f"Measured under load: the machine did other work (load of a core {load:g}), which makes steps of "
+                "several threads many times slower. Measure again when it is idle."
+            )
         return found or ["No part that was measured says how long a training takes: see the table."]
 
 

@@ -18,6 +18,7 @@ FLAGS = {
 }
 """Instruction sets by the name that is shown, as Linux calls them. VNNI and AMX int8 make int8 files fast, bf16 and AMX
 bf16 mixed precision."""
+IDLE = 0.5  # load of a core, above which other work disturbs what is measured
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,13 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def load_of_core() -> float | None:
+    """Processes that compute or wait for a core, by cores, in the last minute; None where the system does not say."""
+    if not hasattr(os, "getloadavg"):
+        return None
+    return round(os.getloadavg()[0] / usable_cores(), 2)
 
 
 def _information() -> dict[str, str]:

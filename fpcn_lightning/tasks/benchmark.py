@@ -65,7 +65,7 @@ def _measured(config: Config, invocation: Invocation) -> "Benchmark":
     import torch
 
     from fpcn_lightning.profiling.benchmark_files import Benchmark
-    from fpcn_lightning.profiling.processor import processor
+    from fpcn_lightning.profiling.processor import load_of_core, processor
     from fpcn_lightning.runs.provenance import code_of_package, versions_of
     from fpcn_lightning.tasks.budget import device_of
 
@@ -73,7 +73,8 @@ def _measured(config: Config, invocation: Invocation) -> "Benchmark":
     data = build.datamodule(config.data, config.seed)
     data.prepare_data()
     machine, code = processor(), code_of_package()
-    count, device = config.benchmark.threads or machine.cores, device_of(config)
+    count, device = config.benchmark.threads or torch.get_num_threads(), device_of(config)
+    load = load_of_core()
     rows: list[BenchmarkRow] = []
     for part in config.benchmark.parts:
         print(f"measuring {part} ...", flush=True)
@@ -86,6 +87,7 @@ def _measured(config: Config, invocation: Invocation) -> "Benchmark":
         "processor": asdict(machine),
         "device": device.type,
         "threads": count,
+        "load_of_core": load,
         "rounds": config.benchmark.rounds,
         "code": dict(code),
         "packages": versions_of(("torch", "torchvision", "timm", "lightning", "onnxruntime", "numpy", "pillow")),
@@ -177,9 +179,10 @@ def _shares(bench: _Bench) -> Iterator["BenchmarkRow"]:
 
 def _inference(bench: _Bench) -> Iterator["BenchmarkRow"]:
     from fpcn_lightning.profiling.inference import measure_inference
+    from fpcn_lightning.profiling.processor import usable_cores
 
     config = bench.config
-    counts = sorted({1, min(2, bench.threads)})
+    counts = sorted({1, min(2, usable_cores())})
     rounds = INFERENCE_ROUNDS * config.benchmark.rounds
     with tempfile.TemporaryDirectory() as folder:
         network = bench.network(config.model)
