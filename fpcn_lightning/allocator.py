@@ -10,15 +10,18 @@ import sys
 
 # Parameters of mallopt in malloc.h of the GNU C library.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-LARGEST_BLOCK = 1 << 30  # bytes; larger blocks still go back to the system when they are freed
+LARGEST_BLOCK = 1 << 30  # bytes
 NEVER_TRIM = (1 << 31) - 1  # the largest value that an int parameter can have
 
 
-def keep_freed_memory() -> bool:
+def keep_freed_memory(largest_block: int = LARGEST_BLOCK) -> bool:
     """Keep freed memory for later allocations of this process, where the C library is that of GNU.
 
     Environment variables of the C library such as `MALLOC_MMAP_THRESHOLD_` have no effect after this call. Another
     allocator that was loaded in its place (jemalloc, tcmalloc) ignores it.
+
+    Args:
+        largest_block: bytes; larger blocks still go back to the system when they are freed.
 
     Returns:
         Whether the C library accepted both settings; False on other systems.
@@ -29,6 +32,6 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:  # musl has no such function
         return False
-    settings = ((M_MMAP_THRESHOLD, LARGEST_BLOCK), (M_TRIM_THRESHOLD, NEVER_TRIM))
+    settings = ((M_MMAP_THRESHOLD, largest_block), (M_TRIM_THRESHOLD, NEVER_TRIM))
     accepted = [mallopt(parameter, value) == 1 for parameter, value in settings]
     return all(accepted)

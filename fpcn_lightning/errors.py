@@ -159,3 +159,9 @@ def check_choice(key: str, value: str, choices: Iterable[str]) -> None:
     known = tuple(choices)
     if value not in known:
         raise UserError(f"{key}={value} is unknown: choose one of {', '.join(known)}.")
+
+
+def check_file(key: str, path: Path) -> None:
+    """Raise a UserError if `path`, the value of the config key `key`, is not a file."""
+    if not path.is_file():
+        raise UserError(f"{key}={path} is not a file.")

@@ -38,10 +38,14 @@ def run_task(cfg: DictConfig) -> None:
     Raises:
         UserError: the task is unknown, the config is incomplete, or the task raises it.
     """
+    from fpcn_lightning.cli.paths import check_paths  # with NumPy and Pillow
+
     check_choice("task", cfg.task, TASKS)
     invocation = running_invocation()
     check_shortcuts(cfg, invocation, sys.argv[1:])
-    import_module(f"fpcn_lightning.tasks.{cfg.task}").run(build.config(cfg), invocation)
+    built = build.config(cfg)
+    check_paths(built)
+    import_module(f"fpcn_lightning.tasks.{cfg.task}").run(built, invocation)
 
 
 def main() -> None:

@@ -177,7 +177,7 @@ class Augmentation(ABC):
         """
         assert view.key is not None
         if view.side != self.crop:
-            pixels = _resized(pixels, self.crop)
+            pixels = np.array(Image.fromarray(pixels).resize((self.crop, self.crop), Image.Resampling.BILINEAR))
         if self._augmented:
             random = _generator(view.key)
             self._drawn(random, shape, view.key)  # the first draws are those of the view
@@ -275,15 +275,16 @@ def _blended(pixels: NDArray[np.uint8], other: float | NDArray[np.float32], weig
     """`weight` parts of `pixels` [S, S, 3] and 1 - `weight` parts of a grey, or of one for each pixel [S, S, 1],
     clipped to 0..255.
     """
-    blend = weight * pixels.astype(np.float32) + (1 - weight) * other
-    clipped: NDArray[np.uint8] = np.clip(blend, 0, 255).astype(np.uint8)
-    return clipped
+    if not isinstance(other, float):
+        return _mixed(pixels, other, weight)
+    table = _mixed(np.arange(256, dtype=np.uint8), other, weight)  # each value once, not each pixel
+    mapped = bytearray(np.ascontiguousarray(pixels)).translate(table.tobytes())
+    return np.frombuffer(mapped, np.uint8).reshape(pixels.shape)
 
 
-def _resized(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Pixels [S, S, 3] as [side, side, 3], with antialiasing where they are made smaller."""
-    resized: NDArray[np.uint8] = np.array(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR))
-    return resized
+def _mixed(pixels: NDArray[np.uint8], other: float | NDArray[np.float32], weight: float) -> NDArray[np.uint8]:
+    clipped: NDArray[np.float32] = (weight * pixels.astype(np.float32) + (1 - weight) * other).clip(0, 255)
+    return clipped.astype(np.uint8)
 
 
 def _checked(augment: Augment, pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

@@ -104,15 +104,13 @@ def find(
             a CSV that contradicts itself.
     """
     root = root.absolute()
+    check_root(root)
     if root.is_dir():
         skipped = Skipped()
         found = list(_in_folders(root, published_folders or {}, skipped, check=classes is None))
         skipped.log(root)
-    elif root.is_file() and is_list(root):
-        found = _in_list(root, check=classes is None)
     else:
-        problem = "is neither a folder nor a .csv or .xlsx file" if root.exists() else "does not exist"
-        raise UserError(f"{root} {problem}: pass a folder of class folders, or a .csv or .xlsx file (data.root).")
+        found = _in_list(root, check=classes is None)
     spelling = spellings((file.label for file in found), classes)
     found = [replace(file, label=spelling[file.label]) for file in found]
     labels = sorted({file.label for file in found})
@@ -125,6 +123,18 @@ def find(
     if len(labels) > MAX_CLASSES:
         raise UserError(f"{root} has {len(labels):,} classes, more than the limit of {MAX_CLASSES:,}: merge some.")
     return sorted(found, key=lambda file: file.name)
+
+
+def check_root(root: Path) -> None:
+    """Check that the root of a data set is a folder or a list, without reading it.
+
+    Raises:
+        UserError: it is neither.
+    """
+    root = root.absolute()
+    if not (root.is_dir() or (root.is_file() and is_list(root))):
+        problem = "is neither a folder nor a .csv or .xlsx file" if root.exists() else "does not exist"
+        raise UserError(f"{root} {problem}: pass a folder of class folders, or a .csv or .xlsx file (data.root).")
 
 
 def _listed(path: Path, root: Path, label: str, group: str | None = None, published: str | None = None) -> ListedFile:

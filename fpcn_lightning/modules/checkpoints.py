@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from fpcn_lightning.config import Config, DataConfig, Target, TrainingConfig
-from fpcn_lightning.errors import UserError
+from fpcn_lightning.errors import UserError, check_file
 from fpcn_lightning.models.network import Network
 from fpcn_lightning.modules.checkpoint_check import (
     check_archive,
@@ -100,8 +100,7 @@ def read(path: Path, *, resumable: bool = False) -> Content:
     Raises:
         UserError: the file is missing, damaged, or not a checkpoint of this package, or its weights are not finite.
     """
-    if not path.is_file():
-        raise UserError(f"checkpoint={path} is not a file.")
+    check_file("checkpoint", path)
     try:
         check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)

@@ -11,7 +11,6 @@ from fpcn_lightning.html_pages import templates
 from fpcn_lightning.report.bootstrap import LEVEL, REPLICATES
 from fpcn_lightning.report.class_table import class_tables
 from fpcn_lightning.report.curves import METRICS_NAME
-from fpcn_lightning.report.figures import confusion_matrix, learning_curves
 from fpcn_lightning.report.formats import NOT_KNOWN, percent, seconds_cell, three_digits
 from fpcn_lightning.report.mistakes import ShownMistake, shown_mistakes
 from fpcn_lightning.report.page_figure import PageFigure, chart, failures_as_warnings
@@ -85,13 +84,18 @@ def _page(run: Run) -> RunPage:
     matrix = tested["confusion"] if tested else []
     first, further = class_tables(matrix, classes, _MOST_CLASSES) if tested else (_NO_TABLE, _NO_TABLE)
     confusion, curves = [], []
+    # matplotlib, which takes longer to import than the page of a run that failed at once takes to write, only if used.
     if tested:
+        from fpcn_lightning.report.figures import confusion_matrix
+
         confusion = _drawn(
             lambda path: confusion_matrix(matrix, classes, path),
             folder / CONFUSION_NAME,
             "Test pictures by true and predicted class.",
         )
     if (folder / METRICS_NAME).exists() and result["epochs"]:
+        from fpcn_lightning.report.figures import learning_curves
+
         caption = "Loss and accuracy after each epoch."
         curves = _drawn(lambda path: learning_curves(folder / METRICS_NAME, path), folder / CURVES_NAME, caption)
     several = any(len(by_mode) > 1 for _, by_mode in _splits(result))

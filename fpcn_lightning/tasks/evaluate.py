@@ -19,8 +19,9 @@ from fpcn_lightning.runs.invocation import Invocation
 from fpcn_lightning.runs.predictions import PREDICTIONS_NAME
 from fpcn_lightning.runs.recording import RunRecord
 from fpcn_lightning.tasks.checkpoint_data import other_data, own_data
+from fpcn_lightning.tasks.leave_page import leave_page
 from fpcn_lightning.tasks.libraries import prepare_libraries
-from fpcn_lightning.tasks.outcome import describe, leave_page, save_predictions
+from fpcn_lightning.tasks.outcome import describe, save_predictions
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,5 @@
 """What training and evaluation both record about a run, and the files that they write to its folder."""
 
-import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,6 @@ import numpy as np
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from numpy.typing import NDArray
-from PIL import Image
 
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.errors import UserError
@@ -18,15 +16,10 @@ from fpcn_lightning.modules.classifier import Classifier
 from fpcn_lightning.profiling import cost
 from fpcn_lightning.profiling.device import device_name
 from fpcn_lightning.profiling.latency import milliseconds
-from fpcn_lightning.report.mistakes import SIDE, write_thumbnails
-from fpcn_lightning.report.page_figure import failures_as_warnings
-from fpcn_lightning.report.run_page import write_run_page
 from fpcn_lightning.runs.predictions import PREDICTIONS_NAME, write_predictions
 from fpcn_lightning.runs.recording import RunRecord
 from fpcn_lightning.runs.results import DataFacts, ImageCounts, NetworkFacts
 from fpcn_lightning.tracking.wandb_outcome import log_outcome
-
-logger = logging.getLogger(__name__)
 
 
 def describe(record: RunRecord, data: RockDataModule, network: Network, *, training: bool) -> None:
@@ -102,34 +95,6 @@ def save(trainer: Trainer, module: Classifier, data: RockDataModule, record: Run
     if "test" in module.predictions:
         save_predictions(module, data, record.folder)
     log_outcome(trainer.loggers, module, data, record.result)
-
-
-def leave_page(record: RunRecord, data: RockDataModule | None) -> None:
-    """Write the page of a run and its figures, to be called when its record has been written.
-
-    What goes wrong here becomes a warning: the result is there, and `task=report runs=RUN` makes the page again.
-
-    Args:
-        record: of a run that ended in any way; other processes than the first write nothing.
-        data: its images, for the pictures of the worst mistakes; None where it ended before they were known.
-    """
-    if not record.writes:
-        return
-    run = (record.folder, record.result)
-    if data is not None and (record.folder / PREDICTIONS_NAME).exists():
-        positions = {item.name: at for at, item in enumerate(data.index.pictures)}
-        with failures_as_warnings("the pictures of the worst mistakes"):
-            write_thumbnails(run, lambda name: _thumbnail(data, positions[name]))
-    with failures_as_warnings(f"the page of {record.folder}"):
-        write_run_page(run)
-
-
-def _thumbnail(data: RockDataModule, position: int) -> Image.Image | None:
-    try:
-        return data.thumbnail(position, SIDE)
-    except UserError as error:
-        logger.warning("a mistake is shown without its picture: %s", error)
-        return None
 
 
 def save_predictions(module: Classifier, data: RockDataModule, folder: Path) -> None:

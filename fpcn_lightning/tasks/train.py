@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpcn_lightning import build
 from fpcn_lightning.config import Config
+from fpcn_lightning.data.index import check_root
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.report.table import print_table, summarise
 from fpcn_lightning.report.verdict import run_verdict
@@ -61,13 +62,15 @@ def run(config: Config, invocation: Invocation) -> None:
 
 
 def _leave_page(record: RunRecord, data: "RockDataModule | None") -> None:
-    from fpcn_lightning.tasks.outcome import leave_page
+    from fpcn_lightning.tasks.leave_page import leave_page
 
     leave_page(record, data)
 
 
 def train(config: Config, record: RunRecord) -> "RockDataModule":
     """Train, validate and test one network, write the results to the folder of the record, and return its images."""
+    if config.data.root is not None:
+        check_root(Path(config.data.root))  # before the imports below, which take seconds
     from lightning.pytorch import seed_everything
 
     from fpcn_lightning.models.probe import Probe

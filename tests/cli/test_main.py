@@ -161,3 +161,31 @@ def test_a_signal_ends_any_task_with_one_sentence(
         main()
     assert caught.value.code == 128 + number
     assert capsys.readouterr().err == f"stopped by {name}; run the same command again.\n"
+
+
+FAILS = """
+import sys
+from fpcn_lightning.cli.main import main
+try:
+    main()
+except SystemExit as end:
+    print(end.code, [name for name in ("torch", "lightning", "matplotlib") if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data=folder", "data.root=nowhere"),
+        ("task=audit", "data=folder", "data.root=nowhere", "model=probe"),
+        ("task=evaluate", "checkpoint=nowhere"),
+        ("task=export", "checkpoint=nowhere"),
+        ("task=explain", "checkpoint=nowhere"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_wrong_path_is_an_error_before_anything_slow_is_imported(tmp_path: Path, words: tuple[str, ...]) -> None:
+    command = [sys.executable, "-c", FAILS, "backbone=resnet18", "pretrained=false", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "nowhere" in done.stderr
+    assert done.stdout.splitlines()[-1] == "2 []"

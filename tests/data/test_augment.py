@@ -346,3 +346,16 @@ def test_mirrored_views_follow_the_views_that_they_mirror() -> None:
 def test_an_invalid_crop_scale_is_named(scale: tuple[float, float]) -> None:
     with pytest.raises(UserError, match=r"data\.crop_scale="):
         Squashing(resize=14, crop=10, crop_scale=scale)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_brightness_and_contrast_are_looked_up_in_a_table_of_what_each_value_becomes(mirrored: bool) -> None:
+    pixels = np.arange(256 * 3, dtype=np.uint16).astype(np.uint8).reshape(16, 16, 3)
+    pixels = pixels[:, ::-1] if mirrored else pixels
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        grey, weight = float(random.uniform(0, 255)), float(random.uniform(0, 2))
+        changed = augment._blended(pixels, grey, weight)
+        blend = weight * pixels.astype(np.float32) + (1 - weight) * grey
+        np.testing.assert_array_equal(changed, np.clip(blend, 0, 255).astype(np.uint8))
+        assert changed.flags.writeable, "a function of the config may change it in place"

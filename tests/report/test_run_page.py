@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fpcn_lightning.report import run_page
+from fpcn_lightning.report import figures
 from fpcn_lightning.report.mistakes import MISTAKES, MOST, shown_mistakes, write_thumbnails
 from fpcn_lightning.report.run_page import write_run_page
 from fpcn_lightning.runs.results import Run, read_result, write_result
@@ -114,7 +114,7 @@ def test_a_figure_that_fails_costs_nothing_else(
 
     leave_run(tmp_path, [1, 0])
     page_of(tmp_path)
-    monkeypatch.setattr(run_page, name, fail)
+    monkeypatch.setattr(figures, name, fail)
     reader = page_of(tmp_path)
     assert len([place for place in reader.places if place.startswith("data:image/png")]) == 1
     assert f"{name}.png could not be made: RuntimeError: no such font" in caplog.text

@@ -11,10 +11,10 @@ from torch import Tensor
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.errors import RunInUse, UserError
 from fpcn_lightning.modules.classifier import Classifier
-from fpcn_lightning.report import run_page
+from fpcn_lightning.report import figures
 from fpcn_lightning.runs.lock import hold_lock
 from fpcn_lightning.runs.results import Run, read_result
-from fpcn_lightning.tasks import outcome
+from fpcn_lightning.tasks import leave_page
 from tests.conftest import composed
 from tests.tasks.conftest import Train
 
@@ -74,7 +74,7 @@ def test_the_record_is_finished_before_anything_is_drawn(
         status.append(read_result(run[0] / "result.json")["status"])
         raise RuntimeError("no such font")
 
-    monkeypatch.setattr(outcome, "write_run_page", fail)
+    monkeypatch.setattr(leave_page, "write_run_page", fail)
     _, result = train("model=plain")
     assert status == ["finished"]
     assert result["status"] == "finished"
@@ -89,7 +89,7 @@ def test_figures_that_fail_leave_record_and_page(
         raise MemoryError
 
     for name in ("confusion_matrix", "learning_curves"):
-        monkeypatch.setattr(run_page, name, fail)
+        monkeypatch.setattr(figures, name, fail)
     folder, result = train("model=plain", figures=True)
     assert result["status"] == "finished"
     assert "plain (seed 0) classifies" in (folder / "index.html").read_text(encoding="utf-8")

@@ -14,6 +14,7 @@ from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from fpcn_lightning.data.images.files import read_file
 from fpcn_lightning.data.images.fit import SquareFit
+from fpcn_lightning.data.images.jpeg import decode_checked
 from fpcn_lightning.data.images.limits import DEFAULT_LIMITS, ImageLimits, UnreadableImage
 from fpcn_lightning.data.images.scaling import to_eight_bits
 from fpcn_lightning.data.images.shapes import Shape, ShapeRule
@@ -44,6 +45,7 @@ for _name in ("Jpeg", "Mpo", "Png", "WebP", "Bmp", "Gif", "Avif"):
 _FORMATS = tuple(name for name in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF") if name in Image.OPEN)
 _HEIF_BRANDS = frozenset((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"))
 
+_JPEG = ("JPEG", "MPO")
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"RIFF")
 
 _BITS, _PHOTOMETRIC = 258, 262
@@ -167,10 +169,19 @@ def _upright(data: bytes, shape: Shape | SquareFit | None, limits: ImageLimits) 
     if shape is not None:
         longest = shape.side if isinstance(shape, SquareFit) else max(shape)
         image.draft(None, (2 * longest, 2 * longest))  # a square, because the orientation is not known yet
-    image.load()
+    picture = _from_jpeg(data, image) if image.format in _JPEG else None
+    if picture is None:
+        image.load()
+        picture = _to_rgb(image)
     # Only now: a PNG may store its EXIF behind the pixels, and Pillow turns a TIFF while it loads it.
     orientation = _orientation(image)
-    return _turned(_to_rgb(image), orientation), stored[::-1] if orientation in _SIDEWAYS else stored
+    return _turned(picture, orientation), stored[::-1] if orientation in _SIDEWAYS else stored
+
+
+def _from_jpeg(data: bytes, image: ImageFile.ImageFile) -> Image.Image | None:
+    """The picture of a JPEG, checked and decoded in one pass; None where Pillow has to decode it."""
+    pixels = decode_checked(data, image.size)
+    return None if pixels is None else Image.frombytes("RGB", image.size, pixels, "raw", "RGBX")
 
 
 def _orientation(image: ImageFile.ImageFile) -> Any:

@@ -1,11 +1,13 @@
-"""Whether a JPEG is complete: its markers (ITU-T T.81, annex B), and all that libjpeg warns of."""
+"""Whether a JPEG is complete: its markers (ITU-T T.81, annex B), and all that libjpeg warns of while it decodes."""
 
 import re
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import simplejpeg
+from numpy.typing import NDArray
 
 from fpcn_lightning.data.images.limits import UnreadableImage
 from fpcn_lightning.data.images.zeros import ZEROED, cut_off, has_zeros
@@ -14,6 +16,7 @@ _STANDALONE = frozenset((0x01, *range(0xD0, 0xD8)))  # markers without a length
 _FILL, _END_OF_IMAGE, _START_OF_SCAN = 0xFF, 0xD9, 0xDA
 _SEQUENTIAL, _HUFFMAN_TABLES = (0xC0, 0xC1), 0xC4
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # any marker except a restart marker
+_USUAL = "YCbCr"
 _END_OF_BLOCK = 0x00  # the symbol for: only zeros follow
 
 
@@ -23,21 +26,48 @@ class _Segment(NamedTuple):
     stop: int
 
 
-def check_jpeg(data: bytes) -> int:
+def check_markers(data: bytes) -> int:
     """The position after the end mark of the first picture.
 
     Raises:
-        UnreadableImage: there is no end mark, or libjpeg warns.
+        UnreadableImage: there is no end mark, or a part of the coded data is zeros.
     """
     segments = list(_segments(data))
     _check_zeros(data, segments)
+    return segments[-1].stop
+
+
+def decode_checked(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8] | None:
+    """Decode the first picture, and refuse what libjpeg warns of.
+
+    The pixels are those that Pillow decodes, which uses the same library, but ignores its warnings.
+
+    Args:
+        data: the file.
+        size: width and height of the result: those of the picture, or what `Image.draft` has reduced them to.
+
+    Returns:
+        uint8 [H, W, 4], the last channel without meaning; None for a JPEG without colours or of other colours than the
+        usual ones, which has been checked and is left to Pillow.
+
+    Raises:
+        UnreadableImage: libjpeg warns.
+    """
+    width, height = size
     try:
-        colours = "CMYK" if simplejpeg.decode_jpeg_header(data)[2] == "CMYK" else "GRAY"
-        # At an eighth of the size, since only the codes are of interest.
-        simplejpeg.decode_jpeg(data, colours, min_height=1, min_width=1, min_factor=8)
+        full_height, full_width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        if colours == _USUAL:
+            reduced = {} if (full_height, full_width) == (height, width) else {"min_height": height, "min_width": width}
+            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGBX", **reduced)
+            if pixels.shape[:2] == (height, width):
+                return pixels
+        else:
+            # At an eighth of the size, since only the codes are of interest.
+            checked = "CMYK" if colours == "CMYK" else "GRAY"
+            simplejpeg.decode_jpeg(data, checked, min_height=1, min_width=1, min_factor=8)
     except ValueError as error:
         raise UnreadableImage(f"damaged: {error}") from error
-    return segments[-1].stop
+    return None
 
 
 def _segments(data: bytes) -> Iterator[_Segment]:

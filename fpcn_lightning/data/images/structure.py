@@ -21,7 +21,7 @@ import struct
 import zlib
 
 from fpcn_lightning.data.images.containers import check_boxes
-from fpcn_lightning.data.images.jpeg import check_jpeg
+from fpcn_lightning.data.images.jpeg import check_markers
 from fpcn_lightning.data.images.limits import UnreadableImage
 from fpcn_lightning.data.images.zeros import ZEROED, cut_off, has_zeros
 
@@ -38,6 +38,8 @@ _BMP_RLE, _BMP_RLE_END = (1, 2), b"\0\1"
 
 def check_structure(data: bytes, file_format: str) -> None:
     """Check the file of a picture, given as its bytes and the name that Pillow has for its format.
+
+    The codes of a JPEG are checked while it is decoded (`decode_checked`).
 
     Raises:
         UnreadableImage: the file is incomplete or damaged.
@@ -125,8 +127,8 @@ def _check_boxes(data: bytes) -> int:
 
 
 _CHECKS = {
-    "JPEG": check_jpeg,
-    "MPO": check_jpeg,
+    "JPEG": check_markers,
+    "MPO": check_markers,
     "PNG": _check_png,
     "WEBP": _check_webp,
     "GIF": _check_gif,

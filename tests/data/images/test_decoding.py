@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps, JpegImagePlugin
 
 from fpcn_lightning.data.images import ImageLimits, UnreadableImage, decode, open_image, read_resized, to_eight_bits
+from fpcn_lightning.data.images.jpeg import decode_checked
 
 ROCK = np.random.default_rng(7).integers(0, 256, (5, 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
 """Blocks of one colour, 40 rows by 64 columns, which every flip or rotation changes and lossy formats preserve."""
@@ -330,3 +331,68 @@ def test_many_threads_read_the_same_as_one(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda path: read_resized(path, (24, 24)), paths * 5))
     assert all(np.array_equal(one, other) for one, other in zip(alone * 5, together, strict=True))
+
+
+# --- a JPEG is checked and decoded in one pass ---------------------------------------------------------------------
+
+
+def by_pillow(data: bytes, shape: tuple[int, int] | None) -> NDArray[np.uint8]:
+    image = Image.open(io.BytesIO(data))
+    if shape is not None:
+        image.draft(None, (2 * max(shape), 2 * max(shape)))
+    picture = ImageOps.exif_transpose(image).convert("RGB")
+    return np.array(picture if shape is None else picture.resize(shape[::-1], Image.Resampling.BILINEAR))
+
+
+@pytest.mark.parametrize("shape", [None, (40, 25), (9, 9), (150, 170)])
+@pytest.mark.parametrize("size", [(163, 151), (97, 200), (8, 1), (17, 16)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"subsampling": "4:2:0"},
+        {"subsampling": "4:2:2", "quality": 30},
+        {"subsampling": "4:4:4", "progressive": True},
+        {"progressive": True, "optimize": True},
+        {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"},
+    ],
+    ids=str,
+)
+def test_the_pixels_of_a_jpeg_are_those_of_pillow(
+    options: dict[str, Any], size: tuple[int, int], shape: tuple[int, int] | None
+) -> None:
+    data = jpeg(Image.fromarray(smooth(*size)), **options)
+    np.testing.assert_array_equal(decode(data, shape).pixels, by_pillow(data, shape))
+
+
+def smooth(width: int, height: int) -> NDArray[np.uint8]:
+    noise = np.random.default_rng(0).integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), np.uint8)
+    return np.array(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def jpeg(image: Image.Image, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", **options)
+    return stream.getvalue()
+
+
+def test_only_a_jpeg_of_the_usual_colours_is_decoded_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.fromarray(smooth(40, 30))
+    others = [jpeg(image.convert("L")), jpeg(image.convert("CMYK")), jpeg(image, keep_rgb=True)]
+    for data in others:
+        assert decode_checked(data, image.size) is None
+        np.testing.assert_array_equal(decode(data).pixels, by_pillow(data, None))
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", forbidden_load)
+    assert decode(jpeg(image)).pixels.shape == (30, 40, 3)
+
+
+def forbidden_load(image: Image.Image) -> None:
+    raise AssertionError("Pillow decoded it again")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("shape", [None, (4, 4)])
+def test_what_libjpeg_warns_of_is_refused_at_every_scale(mode: str, shape: tuple[int, int] | None) -> None:
+    data = jpeg(Image.fromarray(smooth(160, 120)).convert(mode), quality=90)
+    middle = len(data) * 2 // 3
+    with pytest.raises(UnreadableImage, match="damaged: "):
+        decode(data[:middle] + data[-2:], shape)
