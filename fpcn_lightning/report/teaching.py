@@ -161,7 +161,7 @@ def _gain(experiment: Experiment, taught: Row, alone: Row) -> Estimate | None:
 def _findings(lessons: Sequence[Lesson]) -> Iterator[str]:
     for lesson in lessons:
         pairs = (
-            (_accuracy(lesson.measured), lesson.alone and lesson.alone.accuracy, "test"),
+            (_accuracy(lesson.measured), None if lesson.alone is None else lesson.alone.accuracy, "test"),
             (lesson.validated, lesson.alone_validated, "validation"),
         )
         for teacher, alone, split in pairs:

@@ -31,7 +31,7 @@ def runs_alone(runs: Iterable[Run], taught: Result) -> list[Result]:
         for _, result in runs
         if result["status"] == "finished"
         and not is_taught(result["config"])
-        and (data is None or (result["data"] or {}).get("fingerprint") == data["fingerprint"])
+        and (data is None or (result["data"] is not None and result["data"]["fingerprint"] == data["fingerprint"]))
         and student_of(result["config"]) == wanted
     ]
 
