@@ -7,7 +7,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from fpcn_lightning.allocator import keep_freed_memory
 
@@ -79,9 +79,9 @@ class Child:
         self._connection.send("memory")
         return Memory(*self._received())
 
-    def _received(self) -> tuple[object, ...]:
+    def _received(self) -> tuple[Any, ...]:
         try:
-            content: tuple[object, ...] | str = self._connection.recv()
+            content: tuple[Any, ...] | str = self._connection.recv()
         except EOFError:
             self._process.join(ENDS_WITHIN)
             raise FailedChildError(f"its process ended with exit code {self._process.exitcode}") from None

@@ -29,27 +29,27 @@ PIL, MAP = "PIL, torchvision v2 transforms", "memory map, crop and flip"
 
 
 @dataclass(frozen=True)
-class Photograph:
+class SampledFile:
     """A file and its class."""
 
     path: Path
     label: str
 
 
-def sampled(data: RockDataModule, count: int) -> list[Photograph]:
+def sampled(data: RockDataModule, count: int) -> list[SampledFile]:
     """So many of the training images of a data module, evenly chosen, at least two of each class where it has them."""
-    chosen: list[Photograph] = []
+    chosen: list[SampledFile] = []
     known = [data.index.pictures[position] for position in data.split.train]
     labels = sorted({item.label for item in known})
     for label in labels:
         own = [item for item in known if item.label == label]
         wanted = min(len(own), max(2, count // len(labels)))
         places = np.linspace(0, len(own) - 1, wanted).round().astype(int)
-        chosen += [Photograph(own[place].path, label) for place in places]
+        chosen += [SampledFile(own[place].path, label) for place in places]
     return chosen
 
 
-def measure_loading(config: DataConfig, photographs: Sequence[Photograph], rounds: int) -> Iterator[BenchmarkRow]:
+def measure_loading(config: DataConfig, photographs: Sequence[SampledFile], rounds: int) -> Iterator[BenchmarkRow]:
     """Images per second of one core, first time and cached, next to PIL and to a memory map.
 
     Batches of this package are bytes: normalisation is part of the training step, on its device. Those of PIL and
@@ -67,7 +67,7 @@ def measure_loading(config: DataConfig, photographs: Sequence[Photograph], round
 
         few = [each for label in sorted(_labels(photographs)) for each in _of(photographs, label)[:_FEW]]
 
-        def first_time(read: Sequence[Photograph]) -> None:
+        def first_time(read: Sequence[SampledFile]) -> None:
             _ready(config, read, folder / str(next(numbers)))
 
         forms: dict[str, Callable[[], object]] = {
@@ -94,15 +94,15 @@ def measure_loading(config: DataConfig, photographs: Sequence[Photograph], round
         yield from rates(PART, {CACHED: warm[CACHED], MAP: warm[MAP]}, count, UNIT, CACHED)[1:]
 
 
-def _labels(photographs: Sequence[Photograph]) -> set[str]:
+def _labels(photographs: Sequence[SampledFile]) -> set[str]:
     return {each.label for each in photographs}
 
 
-def _of(photographs: Sequence[Photograph], label: str) -> list[Photograph]:
+def _of(photographs: Sequence[SampledFile], label: str) -> list[SampledFile]:
     return [each for each in photographs if each.label == label]
 
 
-def _ready(config: DataConfig, photographs: Sequence[Photograph], folder: Path) -> RockDataModule:
+def _ready(config: DataConfig, photographs: Sequence[SampledFile], folder: Path) -> RockDataModule:
     """A data module of these images alone, decoded into a new cache in the folder."""
     folder.mkdir(parents=True)
     listed = folder / "photographs.csv"
@@ -122,7 +122,7 @@ def _ready(config: DataConfig, photographs: Sequence[Photograph], folder: Path) 
     return data
 
 
-def _by_pil(config: DataConfig, photographs: Sequence[Photograph]) -> None:
+def _by_pil(config: DataConfig, photographs: Sequence[SampledFile]) -> None:
     """One image after the other, as torchvision's ImageFolder reads them, in batches."""
     from torchvision.datasets.folder import pil_loader
     from torchvision.transforms import v2

@@ -42,7 +42,7 @@ def measure_shares(
         rounds: steps.
         count: of threads.
     """
-    network.to(device, memory_format=torch.channels_last).train()
+    network.to(device).to(memory_format=torch.channels_last).train()
     terms.to(device)
     optimizer = sgd(parameter for parameter in network.parameters() if parameter.requires_grad)
     batches = _endless(data)

@@ -117,7 +117,7 @@ def bare_step(backbone: str, batch: Batch, classes: int, device: torch.device, p
     Raises:
         UserError: no library has this backbone.
     """
-    model = _whole_model(backbone, classes).to(device, memory_format=torch.channels_last).train()
+    model = _whole_model(backbone, classes).to(device).to(memory_format=torch.channels_last).train()
     images, labels = batch.images.to(device), batch.labels.to(device)
     shape = (1, 3, 1, 1)
     mean, std = (torch.tensor(each, device=device).view(shape) for each in (IMAGENET_MEAN, IMAGENET_STD))

@@ -96,7 +96,7 @@ def training_step(
         make_optimizer: of the parameters that are trained; None: forward and backward pass only.
         precision: `fp32`, or `bf16` for mixed precision.
     """
-    network.to(device, memory_format=torch.channels_last).train()
+    network.to(device).to(memory_format=torch.channels_last).train()
     loss = total_loss(network, terms.to(device), Batch(*(part.to(device) for part in batch)))
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = None if make_optimizer is None else make_optimizer(trained)

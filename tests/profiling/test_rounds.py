@@ -1,5 +1,7 @@
 """What is measured side by side is measured in turns, and its spread is that of the rounds."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -20,7 +22,7 @@ def test_forms_take_turns_and_warm_up_does_not_count(monkeypatch: pytest.MonkeyP
 
         return run
 
-    monkeypatch.setattr(rounds.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(rounds, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     forms = {"a": costs("a", 9, 1, 2), "b": costs("b", 8, 3, 4)}
     assert interleaved(forms, rounds=2) == {"a": [1, 2], "b": [3, 4]}  # type: ignore[arg-type]
     assert called == ["a", "b"] * 3
