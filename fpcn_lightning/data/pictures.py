@@ -144,8 +144,9 @@ def _empty(shape: tuple[int, ...]) -> Tensor:
     """A uint8 tensor to be filled; in a worker in shared memory, where torch would copy it to."""
     if get_worker_info() is None:
         return torch.empty(shape, dtype=torch.uint8)
-    shared = torch.UntypedStorage._new_shared(math.prod(shape))  # as in torch's `default_collate`
-    return torch.empty(0, dtype=torch.uint8).set_(shared, 0, shape)
+    # As in torch's `default_collate`.
+    shared: torch.UntypedStorage = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]
+    return torch.empty(0, dtype=torch.uint8).set_(shared).view(shape)
 
 
 def _oriented(pixels: Tensor, view: View) -> Tensor:

@@ -169,13 +169,13 @@ def _upright(data: bytes, shape: Shape | SquareFit | None, limits: ImageLimits) 
     if shape is not None:
         longest = shape.side if isinstance(shape, SquareFit) else max(shape)
         image.draft(None, (2 * longest, 2 * longest))  # a square, because the orientation is not known yet
-    picture = _from_jpeg(data, image) if image.format in _JPEG else None
-    if picture is None:
+    decoded = _from_jpeg(data, image) if image.format in _JPEG else None
+    if decoded is None:
         image.load()
-        picture = _to_rgb(image)
+        decoded = _to_rgb(image)
     # Only now: a PNG may store its EXIF behind the pixels, and Pillow turns a TIFF while it loads it.
     orientation = _orientation(image)
-    return _turned(picture, orientation), stored[::-1] if orientation in _SIDEWAYS else stored
+    return _turned(decoded, orientation), stored[::-1] if orientation in _SIDEWAYS else stored
 
 
 def _from_jpeg(data: bytes, image: ImageFile.ImageFile) -> Image.Image | None:
