@@ -128,9 +128,8 @@ class ProbeFacts(TypedDict):
 class TeachingFacts(TypedDict):
     """How good the teacher of a student is, and what it was compared with; accuracies in 0..1 on the validation split.
 
-    `val` and `test` are the teacher's metrics on the views that the student is evaluated on; `test` is null where the
-    run was not tested. `alone` is the mean over the runs of the same sweep that trained the same student without a
-    teacher, `probe` that of the linear probe which is the floor of the student; null where there is none.
+    `val` and `test` are the teacher's metrics on the student's views, `test` null where the run was not tested; `alone`
+    is the mean over the runs of the sweep that trained the student without a teacher, `probe` that of its linear probe.
     """
 
     val: Metrics | None

@@ -12,9 +12,11 @@ import torch
 from fpcn_lightning import build
 from fpcn_lightning.config import DistillationConfig
 from fpcn_lightning.data.datamodule import RockDataModule
-from fpcn_lightning.data.logits_store import KEY_NAME, LogitsStore
+from fpcn_lightning.data.logits_store import KEY_NAME
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.modules.distillation import Distillation
+from fpcn_lightning.modules.teacher import Ensemble
+from fpcn_lightning.modules.teacher_logits import TeacherMember
 from tests.conftest import composed
 from tests.data.test_datamodule import batches, section
 
@@ -114,20 +116,19 @@ def test_one_that_cannot_be_built_is_named(rocks: Path, wrong: dict[str, Any], m
 
 
 def test_stores_of_logits_do_not_mix(rocks: Path) -> None:
-
-    def store(*augmentations: dict[str, Any]) -> LogitsStore:
+    def store(*augmentations: dict[str, Any]) -> Path:
         distillation = object.__new__(Distillation)  # without a teacher, which the name does not need
         distillation.data = data_of(rocks, *augmentations)
-        distillation.lineage = {"sha256": "a" * 64}
+        distillation.members = [TeacherMember(Ensemble([]), "a" * 64, {})]
         distillation.options = DistillationConfig()
-        made = distillation._store()
+        made = distillation.logits
         assert made is not None
-        return made
+        return made.folders[0]
 
     stores = [store(), store(SPECKLED), store({**SPECKLED, "amount": 8.0}), store(SPECKLED, SPECKLED)]
-    assert len({each.folder for each in stores}) == len(stores)
-    assert store(SPECKLED).folder == stores[1].folder
-    views = [json.loads((each.folder / KEY_NAME).read_text())["views"] for each in stores]
+    assert len(set(stores)) == len(stores)
+    assert store(SPECKLED) == stores[1]
+    views = [json.loads((each / KEY_NAME).read_text())["views"] for each in stores]
     # Without further augmentations the key, and so the name, is that of earlier versions.
     assert views[0].keys() == views[1].keys() - {"augmentations"}
     assert views[1]["augmentations"] == [SPECKLED]

@@ -1,10 +1,12 @@
 """Photographs without a class: which are used, which form a step, and how they look."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.preparation import make_augmentation, make_data_config
@@ -19,7 +21,7 @@ from fpcn_lightning.data.unlabelled import (
 )
 from fpcn_lightning.errors import UserError
 
-OPTIONS = {"resize": 32, "crop": 24, "samples_per_class": 2, "batch_size": None}
+OPTIONS: dict[str, Any] = {"resize": 32, "crop": 24, "samples_per_class": 2, "batch_size": None}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_they_stand_behind_the_others_in_every_batch_and_look_as_in_their_own_vi
     data, unlabelled = made(rocks, further)
     data.unlabelled = unlabelled
     batches = list(data.train_dataloader())
-    own = {}
+    own: dict[int, Tensor] = {}
     for batch in unlabelled.views_of_epoch(0, 5, 0):
         own |= dict(zip(batch.positions.tolist(), batch.images, strict=True))
     first = len(data.index.pictures)

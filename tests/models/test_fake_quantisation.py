@@ -26,7 +26,8 @@ def rounded_map(values: NDArray[np.float32]) -> NDArray[np.float64]:
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
     step = (high - low) / 255 or 1.0
     zero = np.round(-low / step)
-    return step * (np.clip(np.round(values.astype(np.float64) / step) + zero, 0, 255) - zero)
+    rounded: NDArray[np.float64] = step * (np.clip(np.round(values.astype(np.float64) / step) + zero, 0, 255) - zero)
+    return rounded
 
 
 def network(groups: int = 1) -> nn.Sequential:
@@ -39,6 +40,13 @@ def network(groups: int = 1) -> nn.Sequential:
         nn.Linear(8 * 16, 2),
     ]
     return nn.Sequential(*layers)
+
+
+def last_of(made: nn.Sequential) -> nn.Conv2d:
+    """The only convolution that is rounded."""
+    third = made[2]
+    assert isinstance(third, nn.Conv2d)
+    return third
 
 
 def images(seed: int = 1) -> Tensor:
@@ -67,32 +75,30 @@ def test_a_forward_pass_is_that_of_rounded_weights_and_inputs(groups: int, level
     simulated = FakeQuantisation(made)
     simulated.active = True
     found = made(given)
-    before = made[1](made[0](given)).detach()
-    weight, values = made[2].weight.detach().numpy(), before.numpy()
+    third = last_of(made)
+    weight, values = third.weight.detach().numpy(), made[:2](given).detach().numpy()
     after = functional.conv2d(
         torch.from_numpy(rounded_map(values)).float(),
         torch.from_numpy(rounded_weight(weight, levels)).float(),
-        made[2].bias,
+        third.bias,
         groups=groups,
     )
-    torch.testing.assert_close(found, made[4](after.flatten(1)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found, made[3:](after), rtol=1e-4, atol=1e-4)
     simulated.active = False
     assert not torch.equal(found, made(given))
 
 
 def test_the_gradient_passes_through_the_rounding_to_the_parameter() -> None:
     made = network()
-    simulated = FakeQuantisation(made)
-    simulated.active = True
-    made(images()).square().sum().backward()
-    gradient = made[2].weight.grad
-    assert gradient is not None
-    simulated.active = False
-    made.zero_grad()
-    made(images()).square().sum().backward()
-    cosine = functional.cosine_similarity(gradient.flatten(), made[2].weight.grad.flatten(), dim=0)
-    assert cosine > 0.99
-    assert made[0].weight.grad is not None
+    simulated, gradients = FakeQuantisation(made), []
+    for simulated.active in (True, False):
+        made.zero_grad()
+        torch.autograd.backward(made(images()).square().sum())
+        gradients.append([parameter.grad for parameter in made.parameters()])
+    for rounded, exact in zip(*gradients, strict=True):
+        assert rounded is not None
+        assert exact is not None
+        assert functional.cosine_similarity(rounded.flatten(), exact.flatten(), dim=0) > 0.98
 
 
 def test_the_network_stays_an_ordinary_one() -> None:
@@ -131,9 +137,10 @@ class Tiny(nn.Module):
 
     def unbalance(self, factor: float) -> None:
         """Make one channel larger, and its weights in the next layer smaller: the same function, worse to round."""
+        assert self.second.bias is not None
         with torch.no_grad():
-            self.second.weight[0] *= factor
-            self.second.bias[0] *= factor
+            for large in (self.second.weight, self.second.bias):
+                large[0] *= factor
             self.third.weight[:, 0] /= factor
 
 
@@ -144,7 +151,7 @@ def train_tiny(made: Tiny, given: Tensor, labels: Tensor, steps: int, *, quantis
     for step in range(steps):
         chosen = torch.arange(step * 32, step * 32 + 32) % len(labels)
         optimiser.zero_grad()
-        functional.cross_entropy(made(given[chosen]), labels[chosen]).backward()
+        torch.autograd.backward(functional.cross_entropy(made(given[chosen]), labels[chosen]))
         optimiser.step()
     simulated.remove()
 

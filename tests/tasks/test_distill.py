@@ -117,7 +117,8 @@ def test_training_does_not_change_the_teacher(train: Train, teacher: Path, monke
 
     monkeypatch.setattr(Student, "on_train_epoch_start", remembered, raising=False)
     folder, _ = train("model=plain", "distillation=hint", f"teacher={teacher}", "distillation.stored=false")
-    taught_by: Teacher = seen[-1]._teacher
+    taught_by = seen[-1]._teacher
+    assert isinstance(taught_by, Teacher)
     before = checkpoints.read(teacher).weights
     after = taught_by.network.state_dict()
     assert before.keys() == after.keys()

@@ -197,9 +197,10 @@ def test_the_record_says_how_good_the_teacher_is(train: Train, teachers: Path) -
     _, result = train(*STUDENT, f"teacher={best(folder)}", *whole, folder="taught")
     facts = result.get("teaching")
     assert facts is not None
-    for split in ("val", "test"):
-        own = before["metrics"][split]["plain"]  # type: ignore[index,literal-required]
-        assert facts[split]["confusion"] == own["confusion"]  # type: ignore[literal-required]
+    assert before["metrics"] is not None
+    for ours, theirs in ((facts["val"], before["metrics"]["val"]), (facts["test"], before["metrics"]["test"])):
+        assert ours is not None
+        assert ours["confusion"] == theirs["plain"]["confusion"]
 
 
 def test_a_teacher_below_its_student_alone_is_refused(
