@@ -109,7 +109,7 @@ def _copied(loss: Tensor) -> tuple[Tensor, torch.cuda.Event]:
     """The loss on the host, once the event has happened."""
     host = torch.empty(loss.shape, dtype=loss.dtype, pin_memory=True)
     host.copy_(loss.detach(), non_blocking=True)
-    event = torch.cuda.Event()
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # of torch
     event.record()
     return host, event
 

@@ -54,9 +54,9 @@ def _check(config: Config) -> None:
         for value in values:
             check_choice(f"benchmark.{key}", value, choices)
     minima = (("rounds", options.rounds, 1), ("threads", options.threads, 1), ("photographs", options.photographs, 4))
-    for key, value, least in minima:
-        if value is not None and value < least:
-            raise UserError(f"benchmark.{key}={value} must be at least {least}.")
+    for name, number, least in minima:
+        if number is not None and number < least:
+            raise UserError(f"benchmark.{name}={number} must be at least {least}.")
     if config.data.tiles and "loader" in options.parts:
         raise UserError("the part loader measures squares: set data.tiles=false, or leave it out of benchmark.parts.")
 
@@ -150,7 +150,7 @@ def _steps(bench: _Bench) -> dict[str, "ComparedStep"]:
         steps[name] = ComparedStep(replace(bare, model=model, loss=loss))
     last = list(steps)[-1]
     form, variants = steps[last].form, bench.config.benchmark.variants
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "bf16": {"precision": "bf16"},
         "compile": {"compiled": True},
         "frozen": {"frozen_share": FROZEN_SHARE},

@@ -28,7 +28,7 @@ FPCN_CHANGES: tuple[dict[str, object], ...] = (
 )
 
 
-class NoWaitingCopy(TorchDispatchMode):
+class NoWaitingCopy(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
     """Refuses copies from the host to the meta device that wait."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -53,7 +53,7 @@ def no_numbers_copied(monkeypatch: pytest.MonkeyPatch) -> None:
 def step_on_meta(name: str, model: dict[str, object] | None = None, **changes: object) -> torch.Tensor:
     module = classifier(name, model, **changes).to("meta").train()
     on_meta = Batch(*(part.to("meta") for part in batch()))
-    with NoWaitingCopy():
+    with NoWaitingCopy():  # type: ignore[no-untyped-call]
         loss = module.training_step(on_meta, 0)
         torch.autograd.backward(loss)
     return loss
@@ -72,7 +72,7 @@ def test_positioning_and_closer_views_read_no_value(model: dict[str, object]) ->
 
 def test_mixed_images_are_shuffled_without_waiting() -> None:
     on_meta = Batch(*(part.to("meta") for part in batch()))
-    with NoWaitingCopy():
+    with NoWaitingCopy():  # type: ignore[no-untyped-call]
         assert _shuffled(on_meta).labels.device.type == "meta"
 
 
