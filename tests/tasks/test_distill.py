@@ -157,12 +157,13 @@ def test_seeds_share_the_store_where_they_share_the_views(
     monkeypatch.setattr(Teacher, "logits", counted)
     distilled = ("model=plain", "distillation=kd", f"teacher={teacher}", "data.view_seed=3")
     train(*distilled, "seed=0", folder="zero")
-    assert sum(images_run) == 2 * 18  # every training image in both epochs
+    evaluated = 6 + 6  # validation and test images, whose logits are stored, too
+    assert sum(images_run) == 2 * 18 + evaluated  # every training image in both epochs
     _, one = train(*distilled, "seed=1", "distillation.temperature=5", folder="one")
     _, two = train(*distilled, "seed=2", "distillation=dist", folder="two")
-    assert sum(images_run) == 2 * 18
+    assert sum(images_run) == 2 * 18 + evaluated
     train("model=plain", "distillation=kd", f"teacher={teacher}", "seed=1", folder="own views")
-    assert sum(images_run) == 4 * 18
+    assert sum(images_run) == 4 * 18 + evaluated
     assert one["seconds"].get("teacher") is not None
     assert two["seconds"].get("teacher") is not None
 

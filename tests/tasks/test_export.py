@@ -137,6 +137,13 @@ def test_other_pictures_than_those_of_the_training_are_refused(lenet_run: Path, 
         export(tmp_path, lenet_run, f"data.root={other}")
 
 
+def with_any_checkpoint(folder: Path) -> Path:
+    """A run folder whose checkpoint exists, which is checked first."""
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "best.ckpt").touch()
+    return folder
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -149,7 +156,7 @@ def test_other_pictures_than_those_of_the_training_are_refused(lenet_run: Path, 
 )
 def test_invalid_values_are_named(override: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
-        export(tmp_path, tmp_path, override)
+        export(tmp_path, with_any_checkpoint(tmp_path), override)
 
 
 def test_the_name_in_a_checkpoint_is_no_folder(lenet_run: Path, tmp_path: Path) -> None:
@@ -172,7 +179,7 @@ def test_files_for_phones_have_the_same_predictions(lenet_run: Path, tmp_path: P
 def test_missing_packages_for_phones_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "executorch", None)
     with pytest.raises(UserError, match=r"pip install 'fpcn-lightning\[executorch\]'"):
-        export(tmp_path, tmp_path, "export.executorch=true")
+        export(tmp_path, with_any_checkpoint(tmp_path), "export.executorch=true")
 
 
 def test_tiles_are_combined_to_predictions_for_whole_pictures(rocks: Path) -> None:
