@@ -33,7 +33,7 @@ FEWER = {
     "theta_alpha": ["model.theta=0.0,0.5", "model.alpha=soft"],
 }
 EXPLAINED = ("gradcam", "localisation")
-# Sweeps over rows and seeds, as `ablation` is: with other rows, which tests/test_config.py composes.
+# Sweeps over rows and seeds, as `ablation` or `distillation` are: with other rows, which tests/test_config.py composes.
 FURTHER_SWEEPS = (
     "authors_recipes",
     "backbones",
@@ -44,6 +44,7 @@ FURTHER_SWEEPS = (
     "patience",
     "photographs",
     "recipe",
+    "teachers",
     "theta_alpha",
 )
 # Students of which the taught rows would be refused where a teacher of two steps is worse.
