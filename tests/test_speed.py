@@ -65,7 +65,7 @@ def same(value: float) -> dict[str, float]:
 def test_the_table_has_every_figure_and_says_what_was_not_measured(speed: dict[str, Any]) -> None:
     spread = {"median": 1.5, "low": 1.25, "high": 1.75}
     results = {
-        "step": result(row("plain", ratio=same(2.0)), row("fpcn", ratio=same(2.1)), load=3.0),
+        "step": result(row("plain", value=same(30.0), ratio=same(2.0)), row("fpcn", ratio=same(2.1)), load=3.0),
         "start": result(row("--help", unit="s", value=spread)),
         "gpu": result(reason="no GPU"),
     }
@@ -73,6 +73,7 @@ def test_the_table_has_every_figure_and_says_what_was_not_measured(speed: dict[s
     assert len(lines) == 2 + len(speed["FIGURES"]) + 3 + len(results)
     figures = {line.split(" | ")[0]: line for line in lines}
     assert "**1.05** times" in figures["| FPCN step over plain, CPU"]
+    assert "plain: **30** ms an image, **2** times" in figures["| training step on CPU, EfficientNet-Lite0, 160 px"]
     assert "**1.5** (1.25 to 1.75) s" in figures["| --help"]
     assert "| not measured: no GPU |" in figures["| GPU, ResNet-50: plain over timm's loop"]
     assert "| not measured |" in figures["| 8 jobs on 2 slots"]

@@ -75,7 +75,12 @@ def start(folder: Path) -> Rows:
 
 def inference(folder: Path) -> Rows:
     """MobileNetV2 at 224 px."""
-    return benchmark(folder, "inference", "model=mobilenetv2", "data.resize=256", "data.crop=224")
+    rows = benchmark(folder, "inference", "model=mobilenetv2", "data.resize=256", "data.crop=224")
+    for row in rows:
+        if row["ratio"]:  # of times; the table says how many times as fast
+            ends = {"low": 1 / row["ratio"]["high"], "high": 1 / row["ratio"]["low"]}
+            row["ratio"] = {"median": 1 / row["ratio"]["median"], **ends}
+    return rows
 
 
 def numbers(text: str, pattern: str, what: str, unit: str) -> Rows:
@@ -194,14 +199,18 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def cell(row: dict[str, Any]) -> str:
-    """The value of a row, or its ratio where that is what it is about, with quartiles."""
-    shown = row["ratio"] or row["value"]
-    if shown is None:
-        return f"{NOT_MEASURED} ({row.get('note')})"
-    text = "{:.3g}".format if max(map(abs, shown.values())) < 1000 else "{:,.0f}".format
-    middle = f"**{text(shown['median'])}**"
-    spread = "" if shown["low"] == shown["high"] else f" ({text(shown['low'])} to {text(shown['high'])})"
-    return f"{middle}{spread} {'times' if row['ratio'] else row['unit']}"
+    """The value of a row and its ratio, with quartiles."""
+    value = None if row["unit"] == "ratio" else row["value"]  # such a row has the same ratio once more
+    shown = ((value, row["unit"]), (row["ratio"], "times"))
+    known = [f"{quartiles(each)} {unit}" for each, unit in shown if each is not None]
+    return ", ".join(known) or f"{NOT_MEASURED} ({row['note']})"
+
+
+def quartiles(value: dict[str, float]) -> str:
+    """A median, and the quartiles where there are several values."""
+    text = "{:.3g}".format if max(map(abs, value.values())) < 1000 else "{:,.0f}".format
+    spread = "" if value["low"] == value["high"] else f" ({text(value['low'])} to {text(value['high'])})"
+    return f"**{text(value['median'])}**{spread}"
 
 
 def named(rows: Rows) -> dict[str, dict[str, Any]]:
@@ -213,7 +222,8 @@ def named(rows: Rows) -> dict[str, dict[str, Any]]:
         plain, fpcn = known.get(f"plain{suffix}"), known.get(f"fpcn{suffix}")
         if plain and fpcn and plain["ratio"] and fpcn["ratio"]:  # both are ratios to the bare backbone
             quotient = fpcn["ratio"]["median"] / plain["ratio"]["median"]
-            known[f"fpcn over plain{suffix}"] = {"ratio": dict.fromkeys(("median", "low", "high"), quotient)}
+            ratio = dict.fromkeys(("median", "low", "high"), quotient)
+            known[f"fpcn over plain{suffix}"] = {"value": None, "unit": "ratio", "ratio": ratio}
     return known
 
 
