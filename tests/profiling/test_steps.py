@@ -114,7 +114,7 @@ def test_a_process_of_its_own_counts_faults_and_memory() -> None:
     assert costs[-1].page_faults is None or costs[-1].page_faults >= 64 * 256  # pages of 4 KiB
     assert memory.peak is None or memory.before is None or memory.peak - memory.before >= 64 << 20
     with Child(partial(_blocks, 64), threads=1) as child:
-        kept = [child.call() for _ in range(3)]
+        kept = [child.call() for _ in range(10)]  # the first ones may each get memory that is new to the process
     assert kept[-1].page_faults is None or kept[-1].page_faults < 256
     with pytest.raises(FailedChildError, match="ValueError: no such thing"), Child(_fails, threads=1):
         pass
