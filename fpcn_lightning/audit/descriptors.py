@@ -133,6 +133,11 @@ class _Projection:
         return functional.normalize((features - self._mean) @ self._directions.T, dim=1)
 
 
+def whole_grey(pictures: RockPictures, position: int) -> Tensor:
+    """The grey [H, W] of a whole image, float32, 0..255, as pairs of images are compared."""
+    return torch.from_numpy(pictures.whole(position)).float() @ _LUMA
+
+
 def _grey(images: Tensor) -> Tensor:
     grey = torch.einsum("bchw,c->bhw", images.float(), _LUMA)[:, None]
     small = functional.interpolate(grey, (GREY, GREY), mode="bilinear", antialias=True)

@@ -15,7 +15,7 @@ from fpcn_lightning.audit import balance, copies, cues, files
 from fpcn_lightning.audit.candidates import find_candidates
 from fpcn_lightning.audit.copies import GROUPS_NAME, Copy
 from fpcn_lightning.audit.cues import Cue
-from fpcn_lightning.audit.descriptors import PROBE, Descriptors, describe
+from fpcn_lightning.audit.descriptors import PROBE, Descriptors, describe, whole_grey
 from fpcn_lightning.audit.findings import FINDINGS_NAME, Finding, Kind, Severity, write_findings
 from fpcn_lightning.audit.labels import label_errors
 from fpcn_lightning.audit.matching import verified
@@ -33,7 +33,6 @@ from fpcn_lightning.runs.folders import PAGE_NAME
 logger = logging.getLogger(__name__)
 
 _STRENGTH = 1e-3  # C of the probe on the features of the backbone
-_LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def _by_position(split: Split) -> dict[int, str]:
 
 def _near(data: RockDataModule, descriptors: Descriptors, different: NDArray[np.int64]) -> list[Copy]:
     def read(number: int) -> torch.Tensor:
-        return torch.from_numpy(data.pictures.whole(int(different[number]))).float() @ _LUMA
+        return whole_grey(data.pictures, int(different[number]))
 
     matches = verified(find_candidates(descriptors), descriptors.grey, read)
     return copies.near_copies(matches, different.tolist())

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fpcn_lightning.config import DataConfig
-from fpcn_lightning.data.augment import Augment
+from fpcn_lightning.data.augment import Augment, Augmentation
 from fpcn_lightning.data.images.fit import in_proportion
 from fpcn_lightning.data.index import Index, find
 from fpcn_lightning.data.loading import make_loader
 from fpcn_lightning.data.masks import OBJECT, marked_paths, read_mask
-from fpcn_lightning.data.pictures import Batch, RockPictures, Sample
+from fpcn_lightning.data.pictures import Batch, RockPictures
 from fpcn_lightning.data.preparation import (
     cache_directory,
     check_data_config,
@@ -31,6 +30,7 @@ from fpcn_lightning.data.preparation import (
     make_data_config,
     prepare,
     published_split,
+    sample_of,
 )
 from fpcn_lightning.data.sampler import BalancedBatches, EveryImageOnce, Step, batch_shape
 from fpcn_lightning.data.scan import REFUSED_NAME, write_refused
@@ -119,14 +119,7 @@ class RockDataModule(lightning.LightningDataModule):
         rows = {file.name: row for row, file in enumerate(found)}
         numbers = {name: number for number, name in enumerate(self.classes)}
         pictures = [
-            Sample(
-                path=item.path,
-                label=numbers[item.label],
-                cached=rows[item.name],
-                shape=self.augmentation.shape(item.height, item.width),
-                key=int(item.digest[:16], 16),
-            )
-            for item in self.index.pictures
+            sample_of(item, numbers[item.label], rows[item.name], self.augmentation) for item in self.index.pictures
         ]
         self._pictures = RockPictures(pictures, self.augmentation, self.view_seed, cache, image_limits(self.config))
 
@@ -188,26 +181,19 @@ class RockDataModule(lightning.LightningDataModule):
         steps = [Step(epoch, tuple(images[start : start + size])) for start in range(0, len(images), size)]
         return self._loader(steps, size, self.config.crop)
 
-    def every_view(self, images: Sequence[int], *, mirrored: bool) -> DataLoader[Batch]:
-        """Every view of these images in validation and test, on each process; `mirrored` adds the mirrored copies."""
-        pictures = self._with_views(mirrored=mirrored)
+    def every_view(self, images: Sequence[int], augmentation: Augmentation) -> DataLoader[Batch]:
+        """Every view of these images in validation and test, as `augmentation` has them, on each process."""
+        known = self.pictures
+        pictures = RockPictures(known.pictures, augmentation, self.view_seed, known.cache, known.limits)
         size = max(1, self.config.evaluation_batch_size // pictures.rows_a_picture)
-        side = self.augmentation.evaluation_size
+        side = augmentation.evaluation_size
         return self._loader(EveryImageOnce(images, size), size * pictures.rows_a_picture, side, pictures)
 
-    def view_positions(self, images: Sequence[int], *, mirrored: bool) -> Tensor:
+    def view_positions(self, images: Sequence[int], augmentation: Augmentation) -> Tensor:
         """The image of each row of `every_view` that is no padding, long [N]."""
         shapes = {position: self.pictures.pictures[position].shape for position in images}
-        augmentation = self._with_views(mirrored=mirrored).augmentation
         counts = torch.tensor([len(augmentation.evaluation_views(shapes[position])) for position in images])
         return torch.tensor(list(images)).repeat_interleave(counts)
-
-    def _with_views(self, *, mirrored: bool) -> RockPictures:
-        """The images with or without the mirrored copies of their views in validation and test."""
-        if mirrored == self.augmentation.mirrored_views:
-            return self.pictures
-        augmentation = replace(self.augmentation, mirrored_views=mirrored)
-        return RockPictures(self.pictures.pictures, augmentation, self.view_seed, self.pictures.cache)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Every validation image once."""

@@ -137,7 +137,10 @@ def check_root(root: Path) -> None:
         raise UserError(f"{root} {problem}: pass a folder of class folders, or a .csv or .xlsx file (data.root).")
 
 
-def _listed(path: Path, root: Path, label: str, group: str | None = None, published: str | None = None) -> ListedFile:
+def listed_file(
+    path: Path, root: Path, label: str, group: str | None = None, published: str | None = None
+) -> ListedFile:
+    """A file below a root, with its size and time where it can be read."""
     name = relative_name(path, root)
     stat = path.stat() if why_no_file(path) is None else None
     size, mtime_ns = (stat.st_size, stat.st_mtime_ns) if stat else (0, 0)
@@ -159,7 +162,7 @@ def _in_folders(
                 logger.warning("%s holds no pictures in a supported format and is ignored", escaped(str(folder)))
             elif check:
                 _check_label(folder.name, f"the folder {escaped(str(folder))}")
-            yield from (_listed(path, root, folder.name, published=split) for path in files)
+            yield from (listed_file(path, root, folder.name, published=split) for path in files)
 
 
 def _check_label(label: str, place: str) -> None:
@@ -190,4 +193,4 @@ def _from_row(row: ListRow, folder: Path) -> ListedFile:
         raise UserError(f"{row.place} puts {path} into the split {split!r}: use {', '.join(SPLITS)} in column split.")
     # Joining keeps an absolute path as it is; normpath makes ./a.jpg and a.jpg one file.
     file = Path(os.path.normpath(located(folder, path)))
-    return _listed(file, folder, label, group or None, SPLIT_NAMES.get(split.lower()))
+    return listed_file(file, folder, label, group or None, SPLIT_NAMES.get(split.lower()))

@@ -13,13 +13,12 @@ from torch.utils.data import DataLoader, Dataset
 from fpcn_lightning.config import DataConfig
 from fpcn_lightning.data.augment import Augmentation
 from fpcn_lightning.data.cache import PictureCache
-from fpcn_lightning.data.files import relative_name, why_no_file
 from fpcn_lightning.data.folders import Skipped, picture_files
-from fpcn_lightning.data.index import FOREIGN_NAMES, Index, IndexedImage, ListedFile
+from fpcn_lightning.data.index import FOREIGN_NAMES, Index, IndexedImage, ListedFile, listed_file
 from fpcn_lightning.data.lists import is_list, located, read_list
 from fpcn_lightning.data.loading import make_loader
-from fpcn_lightning.data.pictures import Batch, RockPictures, Sample
-from fpcn_lightning.data.preparation import image_limits, prepare
+from fpcn_lightning.data.pictures import Batch, RockPictures
+from fpcn_lightning.data.preparation import image_limits, prepare, sample_of
 from fpcn_lightning.data.sampler import PADDING, ClassOrder, Step
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.atomic_write import atomic_write
@@ -180,16 +179,7 @@ def training_views(
     """The views of images of an index that `read_unlabelled` returned, in training under a seed."""
     names = sorted([*(image.name for image in index.pictures), *(file.name for file in index.refused)])
     places = {name: place for place, name in enumerate(names)}
-    samples = [
-        Sample(
-            path=image.path,
-            label=PADDING,
-            cached=places[image.name],
-            shape=augmentation.shape(image.height, image.width),
-            key=int(image.digest[:16], 16),
-        )
-        for image in images
-    ]
+    samples = [sample_of(image, PADDING, places[image.name], augmentation) for image in images]
     return RockPictures(samples, augmentation, seed, cache, image_limits(config))
 
 
@@ -225,12 +215,7 @@ def _listed(root: Path) -> list[ListedFile]:
 
 
 def _files(paths: Iterable[Path], root: Path) -> list[ListedFile]:
-    found = {}
-    for path in paths:
-        stat = path.stat() if why_no_file(path) is None else None
-        size, time = (stat.st_size, stat.st_mtime_ns) if stat else (0, 0)
-        name = relative_name(path, root)
-        found[name] = ListedFile(name, path, "", None, None, size, time)
+    found = {file.name: file for file in (listed_file(path, root, "") for path in paths)}
     return [found[name] for name in sorted(found)]
 
 

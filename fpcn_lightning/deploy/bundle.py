@@ -129,7 +129,7 @@ def _fit_distance(deployed: DeployedNetwork, data: RockDataModule) -> int:
     """Fit the distance of `deployed` to the training pictures, as they are seen in validation; their number."""
     chosen = _spread(data.split.train, MAX_DISTANCE_PICTURES)
     logger.info("fitting the distance of unknown pictures to %d training pictures", len(chosen))
-    views = data.every_view(chosen, mirrored=data.augmentation.mirrored_views)
+    views = data.every_view(chosen, data.augmentation)
     deployed.distance.fit(view_statistics(deployed, views, "distance of unknown pictures"))
     return len(chosen)
 

@@ -132,15 +132,16 @@ def features_of(network: OnBackbone, data: RockDataModule, split: Literal["train
     """The features of a split, read from the cache if a run has stored them."""
     images = getattr(data.split, split)
     mirrored = split == "train" or data.augmentation.mirrored_views
+    augmentation = replace(data.augmentation, mirrored_views=mirrored)
     key = {
         "backbone": weights_hash(network.backbone),
         "normalisation": [network.mean, network.std],
         "data": data.split.fingerprint,
         "split": split,
-        **evaluation_cuts(data, images, replace(data.augmentation, mirrored_views=mirrored)),
+        **evaluation_cuts(data, images, augmentation),
     }
-    features = stored_features(data.cache_directory, key, lambda: _computed(network, data, images, mirrored))
-    positions = data.view_positions(images, mirrored=mirrored)
+    features = stored_features(data.cache_directory, key, lambda: _computed(network, data, images, augmentation))
+    positions = data.view_positions(images, augmentation)
     labels = torch.tensor([data.pictures.pictures[position].label for position in positions.tolist()])
     return ViewFeatures(features, positions, labels)
 
@@ -164,14 +165,14 @@ def weights_hash(module: nn.Module) -> str:
 
 
 @torch.inference_mode()
-def _computed(network: OnBackbone, data: RockDataModule, images: Sequence[int], mirrored: bool) -> Features:
+def _computed(network: OnBackbone, data: RockDataModule, images: Sequence[int], augmentation: Augmentation) -> Features:
     """Features [N, D] of the views of images, in evaluation mode."""
     training = network.training
     network.eval()
     device = next(network.parameters()).device
     normalise = Normalisation(network).to(device)
     found = []
-    for batch in tqdm(data.every_view(images, mirrored=mirrored), desc="features", disable=None, leave=False):
+    for batch in tqdm(data.every_view(images, augmentation), desc="features", disable=None, leave=False):
         views = batch.images[batch.positions != PADDING].to(device)
         maps = network.backbone(normalise(views).contiguous(memory_format=torch.channels_last)).last
         found.append(average(maps).float().cpu())

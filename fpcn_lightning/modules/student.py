@@ -23,10 +23,8 @@ from fpcn_lightning.modules.teacher import TeacherModel
 METHODS = ("kd", "dkd", "dist", "function_matching", "hint", "cosine")
 OF_FEATURES = ("hint", "cosine")
 WITHOUT_LABELS = ("kd", "dist", "function_matching")
-LIVE = (
-    "function_matching",
-    *OF_FEATURES,
-)  # run the teacher in every step: no store holds logits of mixed images or features
+# These run the teacher in every step: no store holds logits of mixed images or features.
+LIVE = ("function_matching", *OF_FEATURES)
 TERM = "distillation"  # name of the term in logs and losses
 
 

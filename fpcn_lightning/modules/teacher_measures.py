@@ -1,5 +1,6 @@
 """How good a teacher is on the images that its student is evaluated on; computed once for all of its students."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -8,9 +9,8 @@ import torch
 from fpcn_lightning.data.augment import Augmentation
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.feature_store import Features, stored_features
-from fpcn_lightning.data.loading import make_loader
-from fpcn_lightning.data.pictures import RockPictures
-from fpcn_lightning.data.sampler import PADDING, EveryImageOnce
+from fpcn_lightning.data.pictures import Batch
+from fpcn_lightning.data.sampler import PADDING
 from fpcn_lightning.modules.metrics import summarise
 from fpcn_lightning.modules.probing import evaluation_cuts
 from fpcn_lightning.modules.teacher import TeacherModel
@@ -45,15 +45,11 @@ def teacher_metrics(
         "split": split,
         **evaluation_cuts(data, images, augmentation),
     }
-    pictures = RockPictures(
-        data.pictures.pictures, augmentation, data.view_seed, data.pictures.cache, data.pictures.limits
+    stored = stored_features(
+        data.cache_directory, key, lambda: _computed(teacher, data.every_view(images, augmentation), device)
     )
-    rows = torch.from_numpy(
-        stored_features(data.cache_directory, key, lambda: _computed(teacher, pictures, images, data, device))
-    )
-    counts = [len(augmentation.evaluation_views(pictures.pictures[position].shape)) for position in images]
-    positions = torch.tensor(list(images)).repeat_interleave(torch.tensor(counts))
-    labels = torch.tensor([pictures.pictures[position].label for position in positions.tolist()])
+    rows, positions = torch.from_numpy(stored), data.view_positions(images, augmentation)
+    labels = torch.tensor([data.pictures.pictures[position].label for position in positions.tolist()])
     return summarise(voted(positions, rows), labels[first_rows(positions)])
 
 
@@ -64,14 +60,7 @@ def _views(teacher: TeacherModel, augmentation: Augmentation) -> Augmentation | 
     return replace(augmentation, evaluation_crop=None) if teacher.side == augmentation.crop else None
 
 
-def _computed(
-    teacher: TeacherModel, pictures: RockPictures, images: tuple[int, ...], data: RockDataModule, device: torch.device
-) -> Features:
+def _computed(teacher: TeacherModel, batches: Iterable[Batch], device: torch.device) -> Features:
     """The logits [V, C] of all views."""
-    size = max(1, data.config.evaluation_batch_size // pictures.rows_a_picture)
-    side = pictures.augmentation.evaluation_size
-    loader = make_loader(
-        pictures, EveryImageOnce(images, size), data.config.workers, size * pictures.rows_a_picture * side * side * 3
-    )
-    found = [teacher.logits(batch.images[batch.positions != PADDING].to(device)).cpu() for batch in loader]
+    found = [teacher.logits(batch.images[batch.positions != PADDING].to(device)).cpu() for batch in batches]
     return torch.cat(found).numpy()

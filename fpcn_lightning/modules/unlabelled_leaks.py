@@ -1,13 +1,13 @@
 """Which photographs without a class are near copies of validation or test photographs, by the code of the audit."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fpcn_lightning.audit.candidates import find_candidates
-from fpcn_lightning.audit.descriptors import PROBE, describe
+from fpcn_lightning.audit.descriptors import PROBE, describe, whole_grey
 from fpcn_lightning.audit.matching import verified
 from fpcn_lightning.data.augment import Squashing
 from fpcn_lightning.data.datamodule import RockDataModule
@@ -20,8 +20,6 @@ from fpcn_lightning.data.unlabelled import LeftOut, UnlabelledImages, different,
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.on_backbone import OnBackbone
 from fpcn_lightning.modules.probing import weights_hash
-
-_LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 
 def find_unlabelled(place: str, share: float, data: RockDataModule, network: OnBackbone) -> UnlabelledImages:
@@ -95,11 +93,8 @@ def _found(
     network.train(training)
     side = np.arange(len(everything)) < len(images)
 
-    def read(number: int) -> torch.Tensor:
-        return torch.from_numpy(pictures.whole(number)).float() @ _LUMA
-
     places: NDArray[np.float32] = np.full(len(images), -1, np.float32)
-    for match in verified(find_candidates(descriptors, apart=side), descriptors.grey, read):
+    for match in verified(find_candidates(descriptors, apart=side), descriptors.grey, partial(whole_grey, pictures)):
         image, other = sorted((match.crop, match.scene))
         places[image] = other - len(images)
     return places

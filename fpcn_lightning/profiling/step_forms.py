@@ -79,7 +79,7 @@ class StepForm:
     def _network(self, model: Target) -> TrainingStep:
         from fpcn_lightning import build  # here, because Hydra is not needed for a bare backbone
 
-        network = build.network({**model, **_random(model)}, self.classes, self.size)
+        network = build.network(without_weights(model), self.classes, self.size)
         if self.frozen_share:
             from fpcn_lightning.modules.freezing import Freezing  # here, because it imports timm
 
@@ -94,9 +94,9 @@ class StepForm:
         return random_batch(self.classes, self.per_class, self.size)
 
 
-def _random(model: Target) -> Target:
-    """Changes of the section `model` by which nothing is downloaded: time does not depend on the weights."""
-    return {key: value for key, value in {"pretrained": False, "weights": None}.items() if key in model}
+def without_weights(model: Target) -> Target:
+    """The section without pretrained weights, which would be downloaded: time does not depend on them."""
+    return {**model, **{key: value for key, value in {"pretrained": False, "weights": None}.items() if key in model}}
 
 
 def random_batch(classes: int, per_class: int, size: int) -> Batch:
@@ -158,4 +158,4 @@ def deployed_network(model: Target, classes: int, size: int) -> Network:
     from fpcn_lightning import build
 
     torch.manual_seed(0)
-    return build.network({**model, **_random(model)}, classes, size).eval()
+    return build.network(without_weights(model), classes, size).eval()

@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import fmean
 
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.report import bootstrap
+from fpcn_lightning.report.bootstrap import Estimate
 from fpcn_lightning.report.comparison import partners, places_in_groups, with_estimates
 from fpcn_lightning.report.curves import epochs_to_reach, validation_accuracy
 from fpcn_lightning.report.rows import Row, variant_rows
@@ -52,6 +54,13 @@ class Experiment:
         """The one variant that all differences are taken to, where there is one and they can be taken to it."""
         name = self.settings.get("reference")
         return name if name in self.predictions and not self.has_groups else None
+
+    def difference(self, row: Row, other: Row) -> Estimate | None:
+        """The paired difference in accuracy of two rows; None where they were not tested on the same pictures."""
+        mine, theirs = (self.predictions.get(each.variant) for each in (row, other))
+        if mine is None or theirs is None or not mine.is_comparable(theirs):
+            return None
+        return bootstrap.difference(mine.sample, theirs.sample)
 
 
 def read_experiments(folder: Path) -> list[Experiment]:

@@ -9,7 +9,6 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from fpcn_lightning.report import bootstrap
 from fpcn_lightning.report.bootstrap import Estimate
 from fpcn_lightning.report.experiments import Experiment
 from fpcn_lightning.report.formats import NOT_KNOWN, accuracy_cell, percent, seconds_cell, with_interval
@@ -146,16 +145,9 @@ def _lesson(experiment: Experiment, row: Row, alone: Sequence[Row]) -> Lesson:
         taught=row,
         alone=partner,
         alone_validated=None if partner is None else _validated(partner.results),
-        gain=None if partner is None else _gain(experiment, row, partner),
+        gain=None if partner is None else experiment.difference(row, partner),
         seconds=max(seconds, default=None),
     )
-
-
-def _gain(experiment: Experiment, taught: Row, alone: Row) -> Estimate | None:
-    mine, theirs = (experiment.predictions.get(row.variant) for row in (taught, alone))
-    if mine is None or theirs is None or not mine.is_comparable(theirs):
-        return None
-    return bootstrap.difference(mine.sample, theirs.sample)
 
 
 def _findings(lessons: Sequence[Lesson]) -> Iterator[str]:

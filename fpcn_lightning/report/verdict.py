@@ -186,14 +186,14 @@ def _best_of(experiment: Experiment, rows: Sequence[Row]) -> Iterator[str]:
     if len(equal) > 1:
         yield f"{_listed(equal)} are best, with the same {percent(best.accuracy)} % of {_pictures(best.images or 0)}."
     else:
-        lead = _difference(experiment, best, following)
+        lead = experiment.difference(best, following)
         yield (
             f"Best is {best.variant} with {percent(best.accuracy)} % of {_pictures(best.images or 0)}, "
             f"{_lead(best, following, lead)}."
         )
     reference = next((row for row in rows if row.variant == experiment.reference), None)
     if reference is not None and reference.variant not in (*equal, following.variant):
-        yield f"Against the reference, {_lead(best, reference, _difference(experiment, best, reference))}."
+        yield f"Against the reference, {_lead(best, reference, experiment.difference(best, reference))}."
     found = _guessing_of(best)
     if found and found[0].low <= found[1].best:
         yield f"Even the best row is{_against_guessing(*found).removeprefix(':')}."
@@ -207,13 +207,6 @@ def _lead(best: Row, other: Row, lead: Estimate | None) -> str:
     interval = with_interval(lead.value, lead.low, lead.high).partition(" ")[2]
     explained = "chance may explain it" if lead.low <= 0 else "chance does not explain it"
     return f"{said}; {explained} (95 % interval of the paired difference {interval})"
-
-
-def _difference(experiment: Experiment, row: Row, other: Row) -> Estimate | None:
-    mine, theirs = (experiment.predictions.get(each.variant) for each in (row, other))
-    if mine is None or theirs is None or not mine.is_comparable(theirs):
-        return None
-    return bootstrap.difference(mine.sample, theirs.sample)
 
 
 def _within_groups(rows: Sequence[Row]) -> Iterator[str]:
@@ -242,7 +235,7 @@ def _about_probe(experiment: Experiment, rows: Sequence[Row]) -> Iterator[str]:
         return
     probe, best = probes[0], trained[0]
     if (best.accuracy or 0) >= (probe.accuracy or 0):
-        yield f"Against the linear probe, {best.variant} is {_lead(best, probe, _difference(experiment, best, probe))}."
+        yield f"Against the linear probe, {best.variant} is {_lead(best, probe, experiment.difference(best, probe))}."
     else:
         yield f"No trained network is better than the linear probe ({percent(probe.accuracy)} %)."
 

@@ -66,10 +66,11 @@ def _measured(config: Config, invocation: Invocation) -> "Benchmark":
 
     from fpcn_lightning.profiling.benchmark_files import Benchmark
     from fpcn_lightning.profiling.processor import load_of_core, processor
+    from fpcn_lightning.profiling.step_forms import without_weights
     from fpcn_lightning.runs.provenance import code_of_package, versions_of
     from fpcn_lightning.tasks.budget import device_of
 
-    config = replace(config, model=_without_weights(config.model))
+    config = replace(config, model=without_weights(config.model))
     data = build.datamodule(config.data, config.seed)
     data.prepare_data()
     machine, code = processor(), code_of_package()
@@ -234,8 +235,3 @@ def _title(config: Config) -> str:
 def _batch_size(data: "RockDataModule") -> int:
     samples, classes = data.batch_shape()
     return samples * classes
-
-
-def _without_weights(model: Target) -> Target:
-    """The section without pretrained weights, which would be downloaded: the time does not depend on them."""
-    return {**model, **{key: value for key, value in {"pretrained": False, "weights": None}.items() if key in model}}

@@ -13,6 +13,13 @@ from tests.conftest import composed
 Train = Callable[..., tuple[Path, Result]]
 
 
+def trained_checkpoint(rocks: Path, place: Path, *overrides: str) -> Path:
+    """The checkpoint of a network that was trained on the 30 rocks, with a cache of its own."""
+    chosen = ("trainer=smoke", "data=folder", f"data.root={rocks}", "callbacks.summary=null", *overrides)
+    run_task(composed(*chosen, f"output={place}", f"data.cache.directory={place}", folder=place))
+    return place / "checkpoints" / "best.ckpt"
+
+
 @pytest.fixture
 def train(rocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     """Train on the 30 rocks and return the run folder and its result.

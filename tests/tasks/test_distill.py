@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from fpcn_lightning import build
-from fpcn_lightning.cli.main import run_task
 from fpcn_lightning.errors import UserError, WriteError
 from fpcn_lightning.modules import checkpoints
 from fpcn_lightning.modules.classifier import Classifier
@@ -19,7 +18,7 @@ from fpcn_lightning.modules.teacher import Teacher
 from fpcn_lightning.runs.recording import file_hash
 from fpcn_lightning.runs.results import Result, read_result
 from tests.conftest import composed
-from tests.tasks.conftest import Train
+from tests.tasks.conftest import Train, trained_checkpoint
 
 METHODS = ("kd", "dkd", "dist", "function_matching", "hint", "cosine")
 
@@ -36,10 +35,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 @pytest.fixture(scope="module")
 def trained_once(rocks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint of an FPCN."""
-    place = tmp_path_factory.mktemp("teacher")
-    chosen = ("trainer=smoke", "data=folder", f"data.root={rocks}", "model=fpcn", "seed=7", "callbacks.summary=null")
-    run_task(composed(*chosen, f"output={place}", f"data.cache.directory={place}", folder=place))
-    return place / "checkpoints" / "best.ckpt"
+    return trained_checkpoint(rocks, tmp_path_factory.mktemp("teacher"), "model=fpcn", "seed=7")
 
 
 @pytest.fixture

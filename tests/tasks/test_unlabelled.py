@@ -9,14 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fpcn_lightning.cli.main import run_task
 from fpcn_lightning.data.synthetic.dataset import make_synthetic
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.modules import checkpoints
 from fpcn_lightning.modules.student import Student
 from tests.callbacks.test_step_checkpoint import LENGTH, PLACES, killed_and_resumed
-from tests.conftest import composed
-from tests.tasks.conftest import Train
+from tests.tasks.conftest import Train, trained_checkpoint
 
 KD = ("model=plain", "distillation=kd", "data.view_seed=0")
 
@@ -24,10 +22,7 @@ KD = ("model=plain", "distillation=kd", "data.view_seed=0")
 @pytest.fixture(scope="module")
 def teacher(rocks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint of a network on a backbone."""
-    place = tmp_path_factory.mktemp("teacher")
-    chosen = ("trainer=smoke", "data=folder", f"data.root={rocks}", "model=plain", "seed=7", "callbacks.summary=null")
-    run_task(composed(*chosen, f"output={place}", f"data.cache.directory={place}", folder=place))
-    return place / "checkpoints" / "best.ckpt"
+    return trained_checkpoint(rocks, tmp_path_factory.mktemp("teacher"), "model=plain", "seed=7")
 
 
 @pytest.fixture(scope="module")
