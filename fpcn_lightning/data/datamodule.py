@@ -30,9 +30,9 @@ from fpcn_lightning.data.preparation import (
     make_data_config,
     prepare,
     published_split,
-    sample_of,
 )
 from fpcn_lightning.data.sampler import BalancedBatches, EveryImageOnce, Step, batch_shape
+from fpcn_lightning.data.samples import sample_of
 from fpcn_lightning.data.scan import REFUSED_NAME, write_refused
 from fpcn_lightning.data.split import SPLIT_NAME, Split, all_test, configured_split, write_split
 from fpcn_lightning.data.unlabelled import UnlabelledImages

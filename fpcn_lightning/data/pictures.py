@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +12,9 @@ from torch.utils.data import Dataset, get_worker_info
 
 from fpcn_lightning.data.augment import Augmentation, View
 from fpcn_lightning.data.cache import PictureCache
-from fpcn_lightning.data.images import DEFAULT_LIMITS, ImageLimits, Shape, UnreadableImage, read_resized
+from fpcn_lightning.data.images import DEFAULT_LIMITS, ImageLimits, UnreadableImage, read_resized
 from fpcn_lightning.data.sampler import PADDING, Step
+from fpcn_lightning.data.samples import Sample
 from fpcn_lightning.errors import UserError
 
 
@@ -25,17 +24,6 @@ class Batch(NamedTuple):
     images: Tensor  # uint8 [B, 3, crop, crop], channels last in memory
     labels: Tensor  # long [B]; -1 in a row of padding
     positions: Tensor  # long [B], of the image in the index, the same for all its tiles; -1 in a row of padding
-
-
-@dataclass(frozen=True)
-class Sample:
-    """An image of the index: its file, its class, its row in the cache, and the key that its views are drawn with."""
-
-    path: Path
-    label: int  # class number
-    cached: int  # row in the cache
-    shape: Shape  # that its views are cut from
-    key: int  # computed from its bytes: another image that is added to the data set changes no view of this one
 
 
 BatchRow = tuple[int, View | None]  # the position of its image, and its view; PADDING and None in a row of padding

@@ -13,9 +13,8 @@ from fpcn_lightning.data.augment import Augment, Augmentation, Squashing
 from fpcn_lightning.data.cache import PictureCache, cache_key, default_directory
 from fpcn_lightning.data.files import with_home
 from fpcn_lightning.data.images import Fill, ImageLimits, Shape, SquareFit
-from fpcn_lightning.data.index import Index, IndexedImage, ListedFile, find
+from fpcn_lightning.data.index import Index, ListedFile, find
 from fpcn_lightning.data.layout import published_folders
-from fpcn_lightning.data.pictures import Sample
 from fpcn_lightning.data.scan import read_digests, scan
 from fpcn_lightning.data.squares import Cropping, Letterboxing
 from fpcn_lightning.data.synthetic.dataset import folder_name, make_synthetic
@@ -218,12 +217,6 @@ def _form(square: SquareFit | None) -> object:
 def _memo(cache_path: Path) -> Path:
     """The memo of the scan of the images of a cache."""
     return cache_path.with_suffix(".json")
-
-
-def sample_of(image: IndexedImage, label: int, cached: int, augmentation: Augmentation) -> Sample:
-    """An indexed image as views are drawn from it, with the number of its class and its row in the cache."""
-    shape = augmentation.shape(image.height, image.width)
-    return Sample(path=image.path, label=label, cached=cached, shape=shape, key=int(image.digest[:16], 16))
 
 
 def _cache_path(config: DataConfig, found: Sequence[ListedFile], form: object) -> Path | None:

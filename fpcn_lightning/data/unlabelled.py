@@ -18,8 +18,9 @@ from fpcn_lightning.data.index import FOREIGN_NAMES, Index, IndexedImage, Listed
 from fpcn_lightning.data.lists import is_list, located, read_list
 from fpcn_lightning.data.loading import make_loader
 from fpcn_lightning.data.pictures import Batch, RockPictures
-from fpcn_lightning.data.preparation import image_limits, prepare, sample_of
+from fpcn_lightning.data.preparation import image_limits, prepare
 from fpcn_lightning.data.sampler import PADDING, ClassOrder, Step
+from fpcn_lightning.data.samples import sample_of
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.atomic_write import atomic_write
 from fpcn_lightning.runs.results import UnlabelledFacts

@@ -13,9 +13,10 @@ from fpcn_lightning.data.augment import Squashing
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.feature_store import Features, stored_features
 from fpcn_lightning.data.index import IndexedImage
-from fpcn_lightning.data.pictures import RockPictures, Sample
+from fpcn_lightning.data.pictures import RockPictures
 from fpcn_lightning.data.preparation import image_limits
 from fpcn_lightning.data.sampler import PADDING
+from fpcn_lightning.data.samples import Sample
 from fpcn_lightning.data.unlabelled import LeftOut, UnlabelledImages, different, read_unlabelled, training_views
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.on_backbone import OnBackbone

@@ -22,8 +22,9 @@ from fpcn_lightning.data.images import ImageReader
 from fpcn_lightning.data.index import MASKS
 from fpcn_lightning.data.lists import read_list
 from fpcn_lightning.data.loading import make_loader
-from fpcn_lightning.data.pictures import RockPictures, Sample
+from fpcn_lightning.data.pictures import RockPictures
 from fpcn_lightning.data.sampler import PADDING, Step
+from fpcn_lightning.data.samples import Sample
 from fpcn_lightning.data.tiles import Tiling
 from fpcn_lightning.modules.classifier import Classifier
 from fpcn_lightning.runs.results import read_result

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fpcn_lightning.data.images import open_image
-from fpcn_lightning.data.pictures import RockPictures, Sample
+from fpcn_lightning.data.pictures import RockPictures
 from fpcn_lightning.data.sampler import Step
+from fpcn_lightning.data.samples import Sample
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.field.bundle import read_bundle
 from fpcn_lightning.field.classify import Prediction, classify, classify_file
