@@ -1,16 +1,15 @@
-"""The command line of one job, in the syntax of Hydra's overrides but without Hydra."""
+"""The arguments of one job, in the syntax of Hydra's overrides but without Hydra."""
 
 import json
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from fpcn_lightning.runs.invocation import Invocation
 
 
-def job_command(invocation: Invocation, overrides: Sequence[str], folder: Path) -> tuple[str, ...]:
-    """The command that runs one job of a sweep or of a search as a process of its own.
+def job_arguments(invocation: Invocation, overrides: Sequence[str], folder: Path) -> tuple[str, ...]:
+    """The arguments of the program that runs one job of a sweep or of a search as a process of its own.
 
     Args:
         invocation: how the sweep or the search was called: its config folders and its words for Hydra are passed on.
@@ -21,7 +20,7 @@ def job_command(invocation: Invocation, overrides: Sequence[str], folder: Path) 
     words = [word for word in invocation.hydra_overrides if not word.startswith("hydra.mode=")]
     # An experiment may set hydra.mode=MULTIRUN; the job is a single run, so this word comes last.
     last = ("hydra.mode=RUN", f"hydra.run.dir={quoted(str(folder))}")
-    return (sys.executable, "-m", "fpcn_lightning", *flags, *words, *overrides, *last)
+    return (*flags, *words, *overrides, *last)
 
 
 def assignment(key: str, value: bool | int | float | str | None) -> str:

@@ -1,10 +1,12 @@
 """A job of a sweep: as it was composed, as a process, and how it ended."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from fpcn_lightning.errors import RunInUse, UserError
+from fpcn_lightning.runs.status import LOG_NAME
 
 Outcome = Literal["finished", "skipped", "taken", "failed"]
 
@@ -40,11 +42,29 @@ class ComposedJob:
 
 @dataclass(frozen=True)
 class Job:
-    """One process: `name` such as mask/seed-0, the folder that it fills, and its command."""
+    """One process, as `python -m` runs it.
+
+    Attributes:
+        name: such as mask/seed-0.
+        folder: that it fills.
+        arguments: of the program.
+        module: of the program.
+    """
 
     name: str
     folder: Path
-    command: tuple[str, ...]
+    arguments: tuple[str, ...]
+    module: str = "fpcn_lightning"
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command line that does the same."""
+        return (sys.executable, "-m", self.module, *self.arguments)
+
+    @property
+    def log(self) -> Path:
+        """The file of its output, which also holds that of earlier attempts."""
+        return self.folder / LOG_NAME
 
 
 @dataclass(frozen=True)
@@ -54,7 +74,6 @@ class Ended:
     Attributes:
         returncode: its exit code; minus the number of the signal that killed it.
         seconds: how long it took.
-        log: the file of its output, which also holds that of earlier attempts.
         skipped: whether the result in its folder was finished already.
         reason: why it failed: the signal that ended it, or the last line that it printed.
     """
@@ -62,7 +81,6 @@ class Ended:
     job: Job
     returncode: int
     seconds: float
-    log: Path
     skipped: bool = False
     reason: str = ""
 

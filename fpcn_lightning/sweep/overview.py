@@ -69,7 +69,7 @@ class Overview:
             self._seconds.append(ended.seconds)
         line = f"[{self._count()}] {ended.job.name} {_LABELS[ended.outcome]}"
         if ended.outcome == "failed":
-            line += f" after {duration(ended.seconds)} ({ended.reason}; {ended.log})"
+            line += f" after {duration(ended.seconds)} ({ended.reason}; {ended.job.log})"
         if ended.outcome == "finished":
             line += f" in {duration(ended.seconds)}"
         self._say(line + self._rest())

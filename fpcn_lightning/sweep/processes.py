@@ -1,23 +1,21 @@
-"""Jobs on slots: each is a fresh process with its own log, and one that dies does not affect the others."""
+"""Jobs on slots: each is a process with its own log, and one that dies does not affect the others."""
 
 import contextlib
 import os
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.atomic_write import writing
 from fpcn_lightning.runs.results import RESULT_NAME
-from fpcn_lightning.runs.status import LOG_NAME
 from fpcn_lightning.stopping import LIKE_CTRL_C, signals_interrupt
-from fpcn_lightning.sweep import die_with_parent
+from fpcn_lightning.sweep.job_process import start_job
 from fpcn_lightning.sweep.jobs import Ended, Job
 from fpcn_lightning.sweep.slots import Slot
 
@@ -33,7 +31,7 @@ _PAUSE = 0.1  # seconds between two checks of the running jobs
 @dataclass(frozen=True)
 class _Running:
     job: Job
-    process: "subprocess.Popen[bytes]"
+    process: ForkServerProcess
     began: float  # time.monotonic
     result_before: object
 
@@ -90,47 +88,36 @@ def run_jobs(
 def _start(job: Job, slot: Slot) -> _Running:
     # Unbuffered, so that the log of a killed job is complete.
     inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
-    environment = {**inherited, "PYTHONUNBUFFERED": "1", **slot.environment}
     before = _state_of_result(job.folder)
-    wrapped = [sys.executable, "-I", "-S", str(die_with_parent.__file__), str(os.getpid()), *job.command]
-    with contextlib.ExitStack() as stack:
-        with writing(job.folder / LOG_NAME):
-            job.folder.mkdir(parents=True, exist_ok=True)
-            log = stack.enter_context((job.folder / LOG_NAME).open("a", encoding="utf-8"))
+    with writing(job.log):
+        job.folder.mkdir(parents=True, exist_ok=True)
+        with job.log.open("a", encoding="utf-8") as log:
             log.write(f"$ {shlex.join(job.command)}\n")
-            log.flush()
-        process = subprocess.Popen(
-            wrapped,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            # A session of its own: Ctrl-C reaches only this process, and all that the job starts is in one group.
-            start_new_session=True,
-        )
+    process = start_job(job, {**inherited, "PYTHONUNBUFFERED": "1", **slot.environment})
     return _Running(job, process, time.monotonic(), before)
 
 
 def _is_over(running: _Running) -> bool:
-    if running.process.poll() is None:
+    if running.process.exitcode is None:
         return False
     _signal(running, signal.SIGKILL)  # ranks and loader workers that the job left behind
     return True
 
 
 def _ended(running: _Running) -> Ended:
-    job, returncode, before = running.job, running.process.returncode, running.result_before
-    log, seconds = job.folder / LOG_NAME, time.monotonic() - running.began
-    if returncode != 0:
-        return Ended(job, returncode, seconds, log, reason=_reason(returncode, log))
-    return Ended(job, returncode, seconds, log, skipped=before is not None and before == _state_of_result(job.folder))
+    job, before, exit_code = running.job, running.result_before, running.process.exitcode
+    assert exit_code is not None
+    seconds = time.monotonic() - running.began
+    if exit_code != 0:
+        return Ended(job, exit_code, seconds, reason=_reason(exit_code, job.log))
+    return Ended(job, exit_code, seconds, skipped=before is not None and before == _state_of_result(job.folder))
 
 
-def _reason(returncode: int, log: Path) -> str:
-    if returncode < 0:
-        return f"ended by signal {-returncode}, {signal.strsignal(-returncode)}"
+def _reason(exit_code: int, log: Path) -> str:
+    if exit_code < 0:
+        return f"ended by signal {-exit_code}, {signal.strsignal(-exit_code)}"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    last = next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {returncode}")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {exit_code}")
     return last.removeprefix("error: ")  # as our own command line begins its messages
 
 
@@ -161,5 +148,11 @@ def _stop(running: Sequence[_Running], grace: float) -> None:
 
 def _signal(running: _Running, number: signal.Signals) -> None:
     """Send a signal to the job and to all that it started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(running.process.pid, number)
+    pid = running.process.pid
+    assert pid is not None
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        if running.process.is_alive():  # it has not made its own session yet
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)

@@ -2,13 +2,10 @@
 
 import io
 import os
-import sys
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from fpcn_lightning.runs.status import LOG_NAME
 from fpcn_lightning.sweep.jobs import Ended, Job
 from fpcn_lightning.sweep.overview import Overview
 from fpcn_lightning.sweep.processes import run_jobs
@@ -23,12 +20,11 @@ def run_here(job: Job, folder: Path) -> Ended:
         folder: where the sweep was started; it has the same path on every machine.
     """
     os.chdir(folder)
-    local = replace(job, command=(sys.executable, *job.command[1:]))
-    (ended,) = run_jobs([local], [Slot(0, {})], Overview(Console(file=io.StringIO())), 1)
-    return replace(ended, job=job)
+    (ended,) = run_jobs([job], [Slot(0, {})], Overview(Console(file=io.StringIO())), 1)
+    return ended
 
 
 def lost(job: Job, error: Exception) -> Ended:
     """The record of a job whose process on the cluster ended without returning one."""
     line = str(error).strip().partition("\n")[0]
-    return Ended(job, 1, 0.0, job.folder / LOG_NAME, reason=f"{type(error).__name__}: {line}")
+    return Ended(job, 1, 0.0, reason=f"{type(error).__name__}: {line}")

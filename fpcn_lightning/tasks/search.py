@@ -14,7 +14,7 @@ from fpcn_lightning.runs.folders import experiment_folder, trial_name
 from fpcn_lightning.runs.invocation import Invocation, command_line
 from fpcn_lightning.runs.results import RESULT_NAME, read_result
 from fpcn_lightning.runs.sameness import decisive
-from fpcn_lightning.sweep.command import assignment, job_command
+from fpcn_lightning.sweep.command import assignment, job_arguments
 from fpcn_lightning.sweep.jobs import Ended, Job
 from fpcn_lightning.sweep.overview import Overview
 from fpcn_lightning.sweep.processes import run_jobs
@@ -87,7 +87,7 @@ class _Search:
             self._study.leave(number)
         elif number == 0:
             # An error with the config's own values would most likely occur in every trial.
-            self.broken = f"the first trial, with the config's own values, failed: {ended.reason} ({ended.log})"
+            self.broken = f"the first trial, with the config's own values, failed: {ended.reason} ({ended.job.log})"
             self._study.leave(number)
         else:
             self._study.fail(number, ended.reason)
@@ -115,7 +115,7 @@ class _Search:
         """The command of one trial: the overrides of the search, then those of a training; later ones win."""
         training = ("task=train", "test=false", "overwrite=false")
         overrides = [*self._invocation.overrides, *training, *_assignments(values), f"variant={name}"]
-        return job_command(self._invocation, overrides, folder)
+        return job_arguments(self._invocation, overrides, folder)
 
     def _training_command(self, values: Mapping[str, Any]) -> str:
         """The command line that trains with these values and three seeds, and tests the networks."""

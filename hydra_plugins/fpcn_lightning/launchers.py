@@ -1,6 +1,6 @@
 """The launchers of `conf/hydra/launcher`: each passes the jobs of a sweep to `fpcn_lightning.sweep`.
 
-A job is a fresh process of the program in its own run folder; the launchers differ in where it runs. Hydra imports this
+A job is a process of the program in its own run folder; the launchers differ in where it runs. Hydra imports this
 file at every start, so that nothing heavy is imported at the top.
 """
 
@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from fpcn_lightning.cli.invocation import sweep_invocation
 from fpcn_lightning.cli.sweep_jobs import compose_jobs
 from fpcn_lightning.errors import MissingPackage
-from fpcn_lightning.sweep.command import job_command
+from fpcn_lightning.sweep.command import job_arguments
 from fpcn_lightning.sweep.jobs import ComposedJob, Ended, Job
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class ProcessLauncher(Launcher):
         from fpcn_lightning.sweep.overview import Overview
 
         invocation = sweep_invocation(self.config)
-        jobs = [Job(one.name, one.folder, job_command(invocation, one.overrides, one.folder)) for one in composed]
+        jobs = [Job(one.name, one.folder, job_arguments(invocation, one.overrides, one.folder)) for one in composed]
         ended = self.run(jobs, {one.accelerator for one in composed}, Overview())
         by_job = {each.job: each for each in ended}
         return [by_job[job] for job in jobs]

@@ -23,7 +23,7 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 # Python runs this when a process starts: a run whose folder is named in FAILURES raises, is killed, or stops the sweep
 # when it writes its predictions, that is, when it is trained and has a checkpoint. Each time, one mark is left.
 SABOTAGE = """
-import os, signal, sys, time
+import multiprocessing, os, signal, sys, time
 failures = dict(item.split(":") for item in os.environ.get("FAILURES", "").split())
 def fail(event, arguments):
     # A file is written under a hidden name next to its own.
@@ -38,8 +38,8 @@ def fail(event, arguments):
         raise RuntimeError("planned failure")
     if failure == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    # The parent is the sweep, which handles SIGTERM like Ctrl-C, also where a shell's background ignores Ctrl-C.
-    os.kill(os.getppid(), signal.SIGTERM)
+    # The sweep handles SIGTERM like Ctrl-C, also where a shell's background ignores Ctrl-C.
+    os.kill(multiprocessing.parent_process().pid, signal.SIGTERM)
     time.sleep(60)
 sys.addaudithook(fail)
 """

@@ -17,7 +17,7 @@ from fpcn_lightning.cli.sweep_jobs import SweepSection, compose_sweep
 from fpcn_lightning.config import CONF
 from fpcn_lightning.errors import RunInUse, UserError
 from fpcn_lightning.sweep import processes
-from fpcn_lightning.sweep.command import job_command, quoted
+from fpcn_lightning.sweep.command import job_arguments, quoted
 from fpcn_lightning.sweep.jobs import Ended, Job
 from fpcn_lightning.sweep.slots import Slot
 from hydra_plugins.fpcn_lightning.launchers import SlotsLauncher
@@ -35,7 +35,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Job, Slot]]:
     def record(jobs: Iterable[Job], slots: Sequence[Slot], overview: object, total: int | None) -> list[Ended]:
         waiting = list(jobs)
         recorded.extend((job, slots[number % len(slots)]) for number, job in enumerate(waiting))
-        return [Ended(job, 0, 1.0, job.folder / "output.log") for job in waiting]
+        return [Ended(job, 0, 1.0) for job in waiting]
 
     monkeypatch.setattr(processes, "run_jobs", record)
     monkeypatch.setattr("fpcn_lightning.tasks.report.report_folder", lambda _: None)
@@ -99,9 +99,8 @@ def test_awkward_names_survive_the_command_line(hydra_context: HydraContext) -> 
     jobs = compose_sweep(hydra_context, cfg, SweepSection(), task_words(cfg)).jobs
     assert [job.name for job in jobs] == ["resnet18 1", "resnet18 2"]
 
-    line = job_command(sweep_invocation(cfg), jobs[1].overrides, jobs[1].folder)
-    assert line[:3] == (sys.executable, "-m", "fpcn_lightning")
-    arrived = compose("config", list(line[3:]), return_hydra_config=True)
+    line = job_arguments(sweep_invocation(cfg), jobs[1].overrides, jobs[1].folder)
+    arrived = compose("config", list(line), return_hydra_config=True)
     assert arrived.hydra.run.dir == f"{AWKWARD}/single/resnet18 2"
     assert arrived.data.root == f"/{AWKWARD}"
     assert arrived.variant == "resnet18 2"
@@ -114,7 +113,7 @@ def test_a_job_of_an_experiment_that_says_multirun_is_a_single_run(
 ) -> None:
     sweep_here(print, "+experiment=demo", launcher="slots")
     assert [job.name for job, _ in ran] == ["probe/seed-0", "plain/seed-0", "fpcn/seed-0"]
-    arrived = compose("config", list(ran[2][0].command[3:]), return_hydra_config=True)
+    arrived = compose("config", list(ran[2][0].arguments), return_hydra_config=True)
     assert arrived.hydra.mode == RunMode.RUN
     assert arrived.variant == "fpcn"
 
@@ -141,9 +140,7 @@ def test_failed_and_taken_jobs_come_back_as_such(
     codes = {"fpcn/seed-0": 0, "fpcn/seed-1": -9, "fpcn/seed-2": 75}
 
     def end(jobs: Iterable[Job], slots: object, overview: object, total: int | None) -> list[Ended]:
-        return [
-            Ended(job, codes[job.name], 1.0, tmp_path / "none", reason="out of memory") for job in reversed(list(jobs))
-        ]
+        return [Ended(job, codes[job.name], 1.0, reason="out of memory") for job in reversed(list(jobs))]
 
     monkeypatch.setattr(processes, "run_jobs", end)
     launcher = SlotsLauncher(None, None, 1)

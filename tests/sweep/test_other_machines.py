@@ -1,13 +1,12 @@
 """The launchers for more than one machine, tested on one; each needs its extra."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
 from fpcn_lightning.sweep.jobs import Job
 from tests.sweep.conftest import Command
-from tests.sweep.test_processes import silent
+from tests.sweep.test_processes import PROGRAM, silent
 from tests.sweep.test_sweeps import attempts, results
 
 pytestmark = pytest.mark.slow
@@ -57,7 +56,7 @@ def test_a_job_at_its_time_limit_is_interrupted_and_submitted_again(tmp_path: Pa
     # The warning comes ten seconds after the start, ten before the end.
     executor = submitit.LocalExecutor(tmp_path / "scripts", max_num_timeout=1)
     executor.update_parameters(timeout_min=20 / 60, signal_delay_s=10)
-    submitted = executor.submit(SlurmTask(Job("job", tmp_path / "job", (sys.executable, "-c", code)), tmp_path))
+    submitted = executor.submit(SlurmTask(Job("job", tmp_path / "job", (code,), PROGRAM), tmp_path))
     assert submitted.result().outcome == "finished"
     assert (tmp_path / "interrupted").exists()
     assert attempts(tmp_path, "job") == 2
@@ -72,10 +71,10 @@ def test_ray_gives_every_job_gpus_of_its_own(tmp_path: Path, monkeypatch: pytest
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # make sets it
 
     code = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_NUM_THREADS'], os.getcwd())"
-    jobs = [Job(f"job-{number}", tmp_path / f"job-{number}", (sys.executable, "-c", code)) for number in range(3)]
+    jobs = [Job(f"job-{number}", tmp_path / f"job-{number}", (code,), PROGRAM) for number in range(3)]
     init = {"num_cpus": 2, "num_gpus": 2, "include_dashboard": False}
     ended = run_on_ray(jobs, silent(), init, num_cpus=1, num_gpus=1)
-    said = [each.log.read_text().splitlines()[-1].split(" ", 2) for each in ended]
+    said = [each.job.log.read_text().splitlines()[-1].split(" ", 2) for each in ended]
     assert {gpus for gpus, _, _ in said} <= {"0", "1"}
     assert {threads for _, threads, _ in said} == {"1"}
     assert {place for _, _, place in said} == {str(Path.cwd())}

@@ -24,7 +24,7 @@ class Sweep:
         self.overview.started(self.jobs[name], Slot(slot, {}))
 
     def end(self, name: str, seconds: float, returncode: int = 0, *, skipped: bool = False) -> str:
-        self.overview.ended(Ended(self.jobs[name], returncode, seconds, Path("log"), skipped, "out of memory"))
+        self.overview.ended(Ended(self.jobs[name], returncode, seconds, skipped, "out of memory"))
         return self.screen.getvalue().splitlines()[-1]
 
 
@@ -35,7 +35,9 @@ def test_without_a_terminal_every_event_is_one_line() -> None:
         assert sweep.end("mask/seed-0", 92) == "[1/24] mask/seed-0 finished in 92 s, 23 to go, about 35 min left"
         sweep.start("mask/seed-1")
         killed = sweep.end("mask/seed-1", 3, returncode=-9)
-        assert killed.startswith("[2/24] mask/seed-1 failed after 3 s (out of memory; log), 22 to go")
+        assert killed.startswith(
+            "[2/24] mask/seed-1 failed after 3 s (out of memory; runs/mask/seed-1/output.log), 22 to go"
+        )
         sweep.start("mask/seed-2")
         assert "mask/seed-2 taken by another process, 21 to go" in sweep.end("mask/seed-2", 1, returncode=75)
     assert sweep.screen.getvalue().startswith("mask/seed-0 started in slot 0: runs/mask/seed-0/output.log\n")

@@ -18,6 +18,8 @@ from fpcn_lightning.sweep.slots import Slot
 
 ONE, TWO = [Slot(0, {})], [Slot(0, {"PLACE": "left"}), Slot(1, {"PLACE": "right"})]
 
+PROGRAM = "tests.sweep.program"
+
 # A process that holds the lock `name` for as long as it lives; a file shows that it has started.
 HOLD = """
 import filelock, pathlib, sys, time
@@ -39,18 +41,16 @@ except KeyboardInterrupt:
 # A sweep of one family, started in the background of a shell or not.
 SWEEP = f"""
 import pathlib, signal, sys
+from fpcn_lightning.sweep import job_process
 from fpcn_lightning.sweep.overview import Overview
 from fpcn_lightning.sweep.jobs import Job
 from fpcn_lightning.sweep.processes import run_jobs
 from fpcn_lightning.sweep.slots import Slot
 signal.signal(signal.SIGINT, signal.SIG_IGN if sys.argv[1] == "background" else signal.default_int_handler)
-jobs = [Job("family", pathlib.Path("run"), (sys.executable, "-c", {FAMILY!r}, "")) for _ in range(2)]
+job_process.PRELOADED = ()  # nothing that takes seconds
+jobs = [Job("family", pathlib.Path("run"), ({FAMILY!r}, ""), {PROGRAM!r}) for _ in range(2)]
 run_jobs(jobs, [Slot(0, {{}})], Overview(), 2)
 """
-
-
-def python(code: str) -> tuple[str, ...]:
-    return (sys.executable, "-S", "-c", code)
 
 
 def silent() -> Overview:
@@ -72,7 +72,7 @@ def wait_for(path: Path) -> None:
 
 @pytest.fixture
 def job(tmp_path: Path) -> Callable[[str, str], Job]:
-    return lambda name, code: Job(name, tmp_path / name, python(code))
+    return lambda name, code: Job(name, tmp_path / name, (code,), PROGRAM)
 
 
 MakeJob = Callable[[str, str], Job]
@@ -99,7 +99,7 @@ def test_two_slots_run_two_jobs_at_a_time_each_in_its_own_environment(job: MakeJ
     )
     jobs = [job(f"job-{a}", meet.format(root=tmp_path, mine=a, other=b)) for a, b in ("xy", "yx")]
     ended = run_jobs(jobs, TWO, silent(), 2)
-    said = {each.job.name: each.log.read_text().splitlines()[-1] for each in ended}
+    said = {each.job.name: each.job.log.read_text().splitlines()[-1] for each in ended}
     assert said == {"job-x": "left 1", "job-y": "right 1"}
 
 
@@ -110,7 +110,7 @@ def test_a_job_is_not_part_of_a_distributed_run_of_this_process(job: MakeJob, mo
     (ended,) = run_jobs(
         [job("job", "import os; print({'MASTER_PORT', 'LOCAL_RANK'} & {*os.environ})")], ONE, silent(), 1
     )
-    assert ended.log.read_text().splitlines()[-1] == "set()"
+    assert ended.job.log.read_text().splitlines()[-1] == "set()"
 
 
 def test_a_job_can_be_interrupted_and_ignores_the_warning_of_slurm(job: MakeJob) -> None:
@@ -120,7 +120,7 @@ def test_a_job_can_be_interrupted_and_ignores_the_warning_of_slurm(job: MakeJob)
         (ended,) = run_jobs([job("job", code)], ONE, silent(), 1)
     finally:
         signal.signal(signal.SIGINT, before)
-    interrupted, warned = ended.log.read_text().splitlines()[-1].split("> ")
+    interrupted, warned = ended.job.log.read_text().splitlines()[-1].split("> ")
     assert "default_int_handler" in interrupted
     assert int(warned) == signal.SIG_IGN
 
@@ -143,7 +143,7 @@ def test_a_job_that_dies_does_not_affect_the_others(job: MakeJob) -> None:
     }
     assert ended["killed"].returncode == -signal.SIGKILL
     assert ended["killed"].reason == "ended by signal 9, Killed"
-    assert "so far" in ended["killed"].log.read_text()
+    assert "so far" in ended["killed"].job.log.read_text()
     assert ended["raises"].reason == "RuntimeError: no images here"
     assert ended["reports"].reason == "the disk is full"
 
@@ -162,7 +162,7 @@ def test_the_next_job_is_decided_when_a_slot_is_free(job: MakeJob) -> None:
 
 def test_an_error_of_the_caller_stops_what_runs(tmp_path: Path) -> None:
     def decide() -> Iterator[Job]:
-        yield Job("job", tmp_path, (sys.executable, "-c", HOLD, str(tmp_path / "job")))
+        yield Job("job", tmp_path, (HOLD, str(tmp_path / "job")), PROGRAM)
         wait_for(tmp_path / "job.lives")
         raise ValueError("cannot decide")
 
@@ -174,7 +174,7 @@ def test_an_error_of_the_caller_stops_what_runs(tmp_path: Path) -> None:
 def test_a_second_attempt_is_added_to_the_log(job: MakeJob) -> None:
     for _ in range(2):
         (ended,) = run_jobs([job("again", "import sys; print('out'); print('err', file=sys.stderr)")], ONE, silent(), 1)
-    lines = ended.log.read_text().splitlines()
+    lines = ended.job.log.read_text().splitlines()
     assert lines[0].startswith("$ ")
     assert lines == [lines[0], "out", "err"] * 2
 
@@ -195,7 +195,7 @@ def test_processes_that_a_job_leaves_behind_are_killed(tmp_path: Path) -> None:
         f"while not pathlib.Path({held + '.lives'!r}).exists(): pass\n"
         "os.kill(os.getpid(), 9)"
     )
-    run_jobs([Job("job", tmp_path, (sys.executable, "-c", leave))], ONE, silent(), 1)
+    run_jobs([Job("job", tmp_path, (leave,), PROGRAM)], ONE, silent(), 1)
     assert is_dead(tmp_path / "rank.lock")
 
 
@@ -213,8 +213,8 @@ def test_a_job_that_ignores_signals_is_killed(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     jobs = [
-        Job("deaf", tmp_path / "deaf", (sys.executable, "-c", deaf, str(tmp_path / "deaf"))),
-        Job("short", tmp_path / "short", python("")),
+        Job("deaf", tmp_path / "deaf", (deaf, str(tmp_path / "deaf")), PROGRAM),
+        Job("short", tmp_path / "short", ("",), PROGRAM),
     ]
     with pytest.raises(KeyboardInterrupt):
         run_jobs(jobs, TWO, silent(), 2, on_end=stop, grace=0.3)
@@ -234,7 +234,7 @@ def test_a_stopped_sweep_stops_its_jobs_and_all_that_they_started(
     )
     wait_for(tmp_path / "parent.lives")
     wait_for(tmp_path / "child.lives")
-    os.kill(sweep.pid, number)
+    os.killpg(sweep.pid, number)  # as a terminal does, and a cluster
     _, said = sweep.communicate(timeout=60)
     assert "Stopped" in said or "KeyboardInterrupt" in said
     assert is_dead(tmp_path / "parent.lock")
@@ -243,7 +243,6 @@ def test_a_stopped_sweep_stops_its_jobs_and_all_that_they_started(
     assert len((tmp_path / "run" / "output.log").read_text().split("$ ")) == 2  # the second job was not started
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals a process when its parent dies")
 def test_a_killed_sweep_interrupts_its_jobs(tmp_path: Path) -> None:
     sweep = subprocess.Popen([sys.executable, "-c", SWEEP, "background"], cwd=tmp_path)
     wait_for(tmp_path / "parent.lives")

@@ -29,7 +29,7 @@ Search = Callable[..., list[Job]]
 
 def finishes(job: Job, fingerprint: str = "abc") -> int:
     """A training whose accuracy is the higher the lower theta."""
-    (theta,) = (word.partition("=")[2] for word in job.command if word.startswith("model.theta="))
+    (theta,) = (word.partition("=")[2] for word in job.arguments if word.startswith("model.theta="))
     result = make_result(job.name, correct=50 - round(10 * float(theta)))
     assert result["data"]
     result["data"]["fingerprint"] = fingerprint
@@ -38,9 +38,9 @@ def finishes(job: Job, fingerprint: str = "abc") -> int:
 
 
 def config_of(job: Job) -> DictConfig:
-    """The config that the command of a job composes."""
-    assert job.command[:3] == (sys.executable, "-m", "fpcn_lightning")
-    return composed(*job.command[3:])
+    """The config that the arguments of a job compose."""
+    assert job.module == "fpcn_lightning"
+    return composed(*job.arguments)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def search_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
             for job in jobs:
                 ran.append(job)
                 code = ends(job)
-                on_end(Ended(job, code, 1.0, job.folder / "output.log", reason=f"it ended with {code}"))
+                on_end(Ended(job, code, 1.0, reason=f"it ended with {code}"))
 
         monkeypatch.setattr(search, "run_jobs", run_jobs)
         # Figures take most of the time; tests/report/test_search.py tests them.
@@ -86,7 +86,7 @@ def test_a_trial_is_a_training_without_the_test_split(search_here: Search, trial
         cfg = config_of(job)
         assert (cfg.task, cfg.test, cfg.overwrite, cfg.seed) == ("train", False, False, 2)
         assert (cfg.name, cfg.variant) == ("search", job.name)
-        assert job.command[-1] == f"hydra.run.dir='{job.folder}'"
+        assert job.arguments[-1] == f"hydra.run.dir='{job.folder}'"
         drawn = [OmegaConf.select(cfg, key) for key in KEYS]
         assert drawn == [float(trials()[number][key]) for key in KEYS]
     assert [float(trials()[0][key]) for key in KEYS] == [0.01, 1.0, 0.0]
