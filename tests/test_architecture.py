@@ -16,7 +16,17 @@ MODULES = sorted(
 # From the lowest layer to the highest. A folder imports folders of lower layers and itself, none of its own layer.
 LAYERS = (
     {"installation"},
-    {"errors", "config", "plain_config", "distributed", "library_warnings", "allocator", "stopping", "intervals"},
+    {
+        "errors",
+        "config",
+        "plain_config",
+        "distributed",
+        "library_warnings",
+        "allocator",
+        "stopping",
+        "intervals",
+        "cores",
+    },
     {"runs"},
     {"plotting", "html_pages"},
     {"losses", "data", "report"},
@@ -39,6 +49,7 @@ FIELD_KNOWS = (
     "installation",
     "errors",
     "stopping",
+    "cores",
     "intervals",
     "plotting",
     "html_pages",

@@ -18,7 +18,6 @@ byte. The numbers are printed, and written to WORK/benchmark-SIZE.json.
 import argparse
 import json
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -34,6 +33,7 @@ from skimage.measure import label
 
 from fpcn_lightning.data.synthetic.section_files import write_section
 from fpcn_lightning.data.synthetic.sections import CLASSES
+from fpcn_lightning.profiling.processor import processor
 
 Classes = NDArray[np.uint8]
 RESULTS = ("areas.csv", "grains.csv", "contacts.csv", "class_map.tif", "confidence_map.tif")
@@ -49,10 +49,8 @@ class Run(NamedTuple):
 
 def machine() -> str:
     """The processor, the cores that may be used, and their load before the measurement."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if sys.platform == "linux" else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    return f"{names[0] if names else platform.processor()}, {cores} cores, load {os.getloadavg()[0]:.1f}"
+    found = processor()
+    return f"{found.name}, {found.cores} cores, load {os.getloadavg()[0]:.1f}"
 
 
 def section(work: Path, size: int, seed: int, micrometres: float) -> tuple[Path, Path]:

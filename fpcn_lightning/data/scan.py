@@ -6,7 +6,6 @@ What it finds is stored in a memo, so that files that have not changed since are
 import csv
 import json
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from fpcn_lightning.cores import usable_cores
 from fpcn_lightning.data.images import DEFAULT_LIMITS, ImageLimits, ImageReader, Shape, SquareFit, UnreadableImage
 from fpcn_lightning.data.index import FOREIGN_NAMES, Index, IndexedImage, ListedFile, RefusedFile
 from fpcn_lightning.errors import UserError
@@ -155,7 +155,7 @@ def _read_all(
 
 def reading_processes(files: int) -> int:
     """How many processes read this number of files at the same time."""
-    return min(os.cpu_count() or 1, 1 + files // _PICTURES_A_PROCESS)
+    return min(usable_cores(), 1 + files // _PICTURES_A_PROCESS)
 
 
 def _examples(refused: Sequence[RefusedFile]) -> str:

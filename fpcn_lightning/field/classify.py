@@ -1,6 +1,5 @@
 """Classifies photographs: lazily, in batches of views, continuing after a file that cannot be read."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fpcn_lightning.cores import usable_cores
 from fpcn_lightning.data.augment import Augmentation, View
 from fpcn_lightning.data.images import DEFAULT_LIMITS, Area, ImageLimits, ImageReader, Shape, UnreadableImage
 from fpcn_lightning.field.concurrency import prefetch
@@ -115,7 +115,7 @@ def classify(
     """
     quantile = model.quantile(coverage)
     few = 1 + len(paths) // _PICTURES_A_WORKER if isinstance(paths, Sized) else MAX_WORKERS
-    workers = workers or min(MAX_WORKERS, os.cpu_count() or 1, few)
+    workers = workers or min(MAX_WORKERS, usable_cores(), few)
 
     def predictions() -> Iterator[Prediction]:
         with nullcontext(reader) if reader is not None else ImageReader() as opened:

@@ -5,6 +5,8 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from fpcn_lightning.cores import usable_cores
+
 INFORMATION = Path("/proc/cpuinfo")  # of Linux
 FLAGS = {
     "AVX2": "avx2",
@@ -49,13 +51,6 @@ def processor() -> Processor:
     known = set(values["flags"].split()) if "flags" in values else None
     flags = None if known is None else tuple(shown for shown, flag in FLAGS.items() if flag in known)
     return Processor(name, usable_cores(), flags)
-
-
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def load_of_core() -> float | None:

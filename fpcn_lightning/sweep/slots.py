@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from fpcn_lightning.cores import usable_cores
 from fpcn_lightning.errors import UserError
 
 
@@ -60,9 +61,7 @@ def slots_for(
     """
     if gpus is None:
         gpus = [] if set(accelerators) <= {"cpu"} else visible_gpus()
-    # A cluster or taskset may have given this process a part of the cores; macOS cannot tell.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return make_slots(slots, [str(gpu) for gpu in gpus], gpus_per_job, cores)
+    return make_slots(slots, [str(gpu) for gpu in gpus], gpus_per_job, usable_cores())
 
 
 def visible_gpus() -> list[str]:

@@ -179,8 +179,8 @@ def _shares(bench: _Bench) -> Iterator["BenchmarkRow"]:
 
 
 def _inference(bench: _Bench) -> Iterator["BenchmarkRow"]:
+    from fpcn_lightning.cores import usable_cores
     from fpcn_lightning.profiling.inference import measure_inference
-    from fpcn_lightning.profiling.processor import usable_cores
 
     config = bench.config
     counts = sorted({1, min(2, usable_cores())})

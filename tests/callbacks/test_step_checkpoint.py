@@ -35,6 +35,7 @@ CASES = {
     "rare validations": ("model=plain", "trainer.check_val_every_n_epoch=2"),
     "adam": ("model=plain", "optimizer=adamw", "training.mixup=0.5"),
 }
+FURTHER_CASES = ("accumulated", "adam", "plateau", "rare validations")
 STATES = ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers")
 
 
@@ -121,7 +122,10 @@ def test_a_killed_training_ends_as_one_that_was_not(train: Train) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*could not find the monitored key")
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=pytest.mark.exhaustive if case in FURTHER_CASES else ()) for case in CASES],
+)
 def test_whatever_has_a_state_is_resumed(train: Train, case: str) -> None:
     killed_and_resumed(train, (*LENGTH, *CASES[case]), PLACES, "1steps")
 

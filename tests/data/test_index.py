@@ -234,7 +234,7 @@ def test_the_number_of_threads_and_the_order_change_nothing(
     for number in range(40):
         picture(rocks / "granite" / f"{number}.png", 10 + number, (number + 1, 5))
     expected = scan(find(rocks), rocks)
-    monkeypatch.setattr(os, "cpu_count", lambda: threads)
+    monkeypatch.setattr("fpcn_lightning.data.scan.usable_cores", lambda: threads)
     assert scan(find(rocks)[::-1], rocks) == expected
 
 

@@ -15,7 +15,11 @@ from tests.deploy.test_onnx_files import PRESETS, SIDE, pictures
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:(read|open)_text is deprecated:DeprecationWarning")  # of executorch itself
-@pytest.mark.parametrize("options", [PRESETS["fpcn"], PRESETS["fpcn_gated"]], ids=["fpcn", "fpcn_gated"])
+@pytest.mark.parametrize(
+    "options",
+    [PRESETS["fpcn"], pytest.param(PRESETS["fpcn_gated"], marks=pytest.mark.exhaustive)],
+    ids=["fpcn", "fpcn_gated"],
+)
 def test_a_phone_gets_the_prediction_and_its_activation_map(options: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("executorch")
     torch.manual_seed(0)

@@ -53,6 +53,7 @@ def test_the_imports_do_not_look_for_a_gpu() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # with one thread: tests/tasks/test_signals.py
 def test_a_job_gives_the_same_bits_as_its_command_line(rocks: Path, tmp_path: Path) -> None:
     folders = tmp_path / "job", tmp_path / "command"
     words = ("trainer=smoke", "model=plain", "data=folder", f"data.root={rocks}", "callbacks.summary=null")

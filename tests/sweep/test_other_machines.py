@@ -33,6 +33,7 @@ def test_ray_finishes_the_others_and_runs_no_job_twice(command: Command, tmp_pat
     check_a_sweep_of_which_one_job_raises_and_one_is_killed(command, tmp_path, *here)
 
 
+@pytest.mark.exhaustive  # as on Ray; submitit itself is in the test below
 def test_submitit_finishes_the_others(command: Command, tmp_path: Path) -> None:
     """Its local executor stands for Slurm."""
     pytest.importorskip("submitit")

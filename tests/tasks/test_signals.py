@@ -36,6 +36,7 @@ if __name__ == "__main__":
     main()
 """
 NOTHING = "0 99 0"
+Ended = tuple[Path, Result]  # the folder of a run, and its record
 
 
 class Runs:
@@ -52,7 +53,7 @@ class Runs:
             "model=plain",
             "trainer.limit_train_batches=1.0",
             "data.epoch_length=4",
-            "trainer.max_epochs=2",
+            "trainer.max_epochs=6",
         )
 
     def __call__(self, *words: str, at: str = NOTHING) -> "subprocess.CompletedProcess[str]":
@@ -62,7 +63,7 @@ class Runs:
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=600
         )
 
-    def result(self, name: str, variant: str = "plain") -> tuple[Path, Result]:
+    def result(self, name: str, variant: str = "plain") -> Ended:
         folder = self.folder / name / variant / "seed-0"
         return folder, read_result(folder / "result.json")
 
@@ -72,17 +73,26 @@ def runs(tmp_path: Path, rocks: Path) -> Runs:
     return Runs(tmp_path, rocks)
 
 
-def assert_same_runs(runs: Runs) -> None:
-    (one, whole), (other, resumed) = runs.result("whole"), runs.result("stopped")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, rocks: Path) -> Ended:
+    """The run of one process that nothing stops."""
+    runs = Runs(tmp_path_factory.mktemp("whole"), rocks)
+    assert runs("name=whole").returncode == 0
+    return runs.result("whole")
+
+
+def assert_same_runs(whole: Ended, stopped: Ended) -> None:
+    (one, expected), (other, resumed) = whole, stopped
     assert resumed["status"] == "finished"
-    assert resumed["metrics"] == whole["metrics"]
+    assert resumed["metrics"] == expected["metrics"]
     assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
     assert_same(content(one), content(other))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_process_is_stopped_and_goes_on(runs: Runs, number: signal.Signals) -> None:
-    assert runs("name=whole").returncode == 0
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive)]
+)
+def test_a_process_is_stopped_and_goes_on(runs: Runs, whole: Ended, number: signal.Signals) -> None:
     words = ("name=stopped", "training.checkpoint_every=1steps", "data.workers=1")
     stopped = runs(*words, at=f"{number} 1 2")
     if number == signal.SIGKILL:
@@ -99,14 +109,14 @@ def test_a_process_is_stopped_and_goes_on(runs: Runs, number: signal.Signals) ->
     assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == step
     assert record["seconds"]["fit"]
     assert runs(*words).returncode == 0
-    assert_same_runs(runs)
+    assert_same_runs(whole, runs.result("stopped"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.exhaustive), signal.SIGTERM])
 def test_two_ranks_are_stopped_and_go_on(runs: Runs, number: signal.Signals) -> None:
     ranks = ("trainer.devices=2", "trainer.strategy=ddp", "training.checkpoint_every=1steps")
-    whole = runs("name=whole", *ranks)
-    assert whole.returncode == 0, whole.stderr
+    undisturbed = runs("name=whole", *ranks)
+    assert undisturbed.returncode == 0, undisturbed.stderr
     stopped = runs("name=stopped", *ranks, at=f"{number} 1 2")
     assert stopped.returncode == (-number if number == signal.SIGKILL else 128 + number), stopped.stderr
     folder, _ = runs.result("stopped")
@@ -114,10 +124,10 @@ def test_two_ranks_are_stopped_and_go_on(runs: Runs, number: signal.Signals) -> 
     assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == step
     again = runs("name=stopped", *ranks)
     assert again.returncode == 0, again.stderr
-    assert_same_runs(runs)
+    assert_same_runs(runs.result("whole"), runs.result("stopped"))
 
 
-def assert_stopped_sweep(runs: Runs, code: int, said: str, words: tuple[str, ...]) -> None:
+def assert_stopped_sweep(runs: Runs, whole: Ended, code: int, said: str, words: tuple[str, ...]) -> None:
     assert code == 128 + signal.SIGTERM, said
     assert said.splitlines()[-1].startswith("stopped by SIGTERM")
     _, record = runs.result("stopped")
@@ -125,25 +135,21 @@ def assert_stopped_sweep(runs: Runs, code: int, said: str, words: tuple[str, ...
     assert not (runs.folder / "stopped" / "other").exists()
     again = runs(*words)
     assert again.returncode == 0, again.stderr
-    assert_same_runs(runs)
+    assert_same_runs(whole, runs.result("stopped"))
     assert runs.result("stopped", "other")[1]["status"] == "finished"
 
 
 SWEEP = ("-m", "name=stopped", "variant=plain,other", "training.checkpoint_every=1h")
 
 
-def test_the_basic_launcher_starts_no_other_job(runs: Runs) -> None:
-    assert runs("name=whole").returncode == 0
+def test_the_basic_launcher_starts_no_other_job(runs: Runs, whole: Ended) -> None:
     words = (*SWEEP, "hydra/launcher=basic")
     stopped = runs(*words, at=f"{signal.SIGTERM} 1 2")
-    assert_stopped_sweep(runs, stopped.returncode, stopped.stderr, words)
+    assert_stopped_sweep(runs, whole, stopped.returncode, stopped.stderr, words)
 
 
-def test_a_sweep_on_slots_stops_its_jobs_after_their_step(runs: Runs) -> None:
-    longer = ("trainer.max_epochs=16", "slots=1")
-    runs.words = tuple(word for word in runs.words if not word.startswith("trainer.max_epochs="))
-    assert runs("name=whole", longer[0]).returncode == 0
-    words = (*SWEEP, *longer)
+def test_a_sweep_on_slots_stops_its_jobs_after_their_step(runs: Runs, whole: Ended) -> None:
+    words = (*SWEEP, "slots=1")
     command = [sys.executable, "-m", "fpcn_lightning", *runs.words, *words]
     sweep = subprocess.Popen(
         command,
@@ -154,10 +160,10 @@ def test_a_sweep_on_slots_stops_its_jobs_after_their_step(runs: Runs) -> None:
         text=True,
     )
     log = runs.folder / "stopped" / "plain" / "seed-0" / "metrics.csv"
-    while not log.exists() or len(log.read_text().splitlines()) < 6:  # in the middle of the training
+    while not log.exists() or len(log.read_text().splitlines()) < 3:  # in the middle of the training
         assert sweep.poll() is None
         time.sleep(0.01)
     sweep.send_signal(signal.SIGTERM)
     _, said = sweep.communicate(timeout=600)
     assert "stopped by Ctrl-C after step" in (log.parent / "output.log").read_text()  # by which a sweep stops its jobs
-    assert_stopped_sweep(runs, sweep.returncode, said, words)
+    assert_stopped_sweep(runs, whole, sweep.returncode, said, words)

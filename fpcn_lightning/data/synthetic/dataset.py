@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import os
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from fpcn_lightning.cores import usable_cores
 from fpcn_lightning.data.synthetic import minerals, rocks, sections
 from fpcn_lightning.data.synthetic.painting import VIEWS_PER_SPECIMEN
 from fpcn_lightning.errors import UserError, check_choice
@@ -146,7 +146,7 @@ def _fill(folder: Path, parameters: _Parameters, workers: int | None) -> None:
         (folder / content / label).mkdir(parents=True)
     jobs = [(label, number, split) for label in classes for number, split in enumerate(splits)]
     # Threads, not processes: the main module of the caller needs no guard, and the process need not be safe to fork.
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or usable_cores()) as pool:
         saved = pool.map(lambda job: _save(folder, job[0], job[1], job[2], parameters), jobs)
         rows = list(tqdm(saved, total=len(jobs), desc=f"drawing {parameters.kind}", unit="picture", disable=None))
     with (folder / INDEX).open("w", encoding="utf-8", newline="") as file:

@@ -1,7 +1,6 @@
 """Maps a whole section: what `fpcn map` does."""
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fpcn_lightning.cores import usable_cores
 from fpcn_lightning.errors import MissingPackage, UserError, WriteError
 from fpcn_lightning.field.bundle import Bundle, read_bundle
 from fpcn_lightning.field.mapping.classify.grid import WindowGrid, WindowSize, window_size
@@ -86,7 +86,7 @@ def map_section(
     from fpcn_lightning.field.mapping.write.page import write_page
     from fpcn_lightning.field.mapping.write.results import write_results
 
-    workers = (os.cpu_count() or 1) if threads is None else threads
+    workers = usable_cores() if threads is None else threads
     _check_numbers(overlap, batch_size=batch_size, threads=workers)
     suffix = "-map" if corrections is None else "-map-corrected"
     output = Path(f"{Path(section).stem}{suffix}" if output is None else output)
