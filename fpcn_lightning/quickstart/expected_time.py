@@ -4,15 +4,20 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fpcn_lightning.config import Config, DataConfig
 from fpcn_lightning.data.images import ImageReader, UnreadableImage
 from fpcn_lightning.data.index import ListedFile
 from fpcn_lightning.data.preparation import image_limits, known_digests, make_augmentation
 from fpcn_lightning.data.scan import reading_processes
+from fpcn_lightning.errors import UserError
 from fpcn_lightning.quickstart import configs
 from fpcn_lightning.quickstart.options import TrainOptions
 from fpcn_lightning.quickstart.photographs import PhotographFacts
+
+if TYPE_CHECKING:
+    from fpcn_lightning.models.weights import NotDownloaded
 
 SAMPLE = 6  # photographs that are decoded; the first also starts the process that decodes, and is not counted
 NETWORKS_OF_EXPORT = 3  # PyTorch, ONNX in float32 and in int8 predict the validation and test photographs
@@ -86,14 +91,19 @@ def expected_time(options: TrainOptions, facts: PhotographFacts, validation: flo
         reading: seconds that the photographs took to read.
 
     Raises:
-        UserError: a network cannot be built, such as where its pretrained weights cannot be downloaded.
+        UserError: the pretrained weights of a network cannot be downloaded.
     """
     import torch
+
+    from fpcn_lightning.models.weights import NotDownloaded
 
     gpu = torch.cuda.is_available()
     training, view, rows = 0.0, 0.0, 1
     for network in configs.networks(options):
-        measured = _measure(configs.training(options, network, validation, gpu=gpu).config, trained=network.trained)
+        try:
+            measured = _measure(configs.training(options, network, validation, gpu=gpu).config, trained=network.trained)
+        except NotDownloaded as error:
+            raise UserError(_without_weights(options, network.title, error)) from error
         view, rows = max(view, measured.view), max(rows, measured.rows)
         training += measured.training + network.trained * facts.counts.test * measured.view * measured.rows
     tested = (facts.counts.val + facts.counts.test) * rows * view
@@ -102,6 +112,15 @@ def expected_time(options: TrainOptions, facts: PhotographFacts, validation: flo
         probe=facts.counts.total * rows * view,
         training=training,
         export=SECONDS_OF_WRITING + NETWORKS_OF_EXPORT * tested,
+    )
+
+
+def _without_weights(options: TrainOptions, title: str, error: "NotDownloaded") -> str:
+    other = ", or leave out --paper" if options.paper else ""
+    return (
+        f"{title} starts from the pretrained weights of {error.backbone}, which cannot be downloaded ({error.reason}): "
+        "run the same command once where there is a network, which keeps them in ~/.cache/huggingface, or copy that "
+        f"folder from a computer that has them{other}."
     )
 
 

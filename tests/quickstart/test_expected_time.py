@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from fpcn_lightning.config import CacheConfig, DataConfig
+from fpcn_lightning.config import CacheConfig, Config, DataConfig
 from fpcn_lightning.data.images import ImageReader
 from fpcn_lightning.data.scan import reading_processes
+from fpcn_lightning.errors import UserError
+from fpcn_lightning.models.weights import NotDownloaded
 from fpcn_lightning.profiling import step_time
 from fpcn_lightning.quickstart import expected_time
 from fpcn_lightning.quickstart.expected_time import SECONDS_OF_WRITING, ExpectedTime, duration_text
@@ -86,6 +88,24 @@ def test_the_parts_add_up(
     assert (found.reading, found.probe, found.training) == (7.0, 100 * 2 * 0.1, training)
     assert found.export == pytest.approx(SECONDS_OF_WRITING + 3 * 40 * 2 * 0.1)
     assert found.seconds == pytest.approx(7.0 + 20.0 + training + found.export)
+
+
+def test_weights_that_cannot_be_downloaded_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the keys of the other command line, which this one does not take."""
+
+    def measure(config: Config, *, trained: bool) -> Any:
+        if config.model["backbone"] == "resnet101":
+            raise NotDownloaded("resnet101", "no network")
+        return SimpleNamespace(training=1000.0 * trained, view=0.1, rows=2)
+
+    monkeypatch.setattr(expected_time, "_measure", measure)
+    with pytest.raises(UserError) as caught:
+        expected_time.expected_time(asked(tmp_path / "rocks", paper=True, budget=None), FACTS, 0.2, reading=7.0)
+    assert str(caught.value) == (
+        "FPCN as in the paper starts from the pretrained weights of resnet101, which cannot be downloaded (no network)"
+        ": run the same command once where there is a network, which keeps them in ~/.cache/huggingface, or copy that "
+        "folder from a computer that has them, or leave out --paper."
+    )
 
 
 def test_the_text_names_the_parts() -> None:
