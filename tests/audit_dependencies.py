@@ -1,7 +1,8 @@
 """Looks for known vulnerabilities of the pinned packages: `make audit-dependencies`.
 
 Asks pip-audit where there is a network; else compares the pins with the stored list `tests/advisories.json`, which is
-short and has a date. Says which of the two was used. Exits with 1 if a pinned version has a known vulnerability.
+short and has a date. Says which of the two was used. Exits with 1 if a pinned version has a known vulnerability that
+the stored list does not accept: one that no version fixes, with the reason why it does not matter here.
 """
 
 import importlib.util
@@ -28,7 +29,7 @@ class Finding(NamedTuple):
 
     package: str
     version: str
-    identifier: str
+    identifiers: tuple[str, ...]  # the first one is shown
     fixed: str
 
 
@@ -56,7 +57,12 @@ def ask_pip_audit(constraints: Path) -> Any:
 def from_report(report: Mapping[str, Any]) -> list[Finding]:
     """What pip-audit found."""
     return [
-        Finding(each["name"], each["version"], found["id"], ", ".join(found["fix_versions"]) or "no version")
+        Finding(
+            each["name"],
+            each["version"],
+            (found["id"], *found.get("aliases", ())),
+            ", ".join(found["fix_versions"]) or "no version",
+        )
         for each in report["dependencies"]
         for found in each.get("vulns", ())
     ]
@@ -65,7 +71,7 @@ def from_report(report: Mapping[str, Any]) -> list[Finding]:
 def from_list(pinned: Mapping[str, str], advisories: Iterable[Mapping[str, str]]) -> list[Finding]:
     """Pins that are older than the version that fixes a stored advisory."""
     return [
-        Finding(each["package"], pinned[each["package"]], each["id"], each["fixed"])
+        Finding(each["package"], pinned[each["package"]], (each["id"],), each["fixed"])
         for each in advisories
         if each["package"] in pinned and Version(pinned[each["package"]]) < Version(each["fixed"])
     ]
@@ -74,15 +80,20 @@ def from_list(pinned: Mapping[str, str], advisories: Iterable[Mapping[str, str]]
 def main(constraints: Path = CONSTRAINTS, stored: Path = STORED, ask: Ask = ask_pip_audit) -> int:
     """Print what was used and what was found; returns the exit code."""
     pinned = pins(constraints)
+    known = json.loads(stored.read_text(encoding="utf-8"))
     if (report := ask(constraints)) is not None:
         skipped = sum("skip_reason" in each for each in report["dependencies"])
-        used, found = f"pip-audit, which did not know {skipped} of them", from_report(report)
+        used, reported = f"pip-audit, which did not know {skipped} of them", from_report(report)
     else:
-        known = json.loads(stored.read_text(encoding="utf-8"))
         used = f"the stored list of {known['date']} ({len(known['advisories'])} advisories), since pip-audit gave none"
-        found = from_list(pinned, known["advisories"])
+        reported = from_list(pinned, known["advisories"])
+    accepted = [each for each in known["accepted"] if each["package"] in pinned]
+    names = {each["id"] for each in accepted}
+    found = [each for each in reported if not names.intersection(each.identifiers)]
     for each in found:
-        print(f"{each.package} {each.version}: {each.identifier}, fixed in {each.fixed}")
+        print(f"{each.package} {each.version}: {each.identifiers[0]}, fixed in {each.fixed}")
+    for one in accepted:
+        print(f"{one['package']}: {one['id']} is accepted ({one['why']})")
     print(f"{len(pinned)} pinned packages, {len(found)} known vulnerabilities, by {used}")
     return 1 if found else 0
 

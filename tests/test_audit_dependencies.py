@@ -19,10 +19,18 @@ def test_without_a_network_the_stored_list_is_used(constraints: Path, capsys: py
     assert main(constraints, ask=lambda _: None) == 1
     printed = capsys.readouterr().out
     assert "pillow 12.3.0: CVE-2026-96643, fixed in 13.0.0" in printed
+    assert "torch: CVE-2025-3000 is accepted (a hostile TorchScript program" in printed
     assert "3 pinned packages, 1 known vulnerabilities, by the stored list of 2026-" in printed
 
 
-@pytest.mark.parametrize(("vulnerabilities", "code"), [([], 0), ([{"id": "GHSA-1", "fix_versions": ["2.0"]}], 1)])
+@pytest.mark.parametrize(
+    ("vulnerabilities", "code"),
+    [
+        ([], 0),
+        ([{"id": "GHSA-1", "fix_versions": ["2.0"]}], 1),
+        ([{"id": "PYSEC-1", "aliases": ["CVE-2025-3000"], "fix_versions": []}], 0),  # accepted, by its other name
+    ],
+)
 def test_with_a_network_pip_audit_is_used(
     vulnerabilities: list[object], code: int, constraints: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
