@@ -138,6 +138,7 @@ def _measure(config: Config, *, trained: bool) -> _Measured:
     from fpcn_lightning.modules.assembly import make_module, make_network
     from fpcn_lightning.tasks.budget import expected_seconds, measure_times, planned, seconds_of_view
     from fpcn_lightning.tasks.libraries import prepare_libraries
+    from fpcn_lightning.tasks.memory_check import check_memory
 
     prepare_libraries()
     data = build.datamodule(config.data, config.seed)
@@ -145,5 +146,6 @@ def _measure(config: Config, *, trained: bool) -> _Measured:
     network, rows = make_network(config, data), data.pictures.rows_a_picture
     if not trained:
         return _Measured(0.0, seconds_of_view(config, network, data), rows)
+    check_memory(config, network, data)
     times = measure_times(config, make_module(config, network, data), data)
     return _Measured(expected_seconds(planned(config, data, times), times), times.view, rows)

@@ -79,6 +79,7 @@ def train(config: Config, record: RunRecord) -> "RockDataModule":
     from fpcn_lightning.profiling.throughput import Throughput
     from fpcn_lightning.tasks import outcome
     from fpcn_lightning.tasks.budget import plan_training
+    from fpcn_lightning.tasks.memory_check import check_memory
     from fpcn_lightning.tasks.teacher_check import check_teacher
     from fpcn_lightning.tracking.loggers import closing_loggers
 
@@ -99,6 +100,7 @@ def train(config: Config, record: RunRecord) -> "RockDataModule":
         if record.writes:
             unlabelled.write(record.folder, resumed=resumed is not None)
     module = make_module(config, network, data, distillation)
+    check_memory(config, network, data)
     plan = plan_training(config, module, data, record.folder)
     data.set_epoch_length(plan.steps)
     record.add(teacher=None if distillation is None else distillation.lineage)
