@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +14,12 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.atomic_write import writing
 from fpcn_lightning.runs.results import RESULT_NAME
 from fpcn_lightning.stopping import LIKE_CTRL_C, signals_interrupt
-from fpcn_lightning.sweep.job_process import start_job
 from fpcn_lightning.sweep.jobs import Ended, Job
 from fpcn_lightning.sweep.slots import Slot
 
 if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerProcess
+
     from fpcn_lightning.sweep.overview import Overview
 
 GRACE = 30.0  # seconds in which an interrupted job may write what it has
@@ -31,7 +31,7 @@ _PAUSE = 0.1  # seconds between two checks of the running jobs
 @dataclass(frozen=True)
 class _Running:
     job: Job
-    process: ForkServerProcess
+    process: "ForkServerProcess"
     began: float  # time.monotonic
     result_before: object
 
@@ -86,6 +86,8 @@ def run_jobs(
 
 
 def _start(job: Job, slot: Slot) -> _Running:
+    from fpcn_lightning.sweep.job_process import start_job  # Windows has no fork server
+
     # Unbuffered, so that the log of a killed job is complete.
     inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
     before = _state_of_result(job.folder)
