@@ -53,4 +53,4 @@ def test_a_training_is_refused_before_its_first_step(
     monkeypatch.setattr("lightning.pytorch.Trainer.fit", None)
     words = ("trainer=smoke", "model=plain", "data=folder", f"data.root={rocks}", f"output={tmp_path}")
     with pytest.raises(UserError, match=r"needs at least 0\.\d GB, and 0\.0 GB of the memory"):
-        run_task(composed(*words))
+        run_task(composed(*words, folder=tmp_path / "run"))
