@@ -35,6 +35,7 @@ FEWER = {
 EXPLAINED = ("gradcam", "localisation")
 # Sweeps over rows and seeds, as `ablation` or `distillation` are: with other rows, which tests/test_config.py composes.
 FURTHER_SWEEPS = (
+    "ablation",
     "authors_recipes",
     "backbones",
     "comparison",

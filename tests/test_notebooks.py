@@ -32,7 +32,7 @@ def test_a_notebook_is_stored_without_outputs(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
-    # The examples of docs/python.md train, too.
+    # tests/quickstart trains in the same way.
     [pytest.param(path, marks=pytest.mark.exhaustive if "train" in path.stem else ()) for path in NOTEBOOKS],
     ids=lambda path: path.stem,
 )
@@ -46,6 +46,7 @@ def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # tests/api and tests/quickstart call the same functions
 def test_the_examples_of_the_page_run(tmp_path: Path) -> None:
     pytest.importorskip(WEIGHTS[0], reason=WEIGHTS[1])
     make_synthetic(tmp_path / "drawn", images_per_class=30, size=96)

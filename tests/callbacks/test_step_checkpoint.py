@@ -35,7 +35,7 @@ CASES = {
     "rare validations": ("model=plain", "trainer.check_val_every_n_epoch=2"),
     "adam": ("model=plain", "optimizer=adamw", "training.mixup=0.5"),
 }
-FURTHER_CASES = ("accumulated", "adam", "plateau", "rare validations")
+FURTHER_CASES = ("accumulated", "adam", "average", "plateau", "rare validations", "validations")
 STATES = ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers")
 
 

@@ -90,7 +90,13 @@ def assert_same_runs(whole: Ended, stopped: Ended) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive)]
+    "number",
+    # A kill is also in tests/quickstart/test_pipeline.py and tests/callbacks/test_step_checkpoint.py.
+    [
+        pytest.param(signal.SIGKILL, marks=pytest.mark.exhaustive),
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive),
+    ],
 )
 def test_a_process_is_stopped_and_goes_on(runs: Runs, whole: Ended, number: signal.Signals) -> None:
     words = ("name=stopped", "training.checkpoint_every=1steps", "data.workers=1")

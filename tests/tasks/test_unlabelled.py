@@ -94,6 +94,7 @@ def test_a_near_copy_of_a_test_photograph_is_left_out_and_listed(train: Train, t
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # of what is resumed, see tests/callbacks/test_step_checkpoint.py
 def test_a_training_with_them_is_resumed_within_an_epoch(train: Train, photographs: Path) -> None:
     taught, _ = train("model=plain", "data.epoch_length=4", folder="teacher")
     words = (*KD, f"teacher={taught}/checkpoints/best.ckpt", f"distillation.unlabelled={photographs}")

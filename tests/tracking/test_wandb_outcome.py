@@ -94,6 +94,7 @@ def test_an_interrupted_run_resumes_its_w_and_b_run(train: Train) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # of two ranks, see tests/cli/test_main.py and tests/callbacks/test_panels.py
 def test_only_the_first_of_two_ranks_logs(rocks: Path, tmp_path: Path) -> None:
     words = ["trainer=smoke", "trainer.devices=2", "trainer.strategy=ddp_find_unused_parameters_true", "logger=wandb"]
     words += ["data=folder", f"data.root={rocks}", "callbacks.summary=null", f"output={tmp_path}/outputs"]
