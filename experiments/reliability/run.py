@@ -274,8 +274,9 @@ def descendants(number: int) -> list[int]:
 
 
 def fingerprints(folder: Path) -> dict[str, str]:
-    """A hash of each file below a folder; of a checkpoint the tensors, of a result its metrics."""
-    return {path.relative_to(folder).as_posix(): fingerprint(path) for path in sorted(results_in(folder))}
+    """A hash of each file below a folder but the logs; of a checkpoint the tensors, of a result its metrics."""
+    compared = sorted(path for path in results_in(folder) if path.name not in LOGS)
+    return {path.relative_to(folder).as_posix(): fingerprint(path) for path in compared}
 
 
 def results_in(folder: Path) -> Iterator[Path]:
@@ -377,8 +378,7 @@ def killed(name: str, number: int, whole: Baseline, options: argparse.Namespace,
         ended = Kill(round(moment, 2), running, place.file_system, code, said="" if code == 0 else said)
         if code == 0:
             found = fingerprints(place.folder)
-            compared = {path for path in found.keys() | whole.files.keys() if Path(path).name not in LOGS}
-            names = compared - set(whole.varying)
+            names = (found.keys() | whole.files.keys()) - set(whole.varying)
             ended.differing = sorted(path for path in names if found.get(path) != whole.files.get(path))
         return ended
 

@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader
 
 from fpcn_lightning.callbacks.finite_training import FiniteTraining
 from fpcn_lightning.config import CONF, DataConfig, SyntheticConfig
+from fpcn_lightning.cores import usable_cores
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.data.pictures import Batch
 from fpcn_lightning.library_warnings import quiet_libraries
@@ -263,7 +264,7 @@ def loading(sizes: Sizes, folder: Path) -> BenchmarkRow:
     """Images per second of the loader with workers, from the cache."""
     resize = sizes.size * 8 // 7
     synthetic = SyntheticConfig(images_per_class=sizes.images_per_class, size=resize)
-    workers = 0 if sizes.size < 100 else min(8, os.cpu_count() or 1)
+    workers = 0 if sizes.size < 100 else min(8, usable_cores())
     config = DataConfig(synthetic=synthetic, resize=resize, crop=sizes.size, samples_per_class=sizes.per_class)
     before = Path.cwd()
     os.chdir(folder)  # images are drawn into data/ of the working folder

@@ -6,6 +6,7 @@ from fpcn_lightning.config import Config
 from fpcn_lightning.data.datamodule import RockDataModule
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.models.network import Network
+from fpcn_lightning.models.probe import Probe
 from fpcn_lightning.profiling.step_memory import free_memory, step_memory
 from fpcn_lightning.tasks.budget import device_of
 
@@ -22,6 +23,8 @@ def check_memory(config: Config, network: Network, data: RockDataModule) -> None
     Raises:
         UserError: with the largest `data.batch_size` that the bound allows.
     """
+    if isinstance(network, Probe):  # it is fitted without a training step
+        return
     device = device_of(config)
     free = free_memory(device)
     size = data.augmentation.crop

@@ -1,23 +1,21 @@
 """The process of a job: what is imported already, and that it does what its command line does."""
 
-import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from fpcn_lightning.sweep.job_process import PRELOADED
 from fpcn_lightning.sweep.jobs import Ended, Job
-from fpcn_lightning.sweep.overview import Overview
 from fpcn_lightning.sweep.processes import run_jobs
 from fpcn_lightning.sweep.slots import Slot
+from tests.sweep.test_processes import PROGRAM, silent
 
 
 def run(job: Job, **environment: str) -> Ended:
-    (ended,) = run_jobs([job], [Slot(0, environment)], Overview(Console(file=io.StringIO())), 1)
+    (ended,) = run_jobs([job], [Slot(0, environment)], silent(), 1)
     return ended
 
 
@@ -31,7 +29,7 @@ def test_a_job_starts_with_the_imports_of_a_training_and_its_own_environment(thr
         "print(loaded, torch.get_num_threads(), os.environ['OMP_NUM_THREADS'], os.getcwd(), sys.argv[1:])\n"
         "atexit.register(print, 'at exit')"
     )
-    ended = run(Job("job", tmp_path, (code, "word"), "tests.sweep.program"), OMP_NUM_THREADS=threads)
+    ended = run(Job("job", tmp_path, (code, "word"), PROGRAM), OMP_NUM_THREADS=threads)
     assert ended.outcome == "finished"
     assert ended.job.log.read_text().splitlines()[-2:] == [
         f"True {threads} {threads} {Path.cwd()} ['word']",
