@@ -153,10 +153,9 @@ class RockDataModule(lightning.LightningDataModule):
         balanced = self.config.sampling == "balanced"
         labels = [picture.label if balanced else 0 for picture in self.pictures.pictures]
         samples, classes = self.batch_shape()
-        pictures, further, rows = None, None, samples * classes
+        pictures, further = None, None
         if self.unlabelled is not None:
-            pictures, further = self.unlabelled.joined(self.pictures, rows, self.seed, rank, world_size)
-            rows += self.unlabelled.rows(rows)
+            pictures, further = self.unlabelled.joined(self.pictures, samples * classes, self.seed, rank, world_size)
         sampler = BalancedBatches(
             labels,
             self.split.train,
@@ -169,7 +168,14 @@ class RockDataModule(lightning.LightningDataModule):
             world_size=world_size,
             further=further,
         )
-        return self._loader(sampler, rows, self.config.crop, pictures)
+        return self._loader(sampler, self.rows_of_step, self.config.crop, pictures)
+
+    @property
+    def rows_of_step(self) -> int:
+        """Images in a batch of one process, those without a class included."""
+        samples, classes = self.batch_shape()
+        rows = samples * classes
+        return rows if self.unlabelled is None else rows + self.unlabelled.rows(rows)
 
     def batch_shape(self) -> tuple[int, int]:
         """Images of a class, and classes, in a batch of one process, limited by `data.batch_size`."""

@@ -92,6 +92,11 @@ class TeacherLogits:
         """Where the stores are."""
         return [store.folder for stores in self._stores for store in stores]
 
+    @property
+    def images(self) -> int:
+        """The number N of images of all sets."""
+        return sum(each.count for each in self._images)
+
     def epoch(self, number: int) -> NDArray[np.float32]:
         """The logits [N, C] of the images of all sets in epoch `number`.
 

@@ -15,12 +15,12 @@ from fpcn_lightning.report.formats import NOT_KNOWN, accuracy_cell, percent, sec
 from fpcn_lightning.report.rows import Row
 from fpcn_lightning.report.text_table import TextTable
 from fpcn_lightning.runs.csv_text import formula_free
-from fpcn_lightning.runs.results import Metrics, Result
+from fpcn_lightning.runs.results import Metrics, Result, TeachingFacts
 from fpcn_lightning.runs.students import is_taught, student_of, validation_metrics
 
 MOST_CLASSES = 40  # lines of the table by class, of one student
 _COLUMNS = ("experiment", "student", "teacher", "class", "teacher_accuracy", "alone", "taught", "gain")
-_FURTHER = ("gain_low", "gain_high", "teacher_validation", "alone_validation", "teacher_seconds")
+_FURTHER = ("gain_low", "gain_high", "teacher_validation", "alone_validation", "teacher_seconds", "runs_to_pay")
 _NO_FURTHER = (None,) * len(_FURTHER)
 
 
@@ -37,6 +37,8 @@ class Lesson:
         alone_validated: mean accuracy of those runs on the validation pictures.
         gain: accuracy with the teacher less that without it, on the same pictures and seeds.
         seconds: that the teacher's pass over all views took, in the run that stored its logits.
+        runs_to_pay: after how many runs that pass costs less than a teacher that runs in every step: the views that it
+            covers, by those that a run reads.
     """
 
     teacher: str
@@ -47,6 +49,7 @@ class Lesson:
     alone_validated: float | None
     gain: Estimate | None
     seconds: float | None
+    runs_to_pay: float | None
 
 
 def lessons_of(experiment: Experiment) -> list[Lesson]:
@@ -66,7 +69,17 @@ def teacher_findings(lessons: Sequence[Lesson]) -> list[str]:
 
 def teaching_table(lessons: Sequence[Lesson]) -> TextTable:
     """A line for each student with a teacher."""
-    headings = ("student", "teacher", "teacher %", "alone %", "taught %", "gain", "teacher's pass (s)", "runs")
+    headings = (
+        "student",
+        "teacher",
+        "teacher %",
+        "alone %",
+        "taught %",
+        "gain",
+        "teacher's pass (s)",
+        "pays after",
+        "runs",
+    )
     lines = [
         [
             lesson.taught.variant,
@@ -76,6 +89,7 @@ def teaching_table(lessons: Sequence[Lesson]) -> TextTable:
             accuracy_cell(lesson.taught),
             NOT_KNOWN if lesson.gain is None else with_interval(*_ends(lesson.gain)),
             seconds_cell(lesson.seconds),
+            NOT_KNOWN if lesson.runs_to_pay is None else f"{lesson.runs_to_pay:.1f}",
             str(len(lesson.taught.results)),
         ]
         for lesson in lessons
@@ -90,8 +104,9 @@ def teaching_notes(lessons: Sequence[Lesson]) -> list[str]:
     return [
         "A teacher's accuracy is that on the test pictures as its student sees them. Alone is the same student, with "
         "the same steps and views, without a teacher; the gain is in points of percent, with a 95 % interval. The "
-        "teacher's pass is the time in which its logits were stored, once for all runs that read them; a teacher that "
-        "runs in every step costs about as much in each run."
+        "teacher's pass is the time in which its logits were stored, once for all runs that read them. It pays after "
+        "as many runs as the next column says: the views that were stored, by those that the training of a run reads, "
+        "which a teacher that runs in every step would have to see."
     ]
 
 
@@ -119,7 +134,7 @@ def teaching_csv(named: Sequence[tuple[str, Sequence[Lesson]]]) -> str:
             about = (experiment, lesson.taught.variant, lesson.teacher)
             gain = (None, None, None) if lesson.gain is None else _ends(lesson.gain)
             shares = (_accuracy(lesson.measured), lesson.alone and lesson.alone.accuracy, lesson.taught.accuracy)
-            known = (lesson.validated, lesson.alone_validated, lesson.seconds)
+            known = (lesson.validated, lesson.alone_validated, lesson.seconds, lesson.runs_to_pay)
             lines: list[tuple[object, ...]] = [(*about, None, *shares, *gain, *known)]
             lines += [(*about, name, *of_class, *_NO_FURTHER) for name, _, *of_class in _class_shares(lesson)]
             writer.writerows([[formula_free("" if cell is None else cell) for cell in line] for line in lines])
@@ -147,7 +162,13 @@ def _lesson(experiment: Experiment, row: Row, alone: Sequence[Row]) -> Lesson:
         alone_validated=None if partner is None else _validated(partner.results),
         gain=None if partner is None else experiment.difference(row, partner),
         seconds=max(seconds, default=None),
+        runs_to_pay=None if facts is None else _runs_to_pay(facts),
     )
+
+
+def _runs_to_pay(facts: TeachingFacts) -> float | None:
+    stored, read = facts.get("stored_views"), facts.get("read_views")
+    return stored / read if stored and read else None
 
 
 def _findings(lessons: Sequence[Lesson]) -> Iterator[str]:

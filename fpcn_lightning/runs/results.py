@@ -125,11 +125,19 @@ class ProbeFacts(TypedDict):
     interpolation: NotRequired[float]
 
 
-class TeachingFacts(TypedDict):
+class Views(TypedDict, total=False):
+    """How many views of training images a teacher's logits are stored for, and how many the training reads."""
+
+    stored_views: int
+    read_views: int
+
+
+class TeachingFacts(Views):
     """How good the teacher of a student is, and what it was compared with; accuracies in 0..1 on the validation split.
 
     `val` and `test` are the teacher's metrics on the student's views, `test` null where the run was not tested; `alone`
     is the mean over the runs of the sweep that trained the student without a teacher, `probe` that of its linear probe.
+    The views are missing where the teacher runs in every step.
     """
 
     val: Metrics | None

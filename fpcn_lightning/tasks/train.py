@@ -113,6 +113,8 @@ def train(config: Config, record: RunRecord) -> "RockDataModule":
             teaching = check_teacher(config, record, distillation, floor, device)
             with record.timed("teacher"):
                 distillation.fill(plan.epochs, device)
+            teaching = {**teaching, **distillation.views(plan.epochs, plan.steps * trainer.world_size)}
+            record.add(teaching=teaching)
         if isinstance(network, Probe):
             outcome.save_fitted(trainer, module, data)
         else:

@@ -40,6 +40,9 @@ def metrics(confusion: list[list[int]]) -> Metrics:
     }
 
 
+VIEWS = {"stored_views": 300, "read_views": 200}
+
+
 def right(count: int) -> list[int]:
     return [1] * count + [0] * (20 - count)
 
@@ -55,7 +58,7 @@ def leave_students(folder: Path, teacher: Metrics, **changes: Any) -> Experiment
             seed=seed,
             config=TAUGHT,
             teacher={"variant": "fpcn", "seed": 7, "sha256": "00"},
-            teaching={"val": teacher, "test": teacher, "alone": None, "alone_runs": 0, "probe": None},
+            teaching={"val": teacher, "test": teacher, "alone": None, "alone_runs": 0, "probe": None, **VIEWS},
             seconds={"total": 60.0, "fit": 50.0, "test": 1.0, "teacher": 30.0 * (1 - seed)},
             **changes,
         )
@@ -73,9 +76,11 @@ def test_a_student_is_compared_with_itself_alone(tmp_path: Path) -> None:
     assert lesson.gain is not None
     assert lesson.gain.value == pytest.approx(0.15)
     assert lesson.seconds == 30.0
+    assert lesson.runs_to_pay == 1.5
     (line,) = teaching_table([lesson]).lines
     assert line[:3] == ["taught", "fpcn, seed 7", "90.0"]
     assert line[5].startswith("+15.0 [")
+    assert line[7] == "1.5"
     assert teacher_findings([lesson]) == []
 
 
