@@ -66,8 +66,8 @@ def section(work: Path, size: int, seed: int, micrometres: float) -> tuple[Path,
 def command(bundle: Path, path: Path, output: Path, options: argparse.Namespace) -> list[str]:
     """`fpcn map`, of this environment."""
     words = [str(Path(sys.executable).with_name("fpcn")), "map", str(bundle), str(path), "--output", str(output)]
-    words += ["--file", options.file, "--threads", str(options.threads), "--batch-size", str(options.batch_size)]
-    return [*words, "--overlap", str(options.overlap)]
+    words += ["--file", options.file, "--threads", str(options.threads), "--overlap", str(options.overlap)]
+    return words if options.batch_size is None else [*words, "--batch-size", str(options.batch_size)]
 
 
 def timed(words: list[str]) -> Run:
@@ -197,7 +197,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the section")
     parser.add_argument("--file", default="model.int8.onnx")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--batch-size", type=int, help="windows computed together; default: that of `fpcn map`")
     parser.add_argument("--overlap", type=float, default=0.5)
     parser.add_argument("--um-per-px", type=float, default=1.2, help="scale that the file of the section gives")
     parser.add_argument("--interrupt", action="store_true", help="kill a second run, resume it, compare")

@@ -234,7 +234,7 @@ def _add_map_options(add: AddArgument) -> None:
     )
     add("--overwrite", action="store_true", help="replace an existing map instead of resuming")
     add("--file", metavar="NAME", help="another model file of the bundle, such as model.int8.onnx")
-    add("--batch-size", type=_positive, default=8, metavar="N", help="windows computed together (default: 8)")
+    add("--batch-size", type=_positive, metavar="N", help="windows computed together (default: by their size)")
     add("--threads", type=_positive, metavar="N", help="processor cores for the network (default: all)")
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fpcn_lightning.deadlines import Deadlines
 from fpcn_lightning.errors import MissingPackage
 from fpcn_lightning.installation import LIGHT
 
@@ -54,7 +55,7 @@ class LimitedSession:
         MissingPackage.check("a bundle", LIGHT)  # or its import would look like a damaged model
         import onnxruntime
 
-        self._max_seconds = max_seconds
+        self._max_seconds, self._deadlines = max_seconds, Deadlines(max_seconds)
         _limit_memory(onnxruntime)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
@@ -88,19 +89,15 @@ class LimitedSession:
             late.set()
             options.terminate = True  # is looked at between two nodes of the graph
 
-        timer = threading.Timer(self._max_seconds, stop)
-        timer.daemon = True
-        timer.start()
         try:
-            outputs: list[NDArray[np.float32]] = self._session.run(list(names), dict(inputs), options)
+            with self._deadlines.watched(stop):
+                outputs: list[NDArray[np.float32]] = self._session.run(list(names), dict(inputs), options)
         except Exception as error:
             if late.is_set():
                 raise LimitError(f"a batch takes longer than {self._max_seconds:g} s") from error
             if _ALLOCATOR in str(error):
                 raise LimitError(f"a batch needs more than {MEMORY_SHARE:.0%} of the memory") from error
             raise
-        finally:
-            timer.cancel()
         return outputs
 
 

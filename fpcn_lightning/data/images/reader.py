@@ -7,7 +7,6 @@ import pickle
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +18,7 @@ from fpcn_lightning.data.images.fit import SquareFit
 from fpcn_lightning.data.images.limits import DEFAULT_LIMITS, ImageLimits, UnreadableImage
 from fpcn_lightning.data.images.shapes import Shape, ShapeRule
 from fpcn_lightning.data.images.worker import MAX_REASON, READY, REPLY
+from fpcn_lightning.deadlines import Deadlines
 from fpcn_lightning.errors import UserError
 
 _START = """\
@@ -49,10 +49,8 @@ class ImageReader:
     def __init__(self, limits: ImageLimits = DEFAULT_LIMITS) -> None:
         self._limits = limits
         self._idle: list[_Process] = []
-        self._deadlines: dict[_Process, float] = {}  # of those that read
+        self._deadlines = Deadlines(limits.seconds)
         self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._watch: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -64,7 +62,6 @@ class ImageReader:
 
     def close(self) -> None:
         """End the processes except one; must be called when no thread reads any more."""
-        self._closed.set()
         with self._lock:
             idle, self._idle = self._idle, []
         for process in idle[1:]:
@@ -84,12 +81,8 @@ class ImageReader:
         if process is None:
             process = _SPARE.take(self._limits) or _Process(self._limits)
         try:
-            self._start_clock(process)
-            try:
+            with self._deadlines.watched(process.expire):
                 image = process.read(path, shape)
-            finally:
-                with self._lock:
-                    del self._deadlines[process]
         except UnreadableImage:
             self._keep(process)
             raise
@@ -98,21 +91,6 @@ class ImageReader:
             raise
         self._keep(process)
         return image
-
-    def _start_clock(self, process: "_Process") -> None:
-        with self._lock:
-            self._deadlines[process] = time.monotonic() + self._limits.seconds
-            if self._watch is None:
-                self._watch = threading.Thread(target=self._end_late_processes, daemon=True)
-                self._watch.start()
-
-    def _end_late_processes(self) -> None:
-        """One thread for all processes: a timer for each picture would take a tenth of the time of a small one."""
-        while not self._closed.wait(min(1.0, self._limits.seconds / 10)):
-            with self._lock:
-                for process, deadline in self._deadlines.items():
-                    if time.monotonic() > deadline:
-                        process.expire()
 
     def _keep(self, process: "_Process") -> None:
         if process.alive:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # needs packages that may be missing
     from fpcn_lightning.field.mapping.measure.tables import MapMeasurements
 
 _PHOTOGRAPH_SIZE = 1600  # pixels along the longer edge of the section's copy for the overview
+_BATCH_PIXELS = 8 * 224**2  # of the windows that are computed together: small ones in small batches take longer
 _MAX_WINDOW = 4  # times the section's longer edge: most of a larger window would be the mirrored section
 
 
@@ -51,7 +52,7 @@ def map_section(
     window: int | None = None,
     bits: int | None = None,
     file: str | None = None,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     threads: int | None = None,
     corrections: Path | None = None,
     overwrite: bool = False,
@@ -69,7 +70,7 @@ def map_section(
         window: size of a window in pixels of the section; None is that of the training.
         bits: that the samples of a 16-bit file use; None measures them.
         file: model file of the bundle; None is its default.
-        batch_size: windows that are computed together.
+        batch_size: windows that are computed together; None: as many as have the pixels of eight windows of 224 px.
         threads: processor cores; None uses all.
         corrections: a file of outlines with the classes that a person has given them
             (`fpcn_lightning.field.mapping.read.corrections`), which replace those of the network.
@@ -87,7 +88,7 @@ def map_section(
     from fpcn_lightning.field.mapping.write.results import write_results
 
     workers = usable_cores() if threads is None else threads
-    _check_numbers(overlap, batch_size=batch_size, threads=workers)
+    _check_numbers(overlap, batch_size=1 if batch_size is None else batch_size, threads=workers)
     suffix = "-map" if corrections is None else "-map-corrected"
     output = Path(f"{Path(section).stem}{suffix}" if output is None else output)
     model = BundleModel(read_bundle(Path(bundle)), file, threads=1)  # each worker is a thread of its own
@@ -102,7 +103,7 @@ def map_section(
                 windows,
                 unfinished,
                 {"bits": bits},
-                batch_size=batch_size,
+                batch_size=batch_size or max(1, _BATCH_PIXELS // model.bundle.views.evaluation_size**2),
                 workers=workers,
                 progress=progress,
             )

@@ -106,5 +106,6 @@ def thumbnail(section: SectionFile, max_size: int) -> NDArray[np.uint8]:
     bands = []
     for top in range(0, level.height, step):
         pixels, known = section.read(top, 0, min(step, level.height - top), level.width, level=number)
-        bands.append(np.asarray(Image.fromarray(np.where(known[..., None], pixels, np.uint8(_MISSING))).reduce(factor)))
+        shown = pixels if known.all() else np.where(known[..., None], pixels, np.uint8(_MISSING))
+        bands.append(np.asarray(Image.fromarray(shown).reduce(factor)))
     return np.concatenate(bands)

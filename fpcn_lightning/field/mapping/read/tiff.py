@@ -102,6 +102,7 @@ class SegmentReader:
         self.height, self.width = int(page.imagelength), int(page.imagewidth)
         self.colours = ColourConversion(page.photometric, bool(page.extrasamples) and page.extrasamples[0] > 0)
         self.damaged: set[int] = set()
+        self._checked: set[int] = set()  # numbers of stored segments that are not damaged
         self._digests: dict[int, bytes] = {}
         self._check_decoder()
         self._planes = page.samplesperpixel if page.planarconfig == 2 else 1
@@ -234,7 +235,9 @@ class SegmentReader:
         data = self._data(number)
         if data is None or len(data) < page.databytecounts[number]:
             raise ValueError("the file ends before the segment")
-        check_segment(data, page.compression)
+        if number not in self._checked:  # most are decoded twice, and a check takes as long as that
+            check_segment(data, page.compression)
+            self._checked.add(number)
         decoded, _, _ = page.decode(data, number, jpegtables=page.jpegtables, jpegheader=page.keyframe.jpegheader)
         samples: Samples = decoded[0]
         return samples

@@ -1,7 +1,7 @@
 """Maps at the full size of the section, as tiled BigTIFF files with a pyramid of smaller copies."""
 
 from collections.abc import Iterator
-from itertools import count, product, takewhile
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,10 @@ def _tiles(cells: NDArray[np.uint8], cell: int, shape: tuple[int, int], factor: 
         np.minimum((np.arange(length) * factor + factor // 2) // cell, cell_count - 1)
         for length, cell_count in zip(shape, cells.shape, strict=True)
     )
-    for top, left in product(range(0, shape[0], TILE), range(0, shape[1], TILE)):
-        yield cells[np.ix_(rows[top : top + TILE], columns[left : left + TILE])]
+    for top in range(0, shape[0], TILE):
+        band = cells.take(rows[top : top + TILE], axis=0)
+        for left in range(0, shape[1], TILE):
+            yield band.take(columns[left : left + TILE], axis=1)
 
 
 def _palette(colours: NDArray[np.uint8]) -> dict[str, Any]:
