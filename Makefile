@@ -44,8 +44,9 @@ reliability: setup  ## kill commands at random moments and damage pictures (30 m
 audit-dependencies: setup  ## known vulnerabilities of the pinned packages: pip-audit, or a stored list without a network
 	$(BIN)/python -m tests.audit_dependencies
 
-bench: setup  ## what this machine does and how long a training takes: the short form of task=benchmark (5 minutes)
-	$(BIN)/python -m fpcn_lightning task=benchmark benchmark.rounds=3 benchmark.photographs=48
+bench: setup  ## what this machine does and how long a training takes: a short task=benchmark (5 minutes)
+	$(BIN)/python -m fpcn_lightning task=benchmark benchmark.rounds=3 benchmark.photographs=48 \
+		"benchmark.parts=[loader,step,shares,inference,plan]"
 
 fuzz: setup  ## damaged pictures and bundles for SECONDS=60 each, from SEED=0; those that fail go to fuzz-failures
 	$(BIN)/python -m tests.fuzz_pictures --seconds $(or $(SECONDS),60) --seed $(or $(SEED),0)

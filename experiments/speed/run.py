@@ -30,6 +30,7 @@ ROOT = HERE.parents[1]
 RESULTS, README = HERE / "results.json", HERE / "README.md"
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 NOT_MEASURED = "not measured"
+LONGEST_WAIT = 120  # seconds; the load is a mean of the last minute
 
 Rows = list[dict[str, Any]]
 
@@ -177,8 +178,16 @@ FIGURES: tuple[tuple[str, str, str, tuple[str, ...], str], ...] = (
 )  # fmt: skip
 
 
+def wait_until_idle() -> None:
+    """Wait until the work of the part before does not count as load any more, at most `LONGEST_WAIT` seconds."""
+    end = time.monotonic() + LONGEST_WAIT
+    while (load_of_core() or 0.0) > IDLE and time.monotonic() < end:
+        time.sleep(1)
+
+
 def measure(name: str) -> dict[str, Any]:
     """The result of a part, with where it was measured."""
+    wait_until_idle()
     load, code = load_of_core() or 0.0, code_of_package()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
