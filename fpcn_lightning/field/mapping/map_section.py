@@ -103,7 +103,7 @@ def map_section(
                 windows,
                 unfinished,
                 {"bits": bits},
-                batch_size=batch_size or max(1, _BATCH_PIXELS // model.bundle.views.evaluation_size**2),
+                batch_size=batch_size or windows_of_batch(model.bundle.views.evaluation_size),
                 workers=workers,
                 progress=progress,
             )
@@ -116,6 +116,11 @@ def map_section(
             write_summary(summary, output / SUMMARY, output / FACTS)
             write_page(output / PAGE, summary, class_map, photograph)
     return summary
+
+
+def windows_of_batch(side: int) -> int:
+    """How many windows of `side` pixels are computed together where nobody has said it."""
+    return max(1, _BATCH_PIXELS // side**2)
 
 
 class _MapPlan(NamedTuple):

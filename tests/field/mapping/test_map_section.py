@@ -15,7 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from fpcn_lightning.errors import UserError
-from fpcn_lightning.field.mapping.map_section import map_section
+from fpcn_lightning.field.mapping.map_section import map_section, windows_of_batch
 from fpcn_lightning.field.mapping.measure.class_map import NO_DATA
 from fpcn_lightning.field.mapping.write.result_folder import RESULTS, UNFINISHED
 from tests.field.conftest import COLOURS, MakeBundle
@@ -112,6 +112,11 @@ def test_invalid_numbers(options: dict[str, Any], bundle_folder: Path, small_sec
     with pytest.raises(UserError, match=next(iter(options))):
         map_section(bundle_folder, small_section, tmp_path / "map", **options)
     assert not (tmp_path / "map").exists()
+
+
+@pytest.mark.parametrize(("side", "count"), [(96, 43), (224, 8), (448, 2), (1000, 1)])
+def test_small_windows_are_computed_in_larger_batches(side: int, count: int) -> None:
+    assert windows_of_batch(side) == count
 
 
 @pytest.mark.usefixtures("without_figures")

@@ -1,5 +1,6 @@
 """Any window of any TIFF: against the reader of training, with damage, and within its memory."""
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -16,6 +17,7 @@ from PIL import Image
 
 from fpcn_lightning.data.images import open_image
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.field.mapping.read import tiff
 from fpcn_lightning.field.mapping.read.section import PyramidLevel, SectionFile
 
 HEIGHT, WIDTH, TILE = 150, 203, 64
@@ -220,6 +222,16 @@ def test_the_missing_end_of_a_large_strip_is_not_known(write: Write, monkeypatch
         assert len(section.damaged) == 3
     np.testing.assert_array_equal(known.all(1), np.arange(HEIGHT) < 120)
     np.testing.assert_array_equal(pixels[:120], picture[:120])
+
+
+def test_a_tile_that_is_decoded_again_is_checked_once(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, checked = write(noise(), **TILED, **RGB, compression="zlib"), list[bytes]()
+    monkeypatch.setattr(tiff, "check_segment", lambda data, _: checked.append(data))
+    monkeypatch.setattr(tiff.SegmentCache, "get", lambda *_: None)
+    with SectionFile(path) as section:
+        first, again = (section.read(0, 0, section.height, section.width)[0] for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert len(checked) == math.ceil(HEIGHT / TILE) * math.ceil(WIDTH / TILE)
 
 
 def test_several_threads_read_the_same(write: Write) -> None:
