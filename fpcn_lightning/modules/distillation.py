@@ -20,7 +20,7 @@ from fpcn_lightning.modules.teacher_files import TEACHER, TeacherFile, teacher_d
 from fpcn_lightning.modules.teacher_logits import TaughtImages, TeacherLogits, TeacherMember, views_key
 from fpcn_lightning.modules.teacher_measures import teacher_metrics
 from fpcn_lightning.modules.unlabelled_leaks import find_unlabelled
-from fpcn_lightning.runs.results import Metrics, Views
+from fpcn_lightning.runs.results import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -113,16 +113,16 @@ class Distillation:
         if self.logits is not None:
             self.logits.fill(epochs, device)
 
-    def views(self, epochs: int, steps: int) -> Views:
-        """How many views `fill` stores, and how many the training reads; empty where the teacher runs in every step.
+    def runs_to_pay(self, steps: int) -> float | None:
+        """After how many runs the stored logits cost less than a teacher that runs in every step.
 
         Args:
-            epochs: of the training.
             steps: of an epoch, those of all processes.
+
+        Returns:
+            The views of an epoch that `fill` stores by those that the training reads; None where none are stored.
         """
-        if self.logits is None:
-            return {}
-        return {"stored_views": epochs * self.logits.images, "read_views": epochs * steps * self.data.rows_of_step}
+        return None if self.logits is None else self.logits.images / (steps * self.data.rows_of_step)
 
     def measured(self, split: Literal["val", "test"], device: torch.device) -> Metrics | None:
         """The teacher's own metrics on a split; see `teacher_metrics`."""

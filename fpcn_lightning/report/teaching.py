@@ -15,7 +15,7 @@ from fpcn_lightning.report.formats import NOT_KNOWN, accuracy_cell, percent, sec
 from fpcn_lightning.report.rows import Row
 from fpcn_lightning.report.text_table import TextTable
 from fpcn_lightning.runs.csv_text import formula_free
-from fpcn_lightning.runs.results import Metrics, Result, TeachingFacts
+from fpcn_lightning.runs.results import Metrics, Result
 from fpcn_lightning.runs.students import is_taught, student_of, validation_metrics
 
 MOST_CLASSES = 40  # lines of the table by class, of one student
@@ -162,13 +162,8 @@ def _lesson(experiment: Experiment, row: Row, alone: Sequence[Row]) -> Lesson:
         alone_validated=None if partner is None else _validated(partner.results),
         gain=None if partner is None else experiment.difference(row, partner),
         seconds=max(seconds, default=None),
-        runs_to_pay=None if facts is None else _runs_to_pay(facts),
+        runs_to_pay=None if facts is None else facts.get("runs_to_pay"),
     )
-
-
-def _runs_to_pay(facts: TeachingFacts) -> float | None:
-    stored, read = facts.get("stored_views"), facts.get("read_views")
-    return stored / read if stored and read else None
 
 
 def _findings(lessons: Sequence[Lesson]) -> Iterator[str]:

@@ -23,8 +23,7 @@ _ROUNDING = 1e-6  # of a mean of shares in float32
 class Seconds(TypedDict):
     """Wall-clock seconds of the run; a stage that did not take place is null.
 
-    `teacher` is the time in which this run stored the teacher's logits, 0 where another run had stored them; `probe`
-    that in which it fitted the linear probe.
+    `teacher`: to store the teacher's logits, 0 where another run had stored them; `probe`: to fit the linear probe.
     """
 
     total: float | None
@@ -125,19 +124,12 @@ class ProbeFacts(TypedDict):
     interpolation: NotRequired[float]
 
 
-class Views(TypedDict, total=False):
-    """How many views of training images a teacher's logits are stored for, and how many the training reads."""
-
-    stored_views: int
-    read_views: int
-
-
-class TeachingFacts(Views):
+class TeachingFacts(TypedDict):
     """How good the teacher of a student is, and what it was compared with; accuracies in 0..1 on the validation split.
 
     `val` and `test` are the teacher's metrics on the student's views, `test` null where the run was not tested; `alone`
     is the mean over the runs of the sweep that trained the student without a teacher, `probe` that of its linear probe.
-    The views are missing where the teacher runs in every step.
+    `runs_to_pay`: views whose logits are stored by those that the training reads; null where none are stored.
     """
 
     val: Metrics | None
@@ -145,6 +137,7 @@ class TeachingFacts(Views):
     alone: float | None
     alone_runs: int
     probe: float | None
+    runs_to_pay: NotRequired[float | None]
 
 
 class UnlabelledFacts(TypedDict):
@@ -281,11 +274,10 @@ def _checked(record: object) -> Result:
         absent = [key for key, value in result.items() if key in ("data", "network", "metrics") and value is None]
         if absent:
             raise ValueError(f"'{absent[0]}' is null although the run finished")
+    classes = len(result["data"]["classes"]) if result["data"] else None
     for split, modes in (result["metrics"] or {}).items():
         for mode, metrics in cast(dict[str, Metrics], modes).items():
-            _check_metrics(
-                metrics, len(result["data"]["classes"]) if result["data"] else None, f"metrics.{split}.{mode}"
-            )
+            _check_metrics(metrics, classes, f"metrics.{split}.{mode}")
     return result
 
 

@@ -113,7 +113,7 @@ def train(config: Config, record: RunRecord) -> "RockDataModule":
             teaching = check_teacher(config, record, distillation, floor, device)
             with record.timed("teacher"):
                 distillation.fill(plan.epochs, device)
-            teaching = {**teaching, **distillation.views(plan.epochs, plan.steps * trainer.world_size)}
+            teaching["runs_to_pay"] = distillation.runs_to_pay(plan.steps * trainer.world_size)
             record.add(teaching=teaching)
         if isinstance(network, Probe):
             outcome.save_fitted(trainer, module, data)

@@ -40,9 +40,6 @@ def metrics(confusion: list[list[int]]) -> Metrics:
     }
 
 
-VIEWS = {"stored_views": 300, "read_views": 200}
-
-
 def right(count: int) -> list[int]:
     return [1] * count + [0] * (20 - count)
 
@@ -58,7 +55,14 @@ def leave_students(folder: Path, teacher: Metrics, **changes: Any) -> Experiment
             seed=seed,
             config=TAUGHT,
             teacher={"variant": "fpcn", "seed": 7, "sha256": "00"},
-            teaching={"val": teacher, "test": teacher, "alone": None, "alone_runs": 0, "probe": None, **VIEWS},
+            teaching={
+                "val": teacher,
+                "test": teacher,
+                "alone": None,
+                "alone_runs": 0,
+                "probe": None,
+                "runs_to_pay": 1.5,
+            },
             seconds={"total": 60.0, "fit": 50.0, "test": 1.0, "teacher": 30.0 * (1 - seed)},
             **changes,
         )

@@ -203,16 +203,18 @@ def test_the_record_says_how_good_the_teacher_is(train: Train, teachers: Path) -
         assert ours["confusion"] == theirs["plain"]["confusion"]
 
 
-def test_the_views_that_are_stored_and_read_are_in_the_record(train: Train, teachers: Path) -> None:
+def test_the_record_says_after_how_many_runs_stored_logits_pay(train: Train, teachers: Path) -> None:
     taught = ("model=plain", "distillation=kd", f"teacher={best(teachers / 'probe')}", "data.epoch_length=3")
     _, stored = train(*taught, folder="stored")
     _, live = train(*taught, "distillation.stored=false", folder="live")
     facts, data = stored.get("teaching"), stored["data"]
     assert facts is not None
     assert data is not None
-    assert facts["stored_views"] == 2 * data["images"]["train"]
-    assert facts["read_views"] == 2 * 3 * 2 * len(data["classes"])
-    assert "stored_views" not in (live.get("teaching") or {})
+    steps, images = 3, 2 * len(data["classes"])
+    assert facts["runs_to_pay"] == data["images"]["train"] / (steps * images)
+    of_live = live.get("teaching")
+    assert of_live is not None
+    assert of_live["runs_to_pay"] is None
 
 
 def test_a_teacher_below_its_student_alone_is_refused(
