@@ -100,7 +100,7 @@ class Distillation:
             teacher=self.teacher,
             store=self.logits,
             rows=self._rows(),
-            unlabelled=0 if self.data.unlabelled is None else self.data.unlabelled.rows(samples * classes),
+            unlabelled=self.data.rows_of_step - samples * classes,
             **parts,
         )
 
