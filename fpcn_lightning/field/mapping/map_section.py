@@ -171,6 +171,7 @@ def _summary(
         bundle=model.bundle.name,
         digest=model.bundle.digest,
         file=model.file,
+        usability=model.bundle.usability,
         height=section.height,
         width=section.width,
         pictures=section.pictures,

@@ -15,6 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.field.command import main
 from fpcn_lightning.field.mapping.map_section import map_section, windows_of_batch
 from fpcn_lightning.field.mapping.measure.class_map import NO_DATA
 from fpcn_lightning.field.mapping.write.result_folder import RESULTS, UNFINISHED
@@ -55,6 +56,18 @@ def names(folder: Path) -> list[str]:
 def table(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_the_map_of_a_model_that_is_not_usable_says_so(
+    make_bundle: MakeBundle, small_section: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = make_bundle(not_usable=["accuracy 34 % is not above 33 %"])
+    assert main(["map", str(bundle), str(small_section), "--output", str(tmp_path / "map")]) == 0
+    sentence = "The model is not usable: accuracy 34 % is not above 33 %."
+    assert capsys.readouterr().out.startswith(f"{sentence}\n")
+    assert f"Warning: {sentence}" in (tmp_path / "map" / "index.html").read_text(encoding="utf-8")
+    facts = json.loads((tmp_path / "map" / "map.json").read_text(encoding="utf-8"))
+    assert facts["usability"] == {"reasons": ["accuracy 34 % is not above 33 %"], "notice": ""}
 
 
 def test_a_section_becomes_maps_and_tables(make_bundle: MakeBundle, tmp_path: Path) -> None:

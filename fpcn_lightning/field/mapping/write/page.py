@@ -77,7 +77,7 @@ def write_page(path: Path, summary: MapSummary, class_map: ClassMap, photograph:
             section=shown(Path(summary.section.name)),
             made=datetime.now(UTC).strftime("%Y-%m-%d"),
             verdict=verdict(summary),
-            warnings=warnings(summary),
+            warnings=[*summary.usability.warnings, *warnings(summary)],
             notes=notes(summary),
             layers=_layers(class_map, photograph),
             unit="mm²" if known else "px",

@@ -8,6 +8,7 @@ from textwrap import fill
 
 from fpcn_lightning import __version__
 from fpcn_lightning.field.results import TableRow, shown
+from fpcn_lightning.field.usability import Usability
 from fpcn_lightning.runs.atomic_write import write_text_atomically
 
 SCHEMA = 1
@@ -35,6 +36,7 @@ class MapSummary:
         output: the folder of results.
         section: the file.
         bundle, digest, file: name of the bundle, its digest, and its model file.
+        usability: the verdict on its model.
         height, width: of the section.
         pictures: number of pictures in its file; the first is mapped.
         stretched: its brightness was stretched from the smallest to the largest sample.
@@ -59,6 +61,7 @@ class MapSummary:
     bundle: str
     digest: str
     file: str
+    usability: Usability
     height: int
     width: int
     pictures: int
@@ -106,11 +109,11 @@ def write_summary(summary: MapSummary, text: Path, facts: Path) -> None:
 
 
 def text_summary(summary: MapSummary) -> str:
-    """The table of areas, the resolution of the map, and all warnings."""
+    """The sentences about the model, the table of areas, the resolution of the map, and all warnings."""
     remarks = [*notes(summary), *(f"Warning: {warning}" for warning in warnings(summary))]
     paragraphs = (fill(remark, _LINE, subsequent_indent="  ", break_on_hyphens=False) for remark in remarks)
     title = f"{shown(summary.section)} is mapped in {shown(summary.output)}"
-    return "\n".join([title, "", *_area_lines(summary), "", *paragraphs])
+    return "\n".join([*summary.usability.warnings, title, "", *_area_lines(summary), "", *paragraphs])
 
 
 def warnings(summary: MapSummary) -> list[str]:

@@ -9,6 +9,7 @@ from fpcn_lightning.field.mapping.measure.class_map import NO_DATA
 from fpcn_lightning.field.mapping.measure.grains import find_grains
 from fpcn_lightning.field.mapping.measure.tables import area_rows
 from fpcn_lightning.field.mapping.write.summary import MapSummary, text_summary, warnings
+from fpcn_lightning.field.usability import USABLE, Usability
 from tests.field.mapping.drawn import disc, drawn_map
 
 
@@ -22,6 +23,7 @@ def summary() -> MapSummary:
         bundle="rocks",
         digest="0",
         file="model.onnx",
+        usability=USABLE,
         height=40,
         width=40,
         pictures=1,
@@ -45,6 +47,11 @@ def summary() -> MapSummary:
         grain_sizes=[],
         seconds=1.0,
     )
+
+
+def test_the_notice_of_a_model_comes_first(summary: MapSummary) -> None:
+    lines = text_summary(replace(summary, usability=Usability(notice="For trials only."))).splitlines()
+    assert lines[:2] == ["For trials only.", "section.tif is mapped in section-map"]
 
 
 def test_a_map_without_warnings(summary: MapSummary) -> None:
