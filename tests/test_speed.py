@@ -65,7 +65,11 @@ def same(value: float) -> dict[str, float]:
 def test_the_table_has_every_figure_and_says_what_was_not_measured(speed: dict[str, Any]) -> None:
     spread = {"median": 1.5, "low": 1.25, "high": 1.75}
     results = {
-        "step": result(row("plain", value=same(30.0), ratio=same(2.0)), row("fpcn", ratio=same(2.1)), load=3.0),
+        "step": result(
+            row("plain", value=same(30.0), ratio=same(2.0)),
+            row("fpcn", value=same(31.5), ratio=same(1.05), reference="plain"),
+            load=3.0,
+        ),
         "start": result(row("--help", unit="s", value=spread)),
         "gpu": result(reason="no GPU"),
     }

@@ -227,12 +227,8 @@ def named(rows: Rows) -> dict[str, dict[str, Any]]:
     known = {}
     for row in rows:
         known[row["what"]] = known[f"{row.get('part')} {row['what']}"] = row
-    for suffix in ("", ": peak memory"):
-        plain, fpcn = known.get(f"plain{suffix}"), known.get(f"fpcn{suffix}")
-        if plain and fpcn and plain["ratio"] and fpcn["ratio"]:  # both are ratios to the bare backbone
-            quotient = fpcn["ratio"]["median"] / plain["ratio"]["median"]
-            ratio = dict.fromkeys(("median", "low", "high"), quotient)
-            known[f"fpcn over plain{suffix}"] = {"value": None, "unit": "ratio", "ratio": ratio}
+        if row.get("reference") == "plain":
+            known[row["what"].replace("fpcn", "fpcn over plain")] = {**row, "unit": "ratio"}
     return known
 
 

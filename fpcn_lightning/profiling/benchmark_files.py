@@ -53,7 +53,7 @@ class Benchmark:
             if row.ratio is None:
                 continue
             if row.part == "step" and row.unit == "ms an image":
-                found.append(f"A step of {row.what} takes {row.ratio.median:.2f} times that of the {row.reference}.")
+                found.append(f"Time of a step, {row.what}: {row.ratio.median:.2f} times {row.reference}.")
             elif row.part == "loader":
                 found.append(f"Loader, {row.what}: {row.ratio.median:.1f} times {row.reference}.")
         load = self.facts.get("load_of_core")

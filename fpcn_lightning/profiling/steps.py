@@ -1,4 +1,4 @@
-"""Training steps next to the bare backbone's: time, memory and page faults, each in a process of its own."""
+"""Training steps in turns with the one that each is compared with: time, memory and page faults."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,14 +16,16 @@ MILLISECONDS, MEGABYTES, FAULTS = "ms an image", "MB", "faults an image"
 
 @dataclass(frozen=True)
 class ComparedStep:
-    """A step, and what its allocator does.
+    """A step, what its allocator does, and what it is compared with.
 
     Attributes:
         form: of the step.
+        reference: the name of the step that it is measured in turns with; None: it is compared with nothing.
         keep_memory: as in a training of this package; off: as the system's allocator does by itself.
     """
 
     form: StepForm
+    reference: str | None = None
     keep_memory: bool = True
 
 
@@ -36,36 +38,35 @@ class _Taken:
     megabytes: float | None
 
 
-def measure_steps(
-    steps: Mapping[str, ComparedStep], reference: str, rounds: int, threads: int
-) -> Iterator[BenchmarkRow]:
+def measure_steps(steps: Mapping[str, ComparedStep], rounds: int, threads: int) -> Iterator[BenchmarkRow]:
     """Time, peak memory and page faults of each step, as soon as they are known.
 
-    Each step is measured in turns with the reference, so that only two of them need memory at the same time. The first
-    steps of a process are not counted.
+    Each step has a process of its own, and is measured in turns with its reference, so that only two of them need
+    memory at the same time. The first steps of a process are not counted.
 
     Args:
-        steps: by name, the reference first.
-        reference: the name of the one that all are compared with.
+        steps: by name, each after its reference.
         rounds: steps of each.
         threads: of torch.
 
     Raises:
-        FailedChildError: the reference cannot be measured.
+        FailedChildError: a step that others are compared with cannot be measured.
     """
-    compared = steps[reference]
-    with _child(compared, threads) as first:
-        yield from _alone(reference, _in_turns([first], [compared], rounds)[0])
-        for name, step in steps.items():
-            if name == reference:
-                continue
-            try:
-                with _child(step, threads) as second:
-                    below, above = _in_turns([first, second], [compared, step], rounds)
-            except FailedChildError as error:
-                yield missing(PART, name, MILLISECONDS, str(error))
-                continue
-            yield from _compared(name, reference, above, below)
+    for name, step in steps.items():
+        compared = {other: each for other, each in steps.items() if each.reference == name}
+        if not compared and step.reference is not None:
+            continue
+        with _child(step, threads) as first:
+            if step.reference is None:
+                yield from _alone(name, _in_turns([first], [step], rounds)[0])
+            for other, each in compared.items():
+                try:
+                    with _child(each, threads) as second:
+                        below, above = _in_turns([first, second], [step, each], rounds)
+                except FailedChildError as error:
+                    yield missing(PART, other, MILLISECONDS, str(error))
+                    continue
+                yield from _compared(other, name, above, below)
 
 
 def _child(step: ComparedStep, threads: int) -> contextlib.AbstractContextManager[Child]:

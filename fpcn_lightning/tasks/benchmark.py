@@ -134,12 +134,11 @@ def _loader(bench: _Bench) -> Iterator["BenchmarkRow"]:
 def _step(bench: _Bench) -> Iterator["BenchmarkRow"]:
     from fpcn_lightning.profiling.steps import measure_steps
 
-    steps = _steps(bench)
-    return measure_steps(steps, next(iter(steps)), bench.config.benchmark.rounds, bench.threads)
+    return measure_steps(_steps(bench), bench.config.benchmark.rounds, bench.threads)
 
 
 def _steps(bench: _Bench) -> dict[str, "ComparedStep"]:
-    """The steps that are compared, the reference first."""
+    """Steps of the bare backbone, the plain and the configured network, each with the one before; then its variants."""
     from fpcn_lightning.profiling.step_forms import StepForm
     from fpcn_lightning.profiling.steps import ComparedStep
 
@@ -148,9 +147,9 @@ def _steps(bench: _Bench) -> dict[str, "ComparedStep"]:
     bare = StepForm(None, {}, backbone, classes, samples, bench.config.data.crop, bench.device.type)
     steps = {} if backbone is None else {BARE: ComparedStep(bare)}
     for name, (model, loss) in bench.networks.items():
-        steps[name] = ComparedStep(replace(bare, model=model, loss=loss))
-    last = list(steps)[-1]
-    form, variants = steps[last].form, bench.config.benchmark.variants
+        steps[name] = ComparedStep(replace(bare, model=model, loss=loss), reference=next(reversed(steps), None))
+    last, variants = next(reversed(steps)), bench.config.benchmark.variants
+    form = steps[last].form
     changed = {
         "bf16": replace(form, precision="bf16"),
         "compile": replace(form, compiled=True),
@@ -158,9 +157,9 @@ def _steps(bench: _Bench) -> dict[str, "ComparedStep"]:
     }
     for variant in variants:
         if variant == "allocator" and bench.device.type == "cpu":
-            steps[f"{last}, memory not kept"] = ComparedStep(form, keep_memory=False)
+            steps[f"{last}, memory not kept"] = ComparedStep(form, last, keep_memory=False)
         elif variant in changed:
-            steps[f"{last}, {variant}"] = ComparedStep(changed[variant])
+            steps[f"{last}, {variant}"] = ComparedStep(changed[variant], last)
     return steps
 
 

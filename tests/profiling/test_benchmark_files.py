@@ -27,7 +27,7 @@ def test_table_page_csv_and_json_have_every_row(tmp_path: Path) -> None:
     measured = Benchmark(ROWS, "Xeon, 2 cores; commit 1234.", {"network": "plain on resnet50", "threads": 2})
     page = write_benchmark(measured, tmp_path).read_text(encoding="utf-8")
     assert "The training of plain takes about 12.3 minutes (8 epochs of 13 steps)." in page
-    assert "A step of plain takes 1.25 times that of the bare backbone." in page
+    assert "Time of a step, plain: 1.25 times bare backbone." in page
     assert "Loader, this package: 3.0 times PIL." in page
     for text in ("plain on resnet50", "Xeon, 2 cores; commit 1234.", "no C compiler &lt;here&gt;", "not measured"):
         assert text in page

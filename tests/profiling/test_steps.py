@@ -50,20 +50,31 @@ class FakeChild:
         return Memory(1_000_000, {"bare": 3_000_000}.get(self.name, 5_000_000))
 
 
-def test_each_step_is_compared_with_the_reference_of_the_same_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = {name: ComparedStep(form()) for name in ("bare", "plain", "compile")}
-    FakeChild.times = {"bare": [6.0, 12.0], "plain": [9.0, 18.0], "compile": []}
+def test_each_step_is_compared_with_its_reference_in_the_same_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    references = {"bare": None, "plain": "bare", "compile": "bare", "fpcn": "plain"}
+    steps = {name: ComparedStep(form(), reference) for name, reference in references.items()}
+    FakeChild.times = {"bare": [6.0, 12.0], "plain": [9.0, 18.0], "compile": [], "fpcn": [9.9, 19.8]}
     FakeChild.order = []
     names = {id(step): name for name, step in steps.items()}
     monkeypatch.setattr(module, "_child", lambda step, _: FakeChild(names[id(step)]))
-    rows = {row.what: row for row in measure_steps(steps, "bare", 2, 1)}
-    assert FakeChild.order == ["bare"] * 4 + ["bare", "plain"] * 4
+    rows = {row.what: row for row in measure_steps(steps, 2, 1)}
+    assert FakeChild.order == ["bare"] * 4 + ["bare", "plain"] * 4 + ["plain", "fpcn"] * 4
     assert rows["bare"].value == Spread(1500.0, 1250.0, 1750.0)  # ms of each of six images
     assert rows["plain"].ratio == Spread(1.5, 1.5, 1.5)
     assert rows["plain: peak memory"].value == Spread(4.0, 4.0, 4.0)
     assert rows["plain: peak memory"].ratio == Spread(2.0, 2.0, 2.0)
     assert rows["plain: page faults"].value == Spread(2.0, 2.0, 2.0)
+    assert rows["fpcn"].reference == "plain"
+    assert rows["fpcn"].ratio is not None
+    assert rows["fpcn"].ratio.median == pytest.approx(1.1)
     assert (rows["compile"].value, rows["compile"].note) == (None, "no C compiler")
+
+
+def test_a_step_that_is_compared_with_nothing_is_measured_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeChild.times = {"lenet": [6.0, 12.0]}
+    monkeypatch.setattr(module, "_child", lambda *_: FakeChild("lenet"))
+    rows = [row for row in measure_steps({"lenet": ComparedStep(form())}, 2, 1) if row.what == "lenet"]
+    assert [(row.value, row.ratio) for row in rows] == [(Spread(1500.0, 1250.0, 1750.0), None)]
 
 
 def test_a_bare_step_is_that_of_a_plain_loop() -> None:

@@ -60,16 +60,16 @@ def test_the_loader_and_the_shares_of_a_step(rocks: Path, tmp_path: Path) -> Non
 def test_what_is_compared(rocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 
-    def steps(compared: dict[str, Any], reference: str, rounds: int, threads: int) -> Iterator[BenchmarkRow]:
-        seen.update(compared, reference=reference)
-        yield BenchmarkRow("step", reference, "ms an image", spread([1.0]))
+    def steps(compared: dict[str, Any], rounds: int, threads: int) -> Iterator[BenchmarkRow]:
+        seen.update(compared)
+        yield BenchmarkRow("step", "bare backbone", "ms an image", spread([1.0]))
 
     monkeypatch.setattr("fpcn_lightning.profiling.steps.measure_steps", steps)
     words = ("benchmark.parts=[step]", "model=fpcn", "benchmark.variants=[allocator,frozen,bf16,compile]")
     measured(rocks, tmp_path, *words)
-    assert seen.pop("reference") == "bare backbone"
     changed = ["memory not kept", "frozen", "bf16", "compile"]
     assert list(seen) == ["bare backbone", "plain", "fpcn", *(f"fpcn, {each}" for each in changed)]
+    assert [step.reference for step in seen.values()] == [None, "bare backbone", "plain", *["fpcn"] * 4]
     assert [step.keep_memory for step in seen.values()] == [True, True, True, False, True, True, True]
     assert {(step.form.classes, step.form.per_class, step.form.size) for step in seen.values()} == {(3, 2, 64)}
     assert seen["bare backbone"].form.model is None
