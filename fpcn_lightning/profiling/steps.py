@@ -42,31 +42,43 @@ def measure_steps(steps: Mapping[str, ComparedStep], rounds: int, threads: int) 
     """Time, peak memory and page faults of each step, as soon as they are known.
 
     Each step has a process of its own, and is measured in turns with its reference, so that only two of them need
-    memory at the same time. The first steps of a process are not counted.
+    memory at the same time. The first steps of a process are not counted. A step that fails, and what is compared with
+    it, are rows without a value.
 
     Args:
         steps: by name, each after its reference.
         rounds: steps of each.
         threads: of torch.
-
-    Raises:
-        FailedChildError: a step that others are compared with cannot be measured.
     """
     for name, step in steps.items():
         compared = {other: each for other, each in steps.items() if each.reference == name}
-        if not compared and step.reference is not None:
-            continue
-        with _child(step, threads) as first:
+        if compared or step.reference is None:
+            yield from _next_to(name, step, compared, rounds, threads)
+
+
+def _next_to(
+    name: str, step: ComparedStep, compared: Mapping[str, ComparedStep], rounds: int, threads: int
+) -> Iterator[BenchmarkRow]:
+    """The rows of what is compared with one step, and its own if it is compared with nothing."""
+    with contextlib.ExitStack() as stack:
+        try:
+            first = stack.enter_context(_child(step, threads))
+            own = _alone(name, _in_turns([first], [step], rounds)[0]) if step.reference is None else []
+        except FailedChildError as error:
             if step.reference is None:
-                yield from _alone(name, _in_turns([first], [step], rounds)[0])
-            for other, each in compared.items():
-                try:
-                    with _child(each, threads) as second:
-                        below, above = _in_turns([first, second], [step, each], rounds)
-                except FailedChildError as error:
-                    yield missing(PART, other, MILLISECONDS, str(error))
-                    continue
-                yield from _compared(other, name, above, below)
+                yield missing(PART, name, MILLISECONDS, str(error))
+            for other in compared:
+                yield missing(PART, other, MILLISECONDS, f"{name}, which it is compared with, failed: {error}")
+            return
+        yield from own
+        for other, each in compared.items():
+            try:
+                with _child(each, threads) as second:
+                    below, above = _in_turns([first, second], [step, each], rounds)
+            except FailedChildError as error:
+                yield missing(PART, other, MILLISECONDS, str(error))
+                continue
+            yield from _compared(other, name, above, below)
 
 
 def _child(step: ComparedStep, threads: int) -> contextlib.AbstractContextManager[Child]:

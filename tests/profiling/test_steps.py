@@ -77,6 +77,25 @@ def test_a_step_that_is_compared_with_nothing_is_measured_alone(monkeypatch: pyt
     assert [(row.value, row.ratio) for row in rows] == [(Spread(1500.0, 1250.0, 1750.0), None)]
 
 
+@pytest.mark.parametrize("failing", ["bare", "plain"])
+def test_what_is_compared_with_a_step_that_fails_has_no_value(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    references = {"bare": None, "plain": "bare", "fpcn": "plain"}
+    steps = {name: ComparedStep(form(), reference) for name, reference in references.items()}
+    FakeChild.times = {name: [] if name == failing else [6.0, 12.0] for name in steps}
+    names = {id(step): name for name, step in steps.items()}
+    monkeypatch.setattr(module, "_child", lambda step, _: FakeChild(names[id(step)]))
+    rows = {row.what: row for row in measure_steps(steps, 2, 1)}
+    assert rows[failing].value is None
+    below = {"bare": "plain", "plain": "fpcn"}[failing]
+    assert (rows[below].value, rows[below].note) == (
+        None,
+        f"{failing}, which it is compared with, failed: no C compiler",
+    )
+    assert {name for name in steps if name in rows and rows[name].value} == {"bare": {"fpcn"}, "plain": {"bare"}}[
+        failing
+    ]
+
+
 def test_a_bare_step_is_that_of_a_plain_loop() -> None:
     torch.manual_seed(0)
     step = bare_step("test_resnet", random_batch(3, 2, 64), 3, torch.device("cpu"))
