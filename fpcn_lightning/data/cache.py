@@ -12,8 +12,10 @@ crop. Damage that a row takes after that is seen by the next process.
 import hashlib
 import logging
 import os
+import weakref
 import zlib
 from collections.abc import Callable, Sequence
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -90,17 +92,20 @@ class PictureCache:
     def _open(self) -> None:
         if self.rows:
             try:
-                file = np.memmap(self.path, dtype=np.uint8, mode="r+", shape=(self.bytes,))
+                self._file = self.path.open("r+b", buffering=0)
+                weakref.finalize(self, self._file.close)
+                mapped = np.memmap(self._file, dtype=np.uint8, mode="r+", shape=(self.bytes,))
             except PermissionError:
-                file = np.memmap(self.path, dtype=np.uint8, mode="r", shape=(self.bytes,))
+                mapped = np.memmap(self.path, dtype=np.uint8, mode="r", shape=(self.bytes,))
             # As a plain array: a view of a memory map runs Python code each time that it is sliced.
-            self._pixels, words = np.split(file.view(np.ndarray), [self.starts[-1]])
+            self._pixels, words = np.split(mapped.view(np.ndarray), [self.starts[-1]])
             self._words = words.view(np.uint64)
             self._checked = np.zeros(self.rows, np.bool_)
 
     def __getstate__(self) -> dict[str, object]:
         # A worker process maps the file again: pickling a memory map would copy its content. It checks the rows itself.
-        return {key: value for key, value in self.__dict__.items() if key not in ("_pixels", "_words", "_checked")}
+        own = ("_file", "_pixels", "_words", "_checked")
+        return {key: value for key, value in self.__dict__.items() if key not in own}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
@@ -121,7 +126,9 @@ class PictureCache:
     def put(self, position: int, pixels: NDArray[np.uint8]) -> None:
         """Store an image; one beyond the largest size of the file, or in a file that is only read from, is skipped."""
         if position < self.rows and self._pixels.flags.writeable:
-            self._row(position)[:] = pixels
+            row = self._row(position)
+            if not _written(self._file, row.nbytes, int(self.starts[position]), pixels):
+                row[:] = pixels
             self._words[position] = _word(pixels)
             self._checked[position] = True
 
@@ -129,6 +136,15 @@ class PictureCache:
         start, stop = self.starts[position : position + 2]
         row: NDArray[np.uint8] = self._pixels[start:stop].reshape(*self.shapes[position], 3)
         return row
+
+
+def _written(file: FileIO, length: int, start: int, pixels: NDArray[np.uint8]) -> bool:
+    """Whether a row was written by one call of the system; on Windows, and where a signal interrupts it, it is not.
+
+    Through the memory map of a new file each page of the row would be a page fault.
+    """
+    content = np.ascontiguousarray(pixels)
+    return hasattr(os, "pwrite") and content.nbytes == length == os.pwrite(file.fileno(), content.data, start)
 
 
 def _word(pixels: NDArray[np.uint8]) -> int:

@@ -75,6 +75,18 @@ def test_what_was_put_is_not_decoded(path: Path) -> None:
     assert Decoder().check(cache, 3, 2) == [2]
 
 
+@pytest.mark.parametrize("system", ["without pwrite", "interrupted"])
+def test_rows_that_the_system_does_not_write_at_once(path: Path, monkeypatch: pytest.MonkeyPatch, system: str) -> None:
+    write = os.pwrite
+    if system == "without pwrite":
+        monkeypatch.delattr(os, "pwrite")
+    else:
+        monkeypatch.setattr(os, "pwrite", lambda file, content, start: write(file, content[:5], start))
+    cache = opened(path)
+    cache.put(3, picture(3))
+    assert Decoder().check(opened(path), 3, 2) == [2]
+
+
 def test_a_black_picture_is_cached_and_an_empty_row_is_not_used(path: Path) -> None:
     black = np.zeros((SIZE, SIZE, 3), np.uint8)
     cache, decoded = opened(path), []
