@@ -3,8 +3,9 @@
     python experiments/photographs/folds.py PHOTOS FOLDER [--folds 5]
     python -m fpcn_lightning +experiment=photographs seeds=0,1,2,3,4 'data.root="FOLDER/fold-${seed}.csv"'
 
-A test split of a few dozen photographs says little: here each is tested once, by the network of its fold. Classes have
-the same share in all folds, and exact copies are in one fold. The fold behind that of the test validates.
+A test split of a few dozen photographs says little: here each is tested once, by the network of its fold, and the
+report counts all of them together. Classes have the same share in all folds, and exact copies are in one fold. The
+fold behind that of the test validates.
 """
 
 import argparse

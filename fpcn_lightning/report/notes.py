@@ -16,6 +16,7 @@ def notes(experiment: Experiment) -> list[str]:
     runs = [run for variant in experiment.variants for run in variant.tested]
     return [
         *(_about_numbers(averaged) if averaged else []),
+        *_about_folds(experiment),
         *_about_intervals(experiment),
         *probe_findings(experiment.variants),
         *_about_inference_modes(experiment, averaged),
@@ -34,6 +35,15 @@ def _about_numbers(rows: Sequence[Row]) -> list[str]:
     return [
         f"The test set has {sizes} pictures. ± is the binomial standard error of one test set of that size at the mean "
         "accuracy; the SD over seeds is the spread between trainings. Neither contains the other."
+    ]
+
+
+def _about_folds(experiment: Experiment) -> list[str]:
+    if not any(variant.folds for variant in experiment.variants):
+        return []
+    return [
+        "Runs that tested different parts of the same pictures are the folds of a cross-validation: their test "
+        "pictures are counted together, and an interval does not cover the spread between trainings."
     ]
 
 
@@ -65,7 +75,8 @@ def _about_intervals(experiment: Experiment) -> list[str]:
             f"Pictures of one group and copies are drawn as a whole: {_clusters(clustered):,} draws, not "
             f"{len(clustered.names):,}."
         )
-    if any(len(each.seeds) == 1 for each in samples):
+    of_folds = {variant.name for variant in experiment.variants if variant.folds}
+    if any(len(each.sample.seeds) == 1 for name, each in experiment.predictions.items() if name not in of_folds):
         found.append(
             "Where there is one seed, only pictures are drawn: the interval does not cover the spread over seeds."
         )

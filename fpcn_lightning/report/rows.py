@@ -3,13 +3,14 @@
 import math
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, product
 from string import ascii_lowercase
 from typing import Literal
 
+from fpcn_lightning.report.folds import macro_f1, summed_confusion
 from fpcn_lightning.report.variants import Variant
-from fpcn_lightning.runs.results import Result, Run
+from fpcn_lightning.runs.results import Metrics, Result, Run
 from fpcn_lightning.runs.status import status_of
 
 
@@ -21,11 +22,11 @@ class Row:
 
     Attributes:
         seeds: seeds averaged, ascending.
-        images: size of the test set.
-        accuracy: mean over seeds, 0..1.
+        images: size of the test set; of all folds of a cross-validation.
+        accuracy: mean over seeds, or over the images of all folds, 0..1.
         accuracy_low: lower end of its 95 % bootstrap interval, 0..1.
         accuracy_high: upper end.
-        accuracy_deviation: sample standard deviation over seeds; None with a single seed.
+        accuracy_deviation: sample standard deviation over seeds; None with a single seed, and over folds.
         accuracy_standard_error: binomial, of one test set at the mean accuracy; None at accuracy 0 or 1, where the
             formula would claim certainty.
         group: of rows that are compared with each other; None where all are compared with one reference.
@@ -39,7 +40,7 @@ class Row:
         target_accuracy: the validation accuracy, 0..1, that is to be reached.
         epochs_to_target: mean number of epochs until it was, over the seeds that reached it.
         seeds_at_target: how many did; None where a curve is missing.
-        macro_f1: mean over seeds, 0..1.
+        macro_f1: mean over seeds, or of the images of all folds, 0..1.
         gmac: 1e9 multiply-accumulates of one image, of the configured inference mode alone, as are images a second.
         milliseconds: mean over seeds of the time of one view through the deployed network, on the run's device.
         training_gmac: those of one training step's forward pass, for an image of its batch.
@@ -84,12 +85,17 @@ class Row:
 
 
 def variant_rows(variant: Variant) -> list[Row]:
-    """The rows of a variant: the configured inference mode first, runs without results last, by seed."""
+    """The rows of a variant: the configured inference mode first, runs without results last, by seed.
+
+    The test pictures of the folds of a cross-validation are counted together.
+    """
     results = [result for _, result in variant.tested]
     if variant.mismatch is None:
         names = {name for result in results for name in _inference_modes(result)}
         rows = [
-            _mean_row(name, [result for result in results if name in _inference_modes(result)])
+            (_row_of_folds if variant.folds else _mean_row)(
+                name, [result for result in results if name in _inference_modes(result)]
+            )
             for name in sorted(names, key=lambda name: (name != variant.inference_mode, name))
         ]
     else:
@@ -121,7 +127,7 @@ def _inference_modes(result: Result) -> Sequence[str]:
 
 
 def _mean_row(inference_mode: str, results: Sequence[Result]) -> Row:
-    metrics = [result["metrics"]["test"][inference_mode] for result in results if result["metrics"]]
+    metrics = _tested(inference_mode, results)
     accuracies = [one["accuracy"] for one in metrics]
     accuracy = statistics.fmean(accuracies)
     images = metrics[0]["images"]
@@ -138,7 +144,7 @@ def _mean_row(inference_mode: str, results: Sequence[Result]) -> Row:
         images=images,
         accuracy=accuracy,
         accuracy_deviation=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
-        accuracy_standard_error=math.sqrt(accuracy * (1 - accuracy) / images) if 0 < accuracy < 1 else None,
+        accuracy_standard_error=_binomial(accuracy, images),
         macro_f1=statistics.fmean(one["macro_f1"] for one in metrics),
         parameters=network["parameters"] if network else None,
         gmac=network["macs"] / 1e9 if network and measured else None,
@@ -149,6 +155,27 @@ def _mean_row(inference_mode: str, results: Sequence[Result]) -> Row:
         inference_images_per_second=_mean_or_none([_images_per_second(result, "inference") for result in measured]),
         results=tuple(results),
     )
+
+
+def _row_of_folds(inference_mode: str, results: Sequence[Result]) -> Row:
+    confusion = summed_confusion(_tested(inference_mode, results))
+    images, right = sum(map(sum, confusion)), sum(counts[label] for label, counts in enumerate(confusion))
+    return replace(
+        _mean_row(inference_mode, results),
+        images=images,
+        accuracy=right / images,
+        accuracy_deviation=None,  # the spread over folds is that of their pictures, too
+        accuracy_standard_error=_binomial(right / images, images),
+        macro_f1=macro_f1(confusion),
+    )
+
+
+def _tested(inference_mode: str, results: Sequence[Result]) -> list[Metrics]:
+    return [result["metrics"]["test"][inference_mode] for result in results if result["metrics"]]
+
+
+def _binomial(accuracy: float, images: int) -> float | None:
+    return math.sqrt(accuracy * (1 - accuracy) / images) if 0 < accuracy < 1 else None
 
 
 def _training_macs(result: Result) -> int | None:

@@ -41,6 +41,8 @@ def read_variant_predictions(variant: Variant) -> VariantPredictions:
     Raises:
         UserError: a file is missing or damaged, or the runs were not tested on the same pictures and groups.
     """
+    if variant.folds:
+        return _of_folds(variant)
     predictions = [read_predictions(run) for run in variant.tested]
     first, data = predictions[0], variant.tested[0][1]["data"]
     if any(each.names != first.names for each in predictions):
@@ -55,3 +57,19 @@ def read_variant_predictions(variant: Variant) -> VariantPredictions:
     )
     found = np.stack([each.object_ratio for each in predictions]).mean(axis=0)
     return VariantPredictions(data["fingerprint"] if data else "", first.names, sample, found, first.true_object_ratio)
+
+
+def _of_folds(variant: Variant) -> VariantPredictions:
+    """The predictions of all folds of a cross-validation as those of one seed: each picture is tested once."""
+    predictions = [read_predictions(run) for run in variant.tested]
+    names = [name for each in predictions for name in each.names]
+    order = np.argsort(names, kind="stable")
+    ordered = tuple(names[place] for place in order)
+    right, found, true = (
+        np.concatenate([getattr(each, attribute) for each in predictions])[order]
+        for attribute in ("correct", "object_ratio", "true_object_ratio")
+    )
+    folder, first = variant.tested[0]
+    sample = OutcomeSample((first["seed"],), right[None], read_clusters(folder, ordered))
+    prints = [result["data"]["fingerprint"] for _, result in variant.tested if result["data"]]
+    return VariantPredictions(" ".join(prints), ordered, sample, found, true)

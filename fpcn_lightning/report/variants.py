@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fpcn_lightning.report.folds import OF_A_FOLD, are_folds
 from fpcn_lightning.runs.plan import Plan
 from fpcn_lightning.runs.results import Result, Run
 from fpcn_lightning.runs.sameness import decisive
@@ -19,6 +20,7 @@ class Variant:
         others: failed, interrupted, still running, or finished without a test.
         missing: seeds that were planned and have no result.
         mismatch: why the tested runs must not be averaged; None where they may be.
+        folds: whether the tested runs are the folds of a cross-validation, whose test pictures are counted together.
     """
 
     experiment: str
@@ -27,6 +29,7 @@ class Variant:
     others: tuple[Run, ...]
     missing: tuple[int, ...]
     mismatch: str | None
+    folds: bool = False
 
     @property
     def inference_mode(self) -> str | None:
@@ -62,20 +65,24 @@ def _variant(experiment: str, name: str, runs: Sequence[Run], missing: Sequence[
     ordered = sorted(runs, key=lambda run: (run[1]["seed"], run[0]))
     tested = tuple(run for run in ordered if _is_tested(run[1]))
     others = tuple(run for run in ordered if not _is_tested(run[1]))
-    return Variant(experiment, name, tested, others, tuple(sorted(missing)), _mismatch(tested))
+    folds = are_folds(tested)
+    return Variant(experiment, name, tested, others, tuple(sorted(missing)), _mismatch(tested, folds), folds)
 
 
 def _is_tested(result: Result) -> bool:
     return result["status"] == "finished" and bool(result["metrics"] and result["metrics"]["test"])
 
 
-def _mismatch(runs: Sequence[Run]) -> str | None:
-    """What keeps runs from being averaged: all must agree with the first in everything but the seed, used once."""
+def _mismatch(runs: Sequence[Run], folds: bool) -> str | None:
+    """What keeps runs from being averaged: all must agree with the first in everything but the seed, used once.
+
+    Folds of a cross-validation may also differ in their split.
+    """
     for folder, result in runs[1:]:
         first_folder, first = runs[0]
         expected, found = _identity(first), _identity(result)
         for key in sorted(expected.keys() | found.keys()):
-            if expected.get(key, "absent") != found.get(key, "absent"):
+            if not (folds and key.startswith(OF_A_FOLD)) and expected.get(key, "absent") != found.get(key, "absent"):
                 return (
                     f"'{key}' is {expected.get(key, 'absent')!r} in {first_folder} and "
                     f"{found.get(key, 'absent')!r} in {folder}"

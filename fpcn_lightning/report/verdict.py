@@ -8,6 +8,7 @@ from fpcn_lightning.intervals import wilson_interval
 from fpcn_lightning.report import bootstrap
 from fpcn_lightning.report.bootstrap import Estimate
 from fpcn_lightning.report.experiments import Experiment
+from fpcn_lightning.report.folds import summed_confusion
 from fpcn_lightning.report.formats import percent, seeds_text, with_interval
 from fpcn_lightning.report.probe_findings import is_a_probe, probe_findings
 from fpcn_lightning.report.rows import Row
@@ -31,9 +32,9 @@ class Guessing(NamedTuple):
         return self.chance if self.largest == 1 else self.largest
 
 
-def guessing(result: Result, metrics: Metrics) -> Guessing | None:
-    """Of the pictures that `metrics` counts; None where there are none."""
-    sizes = [sum(row) for row in metrics["confusion"]]
+def guessing(result: Result, confusion: Sequence[Sequence[int]]) -> Guessing | None:
+    """Of the pictures that a confusion matrix counts; None where there are none."""
+    sizes = [sum(row) for row in confusion]
     if result["data"] is None or not sum(sizes):
         return None
     largest = max(range(len(sizes)), key=sizes.__getitem__)
@@ -51,7 +52,7 @@ def run_verdict(run: Run) -> list[str]:
     accuracy = run_accuracy(run)
     sentences = [
         f"{run_title(result)} classifies {percent(tested['accuracy'])} % of {_pictures(tested['images'])} correctly"
-        f"{_interval(accuracy)}{_against_guessing(accuracy, guessing(result, tested))}."
+        f"{_interval(accuracy)}{_against_guessing(accuracy, guessing(result, tested['confusion']))}."
     ]
     sentences += probe_findings(sort_into_variants([run]))
     if seen := result.get("seen_in_training"):
@@ -162,8 +163,8 @@ def _against_guessing(accuracy: Estimate, guess: Guessing | None) -> str:
 
 def _guessing_of(row: Row) -> tuple[Estimate, Guessing] | None:
     """The accuracy of a row, and what guessing gives on its pictures; None where either is not known."""
-    metrics = _configured(row.results[0], "test") if row.results else None
-    guess = guessing(row.results[0], metrics) if metrics else None
+    metrics = [found for result in row.results if (found := _configured(result, "test"))]
+    guess = guessing(row.results[0], summed_confusion(metrics)) if metrics else None
     if guess is None or row.accuracy_low is None or row.accuracy_high is None:
         return None
     return Estimate(row.accuracy or 0, row.accuracy_low, row.accuracy_high), guess

@@ -5,7 +5,7 @@ class. Reading also takes the clusters of the pictures from `split.csv`.
 """
 
 import csv
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +17,14 @@ from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.atomic_write import atomic_write
 from fpcn_lightning.runs.csv_text import as_before, formula_free
 from fpcn_lightning.runs.results import Run
+from fpcn_lightning.runs.split_file import FOREIGN_NAMES, SPLIT_NAME, rows_of_csv
 
 PREDICTIONS_NAME = "test_predictions.csv"
-SPLIT_NAME = "split.csv"
 _FIXED = ("name", "label", "predicted", "confidence")
 _RATIOS = ("object_ratio", "true_object_ratio")  # files of earlier versions lack these
 COLUMNS = (*_FIXED, *_RATIOS)  # then a column a class
 _ROUNDING = 0.5e-4  # of a probability in the file
 _SUM_TOLERANCE = 1e-3  # of the sum in float32
-_FOREIGN_NAMES = "surrogateescape"  # a file name out of an old archive need not be UTF-8
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def write_predictions(
     ratios = [_ratios(each, len(true)) for each in (object_ratios, true_object_ratios)]
     with (
         atomic_write(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors=_FOREIGN_NAMES) as file,
+        temporary.open("w", newline="", encoding="utf-8", errors=FOREIGN_NAMES) as file,
     ):
         writer = csv.writer(file)
         writer.writerow(map(formula_free, [*COLUMNS, *classes]))
@@ -105,7 +104,7 @@ def read_predictions(run: Run) -> TestPredictions:
     path = folder / PREDICTIONS_NAME
     classes = result["data"]["classes"] if result["data"] else []
     try:
-        with closing(_rows(path)) as lines:
+        with closing(rows_of_csv(path)) as lines:
             header = [as_before(cell) for cell in next(lines, [])]
             with_ratios = header == [*COLUMNS, *classes]
             if not with_ratios and header != [*_FIXED, *classes]:
@@ -138,7 +137,7 @@ def read_wrong_predictions(folder: Path, classes: Sequence[str], most: int) -> l
     path, column = folder / PREDICTIONS_NAME, {name: number for number, name in enumerate(classes)}
     found: list[WrongPrediction] = []
     try:
-        with closing(_rows(path)) as lines:
+        with closing(rows_of_csv(path)) as lines:
             fixed = len(next(lines, [])) - len(classes)
             for row in lines:
                 if len(found) == most:
@@ -161,7 +160,7 @@ def read_clusters(folder: Path, names: Sequence[str]) -> NDArray[np.int64]:
     """
     path = folder / SPLIT_NAME
     try:
-        header, *rows = _rows(path)
+        header, *rows = rows_of_csv(path)
         name, digest, group = (header.index(column) for column in ("name", "digest", "group"))
         clusters = {row[name]: ("group", row[group]) if row[group] else ("digest", row[digest]) for row in rows}
     except (ValueError, IndexError) as error:
@@ -184,14 +183,6 @@ def _check_against(run: Run, predictions: TestPredictions, path: Path) -> None:
     # Two classes may have equal probabilities after rounding only: allow a difference of one picture.
     if abs(predictions.correct.sum() - recorded["accuracy"] * number) > 1.5:
         raise UserError(f"{path} belongs to another run: its accuracy is not that of result.json.")
-
-
-def _rows(path: Path) -> Generator[list[str]]:
-    try:
-        with path.open(newline="", encoding="utf-8", errors=_FOREIGN_NAMES) as file:
-            yield from csv.reader(file)
-    except (OSError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read ({getattr(error, 'strerror', error)}).") from error
 
 
 def _checked_row(row: list[str], fixed: int, classes: int) -> list[str]:
