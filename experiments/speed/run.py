@@ -63,6 +63,11 @@ def step(folder: Path) -> Rows:
     return benchmark(folder, "step", "data.resize=180", "data.crop=160")
 
 
+def variants(folder: Path) -> Rows:
+    """The same step in bfloat16 and compiled."""
+    return benchmark(folder, "step", "data.resize=180", "data.crop=160", "benchmark.variants=[bf16,compile]")
+
+
 def loader(folder: Path) -> Rows:
     """The loader on photographs of 512 px, to a crop of 448."""
     sizes = ("data.synthetic.size=512", "data.synthetic.images_per_class=40", "data.resize=512", "data.crop=448")
@@ -133,6 +138,7 @@ def gpu(folder: Path) -> Rows:
 
 PARTS: dict[str, Callable[[Path], Rows]] = {
     "step": step,
+    "variants": variants,
     "loader": loader,
     "inference": inference,
     "start": start,
@@ -155,6 +161,7 @@ FIGURES: tuple[tuple[str, str, str, tuple[str, ...], str], ...] = (
     ("FPCN step over plain, CPU", "1.02", "step", ("fpcn over plain",), "1.03"),
     ("memory of FPCN over plain", NOT_MEASURED, "step", ("fpcn over plain: peak memory",), "1.03"),
     ("early stages frozen", "a third of the time", "step", ("fpcn, frozen",), "-"),
+    ("the step in bfloat16, and compiled", NOT_MEASURED, "variants", ("fpcn, bf16", "fpcn, compile"), "-"),
     ("int8 file over eager, MobileNetV2 224, one thread", "3.6 times without VNNI, 4.5 with it", "inference",
      ("mobilenetv2, model.int8.onnx, 1 thread",), "4; with VNNI 5"),
     ("float32 file over eager", "2.2 times", "inference", ("mobilenetv2, model.onnx, 1 thread",), "3 times"),
@@ -207,10 +214,11 @@ def measure(name: str) -> dict[str, Any]:
     }
 
 
-def cell(row: dict[str, Any]) -> str:
-    """The value of a row and its ratio, with quartiles."""
+def cell(row: dict[str, Any], *, of_several: bool = False) -> str:
+    """The value of a row and its ratio, with quartiles; in a cell of several rows also what it is compared with."""
     value = None if row["unit"] == "ratio" else row["value"]  # such a row has the same ratio once more
-    shown = ((value, row["unit"]), (row["ratio"], "times"))
+    times = f"times {row['reference']}" if of_several and row.get("reference") else "times"
+    shown = ((value, row["unit"]), (row["ratio"], times))
     known = [f"{quartiles(each)} {unit}" for each, unit in shown if each is not None]
     return ", ".join(known) or f"{NOT_MEASURED} ({row['note']})"
 
@@ -239,7 +247,9 @@ def table(results: dict[str, Any]) -> str:
         result = results.get(part)
         found = named(result["rows"]) if result else {}
         cells = [
-            f"{name}: {cell(found[name])}" if len(names) > 1 else cell(found[name]) for name in names if name in found
+            f"{name}: {cell(found[name], of_several=True)}" if len(names) > 1 else cell(found[name])
+            for name in names
+            if name in found
         ]
         reason = result["reason"] if result and result["reason"] else None
         now = "; ".join(cells) or (f"{NOT_MEASURED}: {reason}" if reason else NOT_MEASURED)
