@@ -1,6 +1,6 @@
 """The entry point: compose a config, pass it to its task, print errors that the user can fix as one sentence.
 
-Nothing that is slow to import is imported before a task runs, so that `--help` and `--cfg job` print at once.
+Nothing that is slow to import is imported before a task runs, so that `--cfg job` prints at once.
 """
 
 import io
@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fpcn_lightning import build, config
 from fpcn_lightning.cli.config_errors import explain_config_error, first_error
-from fpcn_lightning.cli.help import TASKS, help_text
+from fpcn_lightning.cli.help import TASKS
 from fpcn_lightning.cli.invocation import (
     config_folders,
     home_in_words,
@@ -54,9 +54,6 @@ def main() -> None:
     use_agg()
     words = sys.argv[1:]
     try:
-        if {"--help", "-h"} & set(words):
-            print(help_text(words))
-            return
         _check_renamed(words)
         words = home_in_words(multirun_first(seeds_as_sweep(words)))
         sys.argv[1:] = words
