@@ -190,6 +190,7 @@ def test_only_build_instantiates(path: Path) -> None:
             ("torch", "lightning", "hydra", "omegaconf", "numpy", "PIL", "pandas", "argparse", "logging"),
         ),
         ("fpcn_lightning.api.loading", ("torch", "lightning", "hydra", "omegaconf", "pandas", "onnxruntime")),
+        ("fpcn_lightning.cli.help", ("hydra", "omegaconf", "numpy")),
         ("fpcn_lightning.cli.main", ("torch", "lightning", "timm", "matplotlib", "numpy")),
         ("fpcn_lightning.tasks.train", ("torch", "lightning", "timm", "matplotlib")),
         ("fpcn_lightning.data.images", ("torch", "sklearn", "hydra")),

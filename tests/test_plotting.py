@@ -20,7 +20,7 @@ BUNDLED = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 @pytest.mark.parametrize(
     "start",
     [
-        "import sys; sys.argv = ['x', '--help']; from fpcn_lightning.cli.main import main; main()",
+        "import sys; sys.argv = ['x', '--cfg', 'job']; from fpcn_lightning.cli.main import main; main()",
         "from fpcn_lightning.field.command import main; main(['info', 'no-bundle'])",
     ],
 )

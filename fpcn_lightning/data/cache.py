@@ -5,8 +5,8 @@ image. The word is a checksum of the row, with a bit that marks the row as fille
 decoded again. So nothing needs a lock (two processes that fill the same row write the same bytes), a killed process
 leaves at most a row that does not match its word, and a row that is damaged on disk is replaced.
 
-A process checks each row the first time that it reads it, and not again: the checksum takes longer than the copy of a
-crop. Damage that a row takes after that is seen by the next process.
+A process checks each row the first time that it reads it, also one that it has written, and not again: the checksum
+takes longer than the copy of a crop. Damage that a row takes after that is seen by the next process.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import os
 import weakref
 import zlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from io import FileIO
 from pathlib import Path
 
@@ -127,10 +128,13 @@ class PictureCache:
         """Store an image; one beyond the largest size of the file, or in a file that is only read from, is skipped."""
         if position < self.rows and self._pixels.flags.writeable:
             row = self._row(position)
-            if not _written(self._file, row.nbytes, int(self.starts[position]), pixels):
-                row[:] = pixels
+            try:
+                if not _write_at_once(self._file, int(self.starts[position]), pixels, row):
+                    row[:] = pixels
+            except OSError as error:  # a file system that cannot allocate space in advance may be full
+                _warn_of_lost_row(self.path, error.strerror)
+                return
             self._words[position] = _word(pixels)
-            self._checked[position] = True
 
     def _row(self, position: int) -> NDArray[np.uint8]:
         start, stop = self.starts[position : position + 2]
@@ -138,13 +142,20 @@ class PictureCache:
         return row
 
 
-def _written(file: FileIO, length: int, start: int, pixels: NDArray[np.uint8]) -> bool:
-    """Whether a row was written by one call of the system; on Windows, and where a signal interrupts it, it is not.
+def _write_at_once(file: FileIO, start: int, pixels: NDArray[np.uint8], row: NDArray[np.uint8]) -> bool:
+    """Write a row by one call of the system: through the map of a new file each of its pages is a page fault.
 
-    Through the memory map of a new file each page of the row would be a page fault.
+    Returns:
+        Whether all of it was written. Not on Windows, not if a signal interrupts it, and not pixels of another form.
     """
-    content = np.ascontiguousarray(pixels)
-    return hasattr(os, "pwrite") and content.nbytes == length == os.pwrite(file.fileno(), content.data, start)
+    if not hasattr(os, "pwrite") or (pixels.shape, pixels.dtype) != (row.shape, row.dtype):
+        return False
+    return os.pwrite(file.fileno(), np.ascontiguousarray(pixels).data, start) == row.nbytes
+
+
+@cache
+def _warn_of_lost_row(path: Path, reason: str | None) -> None:
+    logger.warning("%s cannot be written (%s): pictures that it lacks are decoded each time", path, reason)
 
 
 def _word(pixels: NDArray[np.uint8]) -> int:

@@ -1,5 +1,6 @@
 """A process of its own for what is measured, so that memory and page faults are those of nothing else."""
 
+import contextlib
 import multiprocessing
 import sys
 import time
@@ -71,18 +72,25 @@ class Child:
         Raises:
             FailedChildError: it raised an error.
         """
-        self._connection.send("call")
-        return Cost(*self._received())
+        return Cost(*self._answered("call"))
 
     def memory(self) -> Memory:
-        """The memory so far."""
-        self._connection.send("memory")
-        return Memory(*self._received())
+        """The memory so far.
+
+        Raises:
+            FailedChildError: the process has ended.
+        """
+        return Memory(*self._answered("memory"))
+
+    def _answered(self, question: str) -> tuple[Any, ...]:
+        with contextlib.suppress(OSError):  # after an error it has ended; reading says so
+            self._connection.send(question)
+        return self._received()
 
     def _received(self) -> tuple[Any, ...]:
         try:
             content: tuple[Any, ...] | str = self._connection.recv()
-        except EOFError:
+        except (EOFError, OSError):
             self._process.join(ENDS_WITHIN)
             raise FailedChildError(f"its process ended with exit code {self._process.exitcode}") from None
         if isinstance(content, str):

@@ -42,9 +42,9 @@ def draw_differences(experiment: Experiment) -> Drawing | None:
     for axes in (first, *second):
         style_axes(axes)
         ensure_span(axes, "x")
-    figure.suptitle("Means over seeds with 95 % intervals", fontsize=11)
+    figure.suptitle("Means over seeds or folds with 95 % intervals", fontsize=11)
     both = f", and difference to {partner}" if compared else ""
-    return Drawing(figure, f"Accuracy on the test set{both}: means over seeds with 95 % intervals.")
+    return Drawing(figure, f"Accuracy on the test set{both}: means over seeds or folds with 95 % intervals.")
 
 
 def accuracy_of(row: Row) -> Estimate | None:

@@ -99,7 +99,8 @@ def localise(name: str, runs: Sequence[tuple[Path, int]]) -> Localisation | None
     names, options = there[0].names, _decisive(there[0])
     if len(there) < len(read) or any((each.names, _decisive(each)) != (names, options) for each in there):
         raise UserError(
-            "not all its runs were measured with the same options on the same pictures: run task=explain again."
+            "not all its runs were measured with the same options on the same pictures: run task=explain again, unless "
+            "they are the folds of a cross-validation, whose heat maps are not summed up."
         )
     clusters = read_clusters(runs[0][0], names)
     samples, chosen = {}, {}

@@ -32,10 +32,13 @@ def notes(experiment: Experiment) -> list[str]:
 def _about_numbers(rows: Sequence[Row]) -> list[str]:
     images = sorted({row.images for row in rows if row.images is not None})
     sizes = " or ".join(f"{number:,}" for number in images)
-    return [
+    found = (
         f"The test set has {sizes} pictures. ± is the binomial standard error of one test set of that size at the mean "
-        "accuracy; the SD over seeds is the spread between trainings. Neither contains the other."
-    ]
+        "accuracy"
+    )
+    if all(row.accuracy_deviation is None for row in rows):
+        return [f"{found}."]
+    return [f"{found}; the SD over seeds is the spread between trainings. Neither contains the other."]
 
 
 def _about_folds(experiment: Experiment) -> list[str]:

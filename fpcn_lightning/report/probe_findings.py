@@ -5,13 +5,14 @@ from statistics import fmean
 from typing import cast
 
 from fpcn_lightning.report.variants import Variant
-from fpcn_lightning.runs.results import ProbeFacts, Result
+from fpcn_lightning.runs.results import Metrics, ProbeFacts, Result
 
 
 def probe_findings(variants: Sequence[Variant]) -> list[str]:
     """A sentence for each variant whose runs fitted a probe, and one where runs ended with it.
 
-    Accuracies are means over the seeds that have both; variants without a test of the probe are left out.
+    Accuracies are means over the seeds that have both, or over the pictures of all folds of a cross-validation.
+    Variants without a test of the probe are left out.
     """
     found = []
     for variant in variants:
@@ -29,8 +30,10 @@ def probe_findings(variants: Sequence[Variant]) -> list[str]:
 
 
 def _gain(name: str, results: Sequence[Result]) -> str:
-    probe = 100 * fmean(cast(float, _tested_probe(result)) for result in results)
-    gain = 100 * fmean(_accuracy(result) for result in results) - probe
+    tested = [_tested(result) for result in results]
+    images = [each["images"] for each in tested]
+    probe = 100 * fmean([cast(float, _tested_probe(result)) for result in results], images)
+    gain = 100 * fmean([each["accuracy"] for each in tested], images) - probe
     direction = "above" if gain >= 0 else "below"
     return (
         f"{name} is {abs(gain):.1f} points {direction} the linear probe of its backbone, which has {probe:.1f} % on "
@@ -53,7 +56,7 @@ def is_a_probe(result: Result) -> bool:
     return isinstance(model, dict) and str(model.get("_target_")).endswith(".Probe")
 
 
-def _accuracy(result: Result) -> float:
+def _tested(result: Result) -> Metrics:
     assert result["metrics"] is not None
     assert result["inference_mode"] is not None
-    return result["metrics"]["test"][result["inference_mode"]]["accuracy"]
+    return result["metrics"]["test"][result["inference_mode"]]

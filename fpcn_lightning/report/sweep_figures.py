@@ -58,7 +58,7 @@ def draw_learning_curves(experiment: Experiment) -> Drawing | None:
     ensure_span(axes, "y")
     style_axes(axes)
     figure.legend(loc="outside right upper", frameon=False)
-    caption = "Validation accuracy by epoch: mean over seeds, a band from the lowest to the highest."
+    caption = "Validation accuracy by epoch: mean over seeds or folds, a band from the lowest to the highest."
     if len(spans) > MOST_TOGETHER:
         reference = "the reference and " if experiment.reference in spans else ""
         caption += f" Of the {len(spans)} variants, {reference}the best by their last epoch are named."
@@ -86,7 +86,10 @@ def draw_curve(experiment: Experiment) -> Drawing | None:
     style_axes(axes)
     if len(lines) > 1:
         figure.legend(loc="outside right upper", frameon=False)
-    return Drawing(figure, "Accuracy on the test set, means over seeds with 95 % intervals; a dot is one seed.")
+    return Drawing(
+        figure,
+        "Accuracy on the test set, means over seeds or folds with 95 % intervals; a dot is one seed, or all folds.",
+    )
 
 
 class _Span(NamedTuple):

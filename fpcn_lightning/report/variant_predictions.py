@@ -71,5 +71,5 @@ def _of_folds(variant: Variant) -> VariantPredictions:
     )
     folder, first = variant.tested[0]
     sample = OutcomeSample((first["seed"],), right[None], read_clusters(folder, ordered))
-    prints = [result["data"]["fingerprint"] for _, result in variant.tested if result["data"]]
-    return VariantPredictions(" ".join(prints), ordered, sample, found, true)
+    prints = {result["data"]["fingerprint"] for _, result in variant.tested if result["data"]}
+    return VariantPredictions(" ".join(sorted(prints)), ordered, sample, found, true)

@@ -76,19 +76,19 @@ def _is_tested(result: Result) -> bool:
 def _mismatch(runs: Sequence[Run], folds: bool) -> str | None:
     """What keeps runs from being averaged: all must agree with the first in everything but the seed, used once.
 
-    Folds of a cross-validation may also differ in their split.
+    Folds of a cross-validation may differ in their split, and have one seed.
     """
     for folder, result in runs[1:]:
         first_folder, first = runs[0]
         expected, found = _identity(first), _identity(result)
         for key in sorted(expected.keys() | found.keys()):
-            if not (folds and key.startswith(OF_A_FOLD)) and expected.get(key, "absent") != found.get(key, "absent"):
+            if not (folds and key in OF_A_FOLD) and expected.get(key, "absent") != found.get(key, "absent"):
                 return (
                     f"'{key}' is {expected.get(key, 'absent')!r} in {first_folder} and "
                     f"{found.get(key, 'absent')!r} in {folder}"
                 )
     folder_of_seed: dict[int, Path] = {}
-    for folder, result in runs:
+    for folder, result in [] if folds else runs:
         twin = folder_of_seed.setdefault(result["seed"], folder)
         if twin is not folder:
             return f"{twin} and {folder} have the same seed {result['seed']}: one sample, not two"

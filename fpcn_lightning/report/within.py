@@ -47,7 +47,9 @@ def draw_within(rows: Sequence[Row]) -> Drawing | None:
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(conditions), 4), frameon=False)
     shown = ", ".join(name for _, name in panels)
-    return Drawing(figure, f"The conditions of each group: {shown}. Means over seeds; accuracies with 95 % intervals.")
+    return Drawing(
+        figure, f"The conditions of each group: {shown}. Means over seeds or folds; accuracies with 95 % intervals."
+    )
 
 
 def _placed(rows: Sequence[Row]) -> list[tuple[float, Row]]:

@@ -1,8 +1,9 @@
-"""Which split each picture of a run was in: `split.csv` of its folder, read without NumPy."""
+"""The pictures of a run and their splits: `split.csv` of its folder, read without NumPy."""
 
 import csv
 from collections.abc import Generator
 from pathlib import Path
+from typing import NamedTuple
 
 from fpcn_lightning.errors import UserError
 
@@ -10,8 +11,16 @@ SPLIT_NAME = "split.csv"
 FOREIGN_NAMES = "surrogateescape"  # a file name out of an old archive need not be UTF-8
 
 
-def read_split(folder: Path) -> dict[str, str]:
-    """The split of each picture of a run, by name: train, val or test.
+class SplitPicture(NamedTuple):
+    """A picture of a run."""
+
+    label: str
+    digest: str  # of the file's bytes
+    split: str  # train, val, test, or dropped
+
+
+def split_pictures(folder: Path) -> dict[str, SplitPicture]:
+    """The pictures of a run, by name.
 
     Raises:
         UserError: the split of the run is missing or damaged.
@@ -19,8 +28,8 @@ def read_split(folder: Path) -> dict[str, str]:
     path = folder / SPLIT_NAME
     try:
         header, *rows = rows_of_csv(path)
-        name, split = header.index("name"), header.index("split")
-        return {row[name]: row[split] for row in rows}
+        name, *places = (header.index(column) for column in ("name", *SplitPicture._fields))
+        return {row[name]: SplitPicture(*(row[place] for place in places)) for row in rows}
     except (ValueError, IndexError) as error:
         raise UserError(f"{path} cannot be used: {error}.") from error
 

@@ -90,6 +90,6 @@ def _problem(facts: TeachingFacts, sweep: Path) -> str | None:
         return None
     return (
         f"distillation.teacher has a validation accuracy of {100 * teacher['accuracy']:.1f} %, below the "
-        f"{100 * best:.1f} % {name}; the standard error of {teacher['images']} pictures is "
-        f"{100 * teacher['accuracy_standard_error']:.1f} points: it cannot be expected to help"
+        f"{100 * best:.1f} % {name}: it cannot be expected to help (with {teacher['images']} pictures, a difference "
+        f"below {200 * teacher['accuracy_standard_error']:.1f} points may be chance)"
     )

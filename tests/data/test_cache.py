@@ -87,6 +87,24 @@ def test_rows_that_the_system_does_not_write_at_once(path: Path, monkeypatch: py
     assert Decoder().check(opened(path), 3, 2) == [2]
 
 
+def test_a_disk_that_is_full_costs_the_row_alone(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    cache, decoder = opened(path), Decoder()
+    assert decoder.check(cache, 1, 1, 2) == [1, 1, 2]
+    assert len([record for record in caplog.records if "No space left" in record.message]) == 1
+
+
+def test_pixels_of_another_form_are_an_error(path: Path) -> None:
+    cache = PictureCache(path, [(4, 6)], 1.0)
+    with pytest.raises(ValueError, match="broadcast"):
+        cache.put(0, np.zeros((6, 4, 3), np.uint8))
+
+
 def test_a_black_picture_is_cached_and_an_empty_row_is_not_used(path: Path) -> None:
     black = np.zeros((SIZE, SIZE, 3), np.uint8)
     cache, decoded = opened(path), []
@@ -369,14 +387,14 @@ def test_a_user_without_a_home_folder_has_no_cache(monkeypatch: pytest.MonkeyPat
 
 def test_the_file_of_another_user_is_read_and_not_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened(path).put(1, picture(1))
-    memmap = np.memmap
+    open_path = Path.open
 
-    def not_writable(name: Path, mode: str, **options: Any) -> Any:
-        if mode == "r+":
+    def not_writable(self: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        if "+" in mode:
             raise PermissionError(13, "Permission denied")
-        return memmap(name, mode=mode, **options)  # type: ignore[call-overload]
+        return open_path(self, mode, *rest, **options)
 
-    monkeypatch.setattr(np, "memmap", not_writable)
+    monkeypatch.setattr(Path, "open", not_writable)
     cache, decoder, before = opened(path), Decoder(), path.read_bytes()
     assert decoder.check(cache, 1, 2, 2) == [2, 2]
     assert cache.get(1, decoder.of(1)).flags.writeable

@@ -148,8 +148,12 @@ def test_a_process_of_its_own_counts_faults_and_memory() -> None:
     assert kept[-1].page_faults is None or kept[-1].page_faults < 256
     with pytest.raises(FailedChildError, match="ValueError: no such thing"), Child(_fails, threads=1):
         pass
-    with Child(partial(_blocks, -1), threads=1) as child, pytest.raises(FailedChildError):
-        child.call()
+    with Child(partial(_blocks, -1), threads=1) as child:
+        with pytest.raises(FailedChildError, match="RuntimeError"):
+            child.call()
+        for ask in (child.call, child.memory):
+            with pytest.raises(FailedChildError, match="ended"):
+                ask()
 
 
 def _blocks(megabytes: int) -> Any:
