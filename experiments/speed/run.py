@@ -30,6 +30,7 @@ ROOT = HERE.parents[1]
 RESULTS, README = HERE / "results.json", HERE / "README.md"
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 NOT_MEASURED = "not measured"
+STEP_SIZES = ("data.resize=180", "data.crop=160")
 LONGEST_WAIT = 120  # seconds; the load is a mean of the last minute
 
 Rows = list[dict[str, Any]]
@@ -60,12 +61,12 @@ def benchmark(folder: Path, part: str, *words: str) -> Rows:
 
 def step(folder: Path) -> Rows:
     """The training step of EfficientNet-Lite0 at 160 px, 42 images."""
-    return benchmark(folder, "step", "data.resize=180", "data.crop=160")
+    return benchmark(folder, "step", *STEP_SIZES)
 
 
 def variants(folder: Path) -> Rows:
     """The same step in bfloat16 and compiled."""
-    return benchmark(folder, "step", "data.resize=180", "data.crop=160", "benchmark.variants=[bf16,compile]")
+    return benchmark(folder, "step", *STEP_SIZES, "benchmark.variants=[bf16,compile]")
 
 
 def loader(folder: Path) -> Rows:

@@ -12,9 +12,10 @@ from scipy.sparse.csgraph import connected_components
 
 from fpcn_lightning.audit.findings import Finding, Kind, Severity
 from fpcn_lightning.audit.matching import Match
-from fpcn_lightning.data.index import FOREIGN_NAMES, IndexedImage
+from fpcn_lightning.data.index import IndexedImage
 from fpcn_lightning.data.masks import OBJECT, REGION_COLUMN
 from fpcn_lightning.runs.atomic_write import atomic_write
+from fpcn_lightning.runs.csv_text import FOREIGN_NAMES
 
 GROUPS_NAME = "groups.csv"
 _WHOLE = 0.97  # a larger share of height and width is no crop

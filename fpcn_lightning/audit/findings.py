@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from fpcn_lightning.data.index import FOREIGN_NAMES
 from fpcn_lightning.data.names import escaped
 from fpcn_lightning.runs.atomic_write import atomic_write
-from fpcn_lightning.runs.csv_text import formula_free, path_text
+from fpcn_lightning.runs.csv_text import FOREIGN_NAMES, formula_free, path_text
 
 FINDINGS_NAME = "audit.csv"
 _COLUMNS = ("kind", "severity", "image", "other image", "class", "other class", "score", "detail")

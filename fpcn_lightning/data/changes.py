@@ -7,11 +7,13 @@ from pathlib import Path
 
 from fpcn_lightning.config import DataConfig
 from fpcn_lightning.data.images import UnreadableImage, read_file
-from fpcn_lightning.data.index import FOREIGN_NAMES, ListedFile
+from fpcn_lightning.data.index import ListedFile
 from fpcn_lightning.data.lists import read_list
 from fpcn_lightning.data.preparation import known_digests, list_images
 from fpcn_lightning.data.scan import REFUSED_NAME
-from fpcn_lightning.data.split import SPLIT_NAME, read_split_rows
+from fpcn_lightning.data.split import read_split_rows
+from fpcn_lightning.runs.csv_text import FOREIGN_NAMES
+from fpcn_lightning.runs.split_file import SPLIT_NAME
 
 Rows = Mapping[str, Mapping[str, str]]  # by the names of their images
 

@@ -34,9 +34,10 @@ from fpcn_lightning.data.preparation import (
 from fpcn_lightning.data.sampler import BalancedBatches, EveryImageOnce, Step, batch_shape
 from fpcn_lightning.data.samples import sample_of
 from fpcn_lightning.data.scan import REFUSED_NAME, write_refused
-from fpcn_lightning.data.split import SPLIT_NAME, Split, all_test, configured_split, write_split
+from fpcn_lightning.data.split import Split, all_test, configured_split, write_split
 from fpcn_lightning.data.unlabelled import UnlabelledImages
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.runs.split_file import SPLIT_NAME
 
 
 class RockDataModule(lightning.LightningDataModule):

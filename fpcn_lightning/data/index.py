@@ -26,7 +26,6 @@ SPLIT_NAMES = {
 
 MASKS = "masks"  # a folder of true object masks among the class folders, not a class
 REGIONS = "regions"  # likewise, of what is not the object: folders such as regions/ruler
-FOREIGN_NAMES = "surrogateescape"  # a file name out of an old archive need not be UTF-8
 
 
 @dataclass(frozen=True, slots=True)

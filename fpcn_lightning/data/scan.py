@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from fpcn_lightning.cores import usable_cores
 from fpcn_lightning.data.images import DEFAULT_LIMITS, ImageLimits, ImageReader, Shape, SquareFit, UnreadableImage
-from fpcn_lightning.data.index import FOREIGN_NAMES, Index, IndexedImage, ListedFile, RefusedFile
+from fpcn_lightning.data.index import Index, IndexedImage, ListedFile, RefusedFile
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.atomic_write import atomic_write, write_text_atomically
+from fpcn_lightning.runs.csv_text import FOREIGN_NAMES
 
 logger = logging.getLogger(__name__)
 

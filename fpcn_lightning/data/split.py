@@ -23,14 +23,14 @@ from pathlib import Path
 import numpy as np
 
 from fpcn_lightning.config import SplitConfig
-from fpcn_lightning.data.index import FOREIGN_NAMES, SPLIT_NAMES, SPLITS, Index, IndexedImage
+from fpcn_lightning.data.index import SPLIT_NAMES, SPLITS, Index, IndexedImage
 from fpcn_lightning.data.lists import read_list
 from fpcn_lightning.data.names import class_key
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.atomic_write import atomic_write
+from fpcn_lightning.runs.csv_text import FOREIGN_NAMES
 
 _SCHEMA = 1
-SPLIT_NAME = "split.csv"  # in a run folder
 _DROPPED = "dropped"
 _COLUMNS = ("name", "label", "split", "digest", "group")
 _RENAMED = {"side": "split"}  # columns by the names that earlier versions wrote

@@ -14,7 +14,7 @@ from fpcn_lightning.config import DataConfig
 from fpcn_lightning.data.augment import Augmentation
 from fpcn_lightning.data.cache import PictureCache
 from fpcn_lightning.data.folders import Skipped, picture_files
-from fpcn_lightning.data.index import FOREIGN_NAMES, Index, IndexedImage, ListedFile, listed_file
+from fpcn_lightning.data.index import Index, IndexedImage, ListedFile, listed_file
 from fpcn_lightning.data.lists import is_list, located, read_list
 from fpcn_lightning.data.loading import make_loader
 from fpcn_lightning.data.pictures import Batch, RockPictures
@@ -23,6 +23,7 @@ from fpcn_lightning.data.sampler import PADDING, ClassOrder, Step
 from fpcn_lightning.data.samples import sample_of
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.atomic_write import atomic_write
+from fpcn_lightning.runs.csv_text import FOREIGN_NAMES
 from fpcn_lightning.runs.results import UnlabelledFacts
 
 UNLABELLED = "distillation.unlabelled"

@@ -1,5 +1,6 @@
 """Texts as cells of a CSV that a spreadsheet opens: none is computed as a formula. All writers of tables use this."""
 
+FOREIGN_NAMES = "surrogateescape"  # a file name out of an old archive need not be UTF-8
 FORMULA_SIGNS = tuple("=+-@")  # spreadsheets compute cells that begin with one of these
 _QUOTE = "'"  # by which spreadsheets mark text
 _BEFORE_A_FORMULA = (*FORMULA_SIGNS, "\t", "\r", "\n")  # some spreadsheets skip blanks before a formula

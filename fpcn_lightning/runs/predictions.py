@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpcn_lightning.errors import UserError
 from fpcn_lightning.runs.atomic_write import atomic_write
-from fpcn_lightning.runs.csv_text import as_before, formula_free
+from fpcn_lightning.runs.csv_text import FOREIGN_NAMES, as_before, formula_free
 from fpcn_lightning.runs.results import Run
-from fpcn_lightning.runs.split_file import FOREIGN_NAMES, SPLIT_NAME, rows_of_csv
+from fpcn_lightning.runs.split_file import SPLIT_NAME, rows_of_csv
 
 PREDICTIONS_NAME = "test_predictions.csv"
 _FIXED = ("name", "label", "predicted", "confidence")

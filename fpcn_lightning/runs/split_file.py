@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fpcn_lightning.errors import UserError
+from fpcn_lightning.runs.csv_text import FOREIGN_NAMES
 
-SPLIT_NAME = "split.csv"
-FOREIGN_NAMES = "surrogateescape"  # a file name out of an old archive need not be UTF-8
+SPLIT_NAME = "split.csv"  # in a run folder
 
 
 class SplitPicture(NamedTuple):

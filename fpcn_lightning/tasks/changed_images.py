@@ -16,7 +16,7 @@ def check_images(config: DataConfig, folder: Path) -> None:
         UserError: they have changed.
     """
     from fpcn_lightning.data.changes import changes
-    from fpcn_lightning.data.split import SPLIT_NAME
+    from fpcn_lightning.runs.split_file import SPLIT_NAME
 
     if config.synthetic is not None or not (folder / SPLIT_NAME).is_file():
         return  # drawn images depend on the config alone
